@@ -1,0 +1,175 @@
+"""What flows through the house: tasks, examples, batches, hypotheses.
+
+Shape legend: B batch, S source positions (frames or pieces), F feature bins, T target positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor
+
+Modality = Literal["speech", "text", "features"]
+MODALITIES: tuple[Modality, ...] = ("speech", "text", "features")
+
+_LANGUAGE_NAMES = {
+    "cs": "Czech",
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "it": "Italian",
+    "nl": "Dutch",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sv": "Swedish",
+    "tr": "Turkish",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One source -> text task, for example English speech to German text.
+
+    Attributes:
+        name: What manifests, experiments and the command line call it, e.g. ``"st_en_de"``.
+        kind: ``"asr"``, ``"st"``, ``"mt"``, or a word of the user's own. Decides the metric: word error
+            rate for ``asr``, BLEU for all others.
+        source_modality: What a source is made of.
+        source_language: Language of the source, or empty where it has none.
+        target_language: Language of the target text, or empty where it has none.
+    """
+
+    name: str
+    kind: str
+    source_modality: Modality
+    source_language: str = ""
+    target_language: str = ""
+
+    @property
+    def label(self) -> str:
+        """The task as text, put before a text source by the ``text_label`` cue (OHV, paper section 3.1.1)."""
+        if self.source_language and self.target_language:
+            source = _LANGUAGE_NAMES.get(self.source_language, self.source_language)
+            target = _LANGUAGE_NAMES.get(self.target_language, self.target_language)
+            return f"translate {source} to {target}: "
+        return f"{self.name}: "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """A stretch of a recording.
+
+    Attributes:
+        path: The audio file.
+        start_seconds: Where the stretch starts.
+        duration_seconds: How long it is; ``None`` means to the end of the file.
+    """
+
+    path: Path
+    start_seconds: float = 0.0
+    duration_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRows:
+    """Where an example's features lie: rows ``first_row .. first_row + num_rows`` of its split's array."""
+
+    first_row: int
+    num_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One source and its target text, for one task.
+
+    Exactly one of ``speech``, ``source_text`` and ``features_path`` describes the source.
+
+    Attributes:
+        id: Unique within its split.
+        task: Name of its task.
+        dataset: Name of the corpus that it comes from.
+        target_text: What the model must write.
+        source_text: The source, for a text task.
+        speech: The source, for a speech task.
+        features_path: The source as a NumPy file ``[S, F]``, for a ``features`` task.
+        feature_rows: Where the prepared features lie, once they are computed.
+        speaker: Who speaks, where known.
+        utterance: What several examples share when they come from the same input, so that the
+            references of the other tasks on that input are known (confusion rate).
+    """
+
+    id: str
+    task: str
+    dataset: str
+    target_text: str
+    source_text: str | None = None
+    speech: Speech | None = None
+    features_path: Path | None = None
+    feature_rows: FeatureRows | None = None
+    speaker: str = ""
+    utterance: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Padded examples of ONE task.
+
+    Attributes:
+        task: The task of every example in the batch.
+        source: float32 ``[B, S, F]`` for speech and features, int64 ``[B, S]`` for text.
+        source_lengths: int64 ``[B]``, valid source positions.
+        target_input: int64 ``[B, T]``, begins with the begin-of-sequence piece.
+        target_output: int64 ``[B, T]``, ``target_input`` shifted left, ends with end-of-sequence.
+        target_lengths: int64 ``[B]``, valid target positions.
+        example_ids: Where the rows came from.
+    """
+
+    task: Task
+    source: Tensor
+    source_lengths: Tensor
+    target_input: Tensor
+    target_output: Tensor
+    target_lengths: Tensor
+    example_ids: tuple[str, ...] = ()
+
+    @property
+    def num_examples(self) -> int:
+        """B."""
+        return self.source.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            source=self.source.to(device, non_blocking=True),
+            source_lengths=self.source_lengths.to(device, non_blocking=True),
+            target_input=self.target_input.to(device, non_blocking=True),
+            target_output=self.target_output.to(device, non_blocking=True),
+            target_lengths=self.target_lengths.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """One output of decoding.
+
+    Attributes:
+        token_ids: Pieces without begin- and end-of-sequence.
+        text: The pieces as text.
+        log_prob: Natural logarithm of the probability of the pieces and of end-of-sequence (nats).
+        score: ``log_prob`` divided by the length penalty; what hypotheses are ranked by.
+        finished: Whether end-of-sequence was reached before the length limit.
+    """
+
+    token_ids: tuple[int, ...]
+    text: str
+    log_prob: float
+    score: float
+    finished: bool = True
