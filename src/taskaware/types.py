@@ -58,8 +58,8 @@ class Task:
         if self.source_language and self.target_language:
             source = _LANGUAGE_NAMES.get(self.source_language, self.source_language)
             target = _LANGUAGE_NAMES.get(self.target_language, self.target_language)
-            return f"translate {source} to {target}: "
-        return f"{self.name}: "
+            return f"translate {source} to {target}:"
+        return f"{self.name}:"
 
 
 @dataclass(frozen=True, kw_only=True)

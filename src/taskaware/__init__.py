@@ -1,0 +1,70 @@
+"""taskaware: one Transformer for many source -> text tasks, told by FiLM which one is meant.
+
+::
+
+    import taskaware
+
+    model = taskaware.load("runs/demo/implicit/model")
+    model.transcribe("recording.wav")
+    model.translate("recording.wav", to="de")
+    model.translate("Good morning.", to="de")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taskaware.errors import TaskawareError
+    from taskaware.experiment import Experiment
+    from taskaware.inference import TaskAwareModel, load
+    from taskaware.model.settings import ConditioningSettings, ModelSettings
+    from taskaware.model.transformer import TaskAwareTransformer, create_model
+    from taskaware.types import Batch, Example, Hypothesis, Speech, Task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "ConditioningSettings",
+    "Example",
+    "Experiment",
+    "Hypothesis",
+    "ModelSettings",
+    "Speech",
+    "Task",
+    "TaskAwareModel",
+    "TaskAwareTransformer",
+    "TaskawareError",
+    "__version__",
+    "create_model",
+    "load",
+]
+
+# The command line shows its help without importing torch, so names load when they are first used.
+_HOME = {
+    "Batch": "types",
+    "ConditioningSettings": "model.settings",
+    "Example": "types",
+    "Experiment": "experiment",
+    "Hypothesis": "types",
+    "ModelSettings": "model.settings",
+    "Speech": "types",
+    "Task": "types",
+    "TaskAwareModel": "inference",
+    "TaskAwareTransformer": "model.transformer",
+    "TaskawareError": "errors",
+    "create_model": "model.transformer",
+    "load": "inference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'taskaware' has no attribute '{name}'")
+    return getattr(import_module(f"taskaware.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

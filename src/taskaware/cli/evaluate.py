@@ -1,0 +1,115 @@
+"""``taskaware evaluate``: decode a split and score it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from taskaware.cli.display import out, stage_display
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskaware.evaluation.evaluate import TaskResult
+
+
+def evaluate(
+    model: Path,
+    /,
+    *,
+    data: Path,
+    split: str = "test",
+    task: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    which: str = "model",
+    beam: int | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    to: Path | None = None,
+) -> int:
+    """Decode a split with a model and score every task: word error rate, BLEU, chrF, confusion rate.
+
+    Parameters
+    ----------
+    model
+        A model's folder, or a run's.
+    data
+        A folder that `prepare` made.
+    split
+        The split to decode.
+    task
+        Tasks to decode (default: all); give the option once for each.
+    which
+        Which of a run's models: model, best, average, taskwise/TASK.
+    beam
+        Beam width (default: the model's own; 1 is greedy).
+    limit
+        Decode only the first examples of each task.
+    device
+        cpu or cuda.
+    to
+        Where to write results.json and outputs.jsonl (default: the model's folder, evaluation/SPLIT).
+    """
+    import json
+
+    from taskaware.data.prepared import PreparedData
+    from taskaware.evaluation.evaluate import evaluate as run_evaluation
+    from taskaware.evaluation.evaluate import save_outputs
+    from taskaware.inference import with_beam
+    from taskaware.runs import require_tasks, run_model
+
+    loaded = run_model(model, which, device=device)
+    prepared = PreparedData.open(data)
+    tasks = require_tasks(loaded, prepared, task)
+    with stage_display() as progress:
+        results = run_evaluation(
+            loaded,
+            prepared.split(split),
+            tasks,
+            decoding=with_beam(loaded.decoding, beam),
+            limit=limit,
+            progress=progress,
+        )
+    folder = to or model / "evaluation" / split
+    save_outputs(results, folder / "outputs.jsonl")
+    summary = {
+        "model": str(model),
+        "which": which,
+        "data": str(data),
+        "split": split,
+        "beam": beam or loaded.decoding.beam,
+        "provenance": dict(loaded.provenance),
+        "results": [result.summary() for result in results],
+    }
+    (folder / "results.json").write_text(json.dumps(summary, indent=1))
+    print_results({str(model): results})
+    out().print(f"outputs and scores: {folder}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def print_results(results: dict[str, Sequence[TaskResult]]) -> None:
+    """Print one table: a row a model and task."""
+    from rich.table import Table
+
+    several = len(results) > 1
+    table = Table(box=None, pad_edge=False)
+    for name in (["model"] if several else []) + ["task", "metric"]:
+        table.add_column(name)
+    for name in ("score", "confusion", "examples", "seconds"):
+        table.add_column(name, justify="right")
+    signatures: dict[str, str] = {}
+    for model, rows in results.items():
+        for row in rows:
+            for number, score in enumerate(row.scores):
+                signatures.setdefault(score.metric, score.signature)
+                is_share = score.metric == "wer"
+                value = f"{score.value:.3f}" if is_share else f"{score.value:.1f}"
+                rate = "-" if row.confusion_rate is None else f"{row.confusion_rate:.1%}"
+                figures = [rate, f"{row.num_examples:,}", f"{row.seconds:.1f}"]
+                cells = [row.task, score.metric, value, *(figures if not number else ["", "", ""])]
+                table.add_row(*([model] if several else []), *cells)
+    console = out()
+    console.print(table)
+    for metric, signature in signatures.items():
+        console.print(f"{metric}: {signature}", style="dim", soft_wrap=True, highlight=False)

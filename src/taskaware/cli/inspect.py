@@ -1,0 +1,65 @@
+"""``taskaware inspect``: what is in a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from taskaware.cli.display import out
+
+
+def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
+    """Show a model's parameters by part, its tasks, its vocabulary, and where it came from.
+
+    Parameters
+    ----------
+    model
+        A model's folder, or a run's.
+    which
+        Which of a run's models: model, best, average, taskwise/TASK.
+    json
+        Print JSON.
+    """
+    from dataclasses import asdict
+
+    from taskaware.runs import parameters_by_part, run_model
+
+    loaded = run_model(model, which)
+    parts = parameters_by_part(loaded.transformer)
+    content: dict[str, Any] = {
+        "parameters": {**parts, "total": sum(parts.values())},
+        "settings": asdict(loaded.settings),
+        "tasks": [asdict(task) for task in loaded.tasks],
+        "task_embedding_size": next((v.shape[1] for v in loaded.task_embeddings.values()), 0),
+        "vocabulary": {"pieces": loaded.vocabulary.size, "sha256": loaded.vocabulary.sha256},
+        "decoding": asdict(loaded.decoding),
+        "provenance": dict(loaded.provenance),
+    }
+    if json:
+        import json as json_module
+
+        print(json_module.dumps(content, indent=1, default=str))
+        return 0
+    _print(content)
+    return 0
+
+
+def _print(content: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = out()
+    for title in ("parameters", "tasks", "vocabulary", "decoding", "provenance", "settings"):
+        table = Table(box=None, pad_edge=False, show_header=False)
+        console.print(f"[bold]{title}[/bold]")
+        match content[title]:
+            case list() as tasks:
+                for task in tasks:
+                    languages = f"{task['source_language']} -> {task['target_language']}"
+                    table.add_row(
+                        f"  {task['name']}", task["kind"], task["source_modality"], languages
+                    )
+            case dict() as rows:
+                for name, value in rows.items():
+                    shown = f"{value:,}" if title == "parameters" else str(value)
+                    table.add_row(f"  {name}", shown)
+        console.print(table, highlight=False)

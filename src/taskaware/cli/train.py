@@ -1,0 +1,64 @@
+"""``taskaware train``: train an experiment, or go on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from taskaware.cli.display import out, training_display
+
+
+def train(
+    experiment: Path | None = None,
+    /,
+    *overrides: str,
+    to: Path | None = None,
+    restart: bool = False,
+    fields: bool = False,
+) -> int:
+    """Train the experiment that a TOML file describes.
+
+    The run is written to runs/NAME. The same command goes on with a run that was stopped (Ctrl-C writes a
+    checkpoint first). With several devices: `torchrun --nproc-per-node 8 -m taskaware train FILE`.
+
+    Parameters
+    ----------
+    experiment
+        The TOML file.
+    overrides
+        Fields over the file's own: `training.updates=500 model.d_model=256`.
+    to
+        The run's folder (default: runs/ and the experiment's name).
+    restart
+        Delete the run that is there and start over.
+    fields
+        Print every field with its meaning and default, as a TOML file, and stop.
+    """
+    from taskaware import experiment as experiment_file
+
+    if fields:
+        from taskaware.settings import describe
+
+        print(describe(experiment_file.Experiment))
+        return 0
+    if experiment is None:
+        from taskaware.errors import UserError
+
+        raise UserError("an experiment file must be given: taskaware train FILE [FIELD=VALUE ...]")
+    described = experiment_file.load(experiment, overrides)
+    from taskaware.runs import train_experiment
+
+    folder = to or Path("runs") / described.name
+    with training_display() as display:
+        finished = train_experiment(described, folder, display=display, restart=restart)
+    command = f"taskaware train {experiment} {' '.join(overrides)}".rstrip()
+    if not finished:
+        out().print(f"Stopped; a checkpoint is written. Go on with: {command}", soft_wrap=True)
+        return 130
+    out().print(
+        f"Done: {folder / 'model'}\n"
+        f"Score it:  taskaware evaluate {folder} --data {described.data.folder} --split test\n"
+        f"Use it:    taskaware predict {folder} FILE ...",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return 0

@@ -1,0 +1,56 @@
+"""How examples become batches. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchingSettings:
+    """How examples become batches and batches become updates.
+
+    Attributes:
+        strategy: `static`: `examples_per_batch` of them (Table 8, multi modality). `dynamic`: as many as
+            fit `max_tokens` and `max_frames` (Table 8, single modality).
+        examples_per_batch: Examples of one task in a static batch.
+        max_tokens: Budget of a dynamic batch in pieces: examples times the longest source or target text.
+        max_frames: Budget of a dynamic batch in frames: examples times the longest source.
+        mix: `every_task`: an update sees a batch of every task. `sampled`: a batch of one task, drawn by
+            weight.
+        temperature: For `sampled` without weights: a task is drawn in proportion to its number of examples
+            to the power 1/temperature (1: proportional; large: uniform).
+        task_weights: For `sampled`: task name to weight; tasks not named are not drawn.
+        bucket_batches: Batches whose examples are sorted together by length before they are cut: more
+            means less padding and less randomness.
+        max_source: Longer sources (frames or pieces) are left out of training.
+        max_target: Longer targets (pieces) are left out of training.
+        short_first: Whether the batches of the first epoch come in order of length (SortaGrad, Amodei et
+            al. 2016, section 3.2): helps attention to find its alignment.
+    """
+
+    strategy: Literal["static", "dynamic"] = "static"
+    examples_per_batch: int = 16
+    max_tokens: int = 2048
+    max_frames: int = 24_000
+    mix: Literal["every_task", "sampled"] = "every_task"
+    temperature: float = 1.0
+    task_weights: dict[str, float] = field(default_factory=dict)
+    bucket_batches: int = 50
+    max_source: int = 3000
+    max_target: int = 256
+    short_first: bool = False
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("examples_per_batch", "max_tokens", "max_frames", "bucket_batches"):
+            if getattr(self, name) < 1:
+                yield name, "must be at least 1"
+        for name in ("max_source", "max_target"):
+            if getattr(self, name) < 1:
+                yield name, "must be at least 1"
+        if self.temperature <= 0:
+            yield "temperature", "must be above 0"
+        if any(weight < 0 for weight in self.task_weights.values()):
+            yield "task_weights", "must not be negative"

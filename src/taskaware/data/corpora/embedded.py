@@ -1,0 +1,352 @@
+"""The embedded corpus: a corpus that needs no download, written as a user's own corpus would be.
+
+Sentences of our own grammar, their translations by its rules, their speech by espeak-ng's voices.
+It is synthetic in every part, and says so wherever it shows.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from taskaware import errors
+from taskaware.data.corpora.grammar import MAX_NUM_SENTENCES, Sentence, generate
+from taskaware.data.synthesis import Synthesiser, Voice, voices
+
+Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+_COLUMNS = (
+    *("id", "task", "kind", "dataset", "audio", "start_seconds", "duration_seconds"),
+    *("source_text", "target_text", "source_language", "target_language", "speaker", "utterance"),
+)
+_TRANSLATIONS = {"de": "german", "tr": "turkish", "ro": "romanian"}
+_README_TITLE = "EMBEDDED CORPUS (SYNTHETIC)"
+_NUM_RECORDINGS_PER_PROCESS = 800
+_SECONDS_BETWEEN_REPORTS = 0.5
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedCorpusSettings:
+    """What the corpus holds.
+
+    Attributes:
+        num_train_sentences: Distinct English sentences to train on.
+        num_dev_sentences: Sentences to choose checkpoints by; none occurs in train.
+        num_test_sentences: Sentences to score; none occurs in train or dev.
+        num_train_voices: Voices that speak the train sentences: the first of ``voices()``. A
+            multiple of 4 keeps timbres apart (see ``voices``).
+        num_dev_voices: Further voices, for dev.
+        num_test_voices: Further voices, for test.
+        speech_per_sentence: How many different voices speak each train sentence; dev and test
+            sentences are spoken once.
+        languages: Languages to translate into, of speech and of text: ``de``, ``tr``, ``ro``.
+        seed: Seed of sentences and voices. Test and dev sentences do not depend on the number of
+            train sentences.
+        sample_rate_hz: Of the recordings (Hz).
+    """
+
+    num_train_sentences: int = 12_000
+    num_dev_sentences: int = 150
+    num_test_sentences: int = 200
+    num_train_voices: int = 48
+    num_dev_voices: int = 8
+    num_test_voices: int = 16
+    speech_per_sentence: int = 1
+    languages: tuple[str, ...] = ("de",)
+    seed: int = 1
+    sample_rate_hz: int = 16_000
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be written.
+
+        Raises:
+            UserError: A field has an impossible value.
+        """
+        for name in (f"num_{split}_{of}" for split in SPLITS for of in ("sentences", "voices")):
+            _must(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        num_voices = self.num_train_voices + self.num_dev_voices + self.num_test_voices
+        there_are = len(voices())
+        _must(num_voices <= there_are, "num_*_voices", f"at most {there_are} in all", num_voices)
+        num_sentences = self.num_sentences
+        most = f"at most {MAX_NUM_SENTENCES} in all"
+        _must(num_sentences <= MAX_NUM_SENTENCES, "num_*_sentences", most, num_sentences)
+        of_train = f"in 1..num_train_voices ({self.num_train_voices})"
+        speech = self.speech_per_sentence
+        _must(1 <= speech <= self.num_train_voices, "speech_per_sentence", of_train, speech)
+        known = set(self.languages) <= set(_TRANSLATIONS) and len(self.languages) > 0
+        distinct = len(set(self.languages)) == len(self.languages)
+        _must(known and distinct, "languages", "distinct, of de, tr, ro", self.languages)
+        _must(self.sample_rate_hz >= 8_000, "sample_rate_hz", "at least 8000", self.sample_rate_hz)
+
+    @property
+    def num_sentences(self) -> int:
+        """Of all splits."""
+        return self.num_train_sentences + self.num_dev_sentences + self.num_test_sentences
+
+
+def _must(holds: bool, field: str, rule: str, value: object) -> None:
+    if not holds:
+        raise errors.UserError(
+            f"Embedded corpus: `{field}` must be {rule}, but is {value} instead."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One sentence spoken by one voice.
+
+    Attributes:
+        split: Where it belongs.
+        number: Of the recording in its split, from 0.
+        sentence_number: Of the sentence in its split, from 0.
+        first: Whether it is the first recording of its sentence.
+        sentence: What is spoken.
+        voice: Who speaks.
+    """
+
+    split: Split
+    number: int
+    sentence_number: int
+    first: bool
+    sentence: Sentence
+    voice: Voice
+
+    @property
+    def name(self) -> str:
+        """Unique in the corpus."""
+        return f"{self.split}-{self.number:06d}"
+
+    @property
+    def audio(self) -> str:
+        """Path of the recording, relative to the corpus."""
+        return f"audio/{self.split}/{self.name}.flac"
+
+
+def write(
+    folder: Path,
+    settings: EmbeddedCorpusSettings,
+    *,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write the corpus: ``{train,dev,test}.tsv``, ``audio/``, ``README.txt``, ``complete.json``.
+
+    ``complete.json`` comes last. Where it is there already with the same settings, nothing is done;
+    otherwise what an earlier call has written is replaced. The same settings give the same files,
+    whatever the number of workers.
+
+    Args:
+        folder: Where to write; made if missing.
+        settings: What to write.
+        num_workers: Processes that speak; ``None`` means one per processor.
+        progress: Called twice a second with the number of recordings done and in all.
+
+    Raises:
+        DataError: ``folder`` holds files that are not an embedded corpus.
+        MissingDependencyError: The ``demo`` extra is not installed.
+    """
+    marker = folder / "complete.json"
+    described = json.loads(json.dumps(asdict(settings)))
+    if _settings_of(marker) == described:
+        return
+    Synthesiser()  # Fails here rather than in every worker.
+    _clear(folder)
+    recordings = plan(settings)
+    (folder / "README.txt").write_text(_readme(settings), encoding="utf-8")
+    for split in SPLITS:
+        (folder / "audio" / split).mkdir(parents=True, exist_ok=True)
+    num_seconds = _speak(folder, recordings, settings, num_workers or os.cpu_count() or 1, progress)
+    for split in SPLITS:
+        rows = [row for r in recordings if r.split == split for row in _rows(r, settings)]
+        lines = ["\t".join(row) + "\n" for row in (_COLUMNS, *rows)]
+        (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+    counts = {"recordings": len(recordings), "hours": round(num_seconds / 3600, 3)}
+    content = {"synthetic": True, "settings": described, "counts": counts}
+    partial = marker.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(marker)
+
+
+def plan(settings: EmbeddedCorpusSettings) -> list[Recording]:
+    """Who says what: every recording of the corpus, split by split.
+
+    Sentences and voices of a split occur in no other one.
+    """
+    sentences = iter(generate(settings.num_sentences, seed=settings.seed))
+    voices_of = dict(zip(SPLITS, _voices(settings), strict=True))
+    num_sentences_of = {
+        "test": settings.num_test_sentences,
+        "dev": settings.num_dev_sentences,
+        "train": settings.num_train_sentences,
+    }
+    recordings: dict[Split, list[Recording]] = {"train": [], "dev": [], "test": []}
+    for split in reversed(SPLITS):
+        rng = random.Random(f"{settings.seed} {split}")
+        num_speakers = settings.speech_per_sentence if split == "train" else 1
+        for sentence_number in range(num_sentences_of[split]):
+            sentence = next(sentences)
+            for turn, voice in enumerate(rng.sample(voices_of[split], num_speakers)):
+                recordings[split].append(
+                    Recording(
+                        split=split,
+                        number=len(recordings[split]),
+                        sentence_number=sentence_number,
+                        first=turn == 0,
+                        sentence=sentence,
+                        voice=voice,
+                    )
+                )
+    return [recording for split in SPLITS for recording in recordings[split]]
+
+
+def _voices(settings: EmbeddedCorpusSettings) -> tuple[tuple[Voice, ...], ...]:
+    """The voices of train, dev and test."""
+    train_end = settings.num_train_voices
+    dev_end = train_end + settings.num_dev_voices
+    test_end = dev_end + settings.num_test_voices
+    everybody = voices()
+    return everybody[:train_end], everybody[train_end:dev_end], everybody[dev_end:test_end]
+
+
+def _rows(recording: Recording, settings: EmbeddedCorpusSettings) -> list[tuple[str, ...]]:
+    """The manifest's rows of one recording: speech tasks, and text tasks once per sentence."""
+    english = recording.sentence.english
+    utterance = f"{recording.split}-{recording.sentence_number:06d}"
+
+    def row(task: str, kind: str, target_text: str, language: str) -> tuple[str, ...]:
+        of_text = kind == "mt"
+        audio, source_text = ("", english) if of_text else (recording.audio, "")
+        speaker = "" if of_text else recording.voice.name
+        return (
+            *(f"{recording.name}-{task}", task, kind, "embedded", audio, "", ""),
+            *(source_text, target_text, "en", language, speaker, utterance),
+        )
+
+    rows = [row("asr_en", "asr", english, "en")]
+    for language in settings.languages:
+        translation = getattr(recording.sentence, _TRANSLATIONS[language])
+        rows.append(row(f"st_en_{language}", "st", translation, language))
+        if recording.first:
+            rows.append(row(f"mt_en_{language}", "mt", translation, language))
+    return rows
+
+
+_Job = tuple[Path, list[Recording], int]
+
+
+def _speak(
+    folder: Path,
+    recordings: list[Recording],
+    settings: EmbeddedCorpusSettings,
+    num_workers: int,
+    progress: Progress | None,
+) -> float:
+    """Write the audio files; returns their length in seconds."""
+    starts = range(0, len(recordings), _NUM_RECORDINGS_PER_PROCESS)
+    jobs: list[_Job] = [
+        (folder, recordings[start : start + _NUM_RECORDINGS_PER_PROCESS], settings.sample_rate_hz)
+        for start in starts
+    ]
+    # Spawned, because a process that has started threads must not be forked. A fresh process for
+    # every job, because only then the recordings depend neither on the number of workers nor on
+    # what this process has spoken before.
+    context = multiprocessing.get_context("spawn")
+    pool = context.Pool(
+        min(num_workers, len(jobs)),
+        initializer=_leave_interrupts_to_the_parent,
+        maxtasksperchild=1,
+    )
+    try:
+        results = pool.map_async(_speak_job, jobs, chunksize=1)
+        while not results.ready():
+            results.wait(_SECONDS_BETWEEN_REPORTS)
+            if progress:
+                num_done = sum(1 for _ in (folder / "audio").glob("*/*.flac"))
+                progress(num_done, len(recordings))
+        return sum(results.get())
+    finally:
+        pool.terminate()
+        pool.join()
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches the whole process group; the parent alone ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _speak_job(job: _Job) -> float:
+    """Write some recordings; returns their length in seconds."""
+    import soundfile
+    import soxr
+
+    folder, recordings, sample_rate_hz = job
+    synthesiser = Synthesiser()
+    num_samples = 0
+    for recording in recordings:
+        spoken = synthesiser.synthesise(recording.sentence.english, recording.voice)
+        samples = soxr.resample(spoken, synthesiser.sample_rate_hz, sample_rate_hz).clip(-1, 1)
+        path = folder / recording.audio
+        soundfile.write(path, samples, sample_rate_hz, format="FLAC", subtype="PCM_16")
+        num_samples += len(samples)
+    return num_samples / sample_rate_hz
+
+
+def _settings_of(marker: Path) -> object:
+    """The settings of the corpus that ``marker`` completes, or None."""
+    try:
+        return json.loads(marker.read_text(encoding="utf-8")).get("settings")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier corpus, whole or not, and nothing else.
+
+    Raises:
+        DataError: The folder holds something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    readme = folder / "README.txt"
+    ours = readme.is_file() and readme.read_text("utf-8", "replace").startswith(_README_TITLE)
+    if not ours and any(folder.iterdir()):
+        raise errors.DataError(
+            f"The embedded corpus must be written to an empty or a new folder, but {folder} holds "
+            "other files. Name another folder."
+        )
+    names = ("complete.json", "complete.partial", *(f"{split}.tsv" for split in SPLITS))
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    for split in SPLITS:
+        for path in (folder / "audio" / split).glob("*.flac"):
+            path.unlink()
+
+
+def _readme(settings: EmbeddedCorpusSettings) -> str:
+    names = [", ".join(voice.name for voice in split) for split in _voices(settings)]
+    lines = [
+        _README_TITLE,
+        "",
+        "No human spoke or translated this. The English sentences come from the grammar inside",
+        "taskaware, their translations from its rules, and the speech from espeak-ng's voices.",
+        "Scores on it show that a method works; they say nothing about real speech.",
+        "",
+        f"Languages: en to {', '.join(settings.languages)}. Seed {settings.seed}.",
+        f"train: {settings.num_train_sentences} sentences, voices {names[0]}",
+        f"dev:   {settings.num_dev_sentences} sentences, voices {names[1]}",
+        f"test:  {settings.num_test_sentences} sentences, voices {names[2]}",
+        "Sentences and voices of a split occur in no other split.",
+        "",
+        "Licence: sentences and translations are part of taskaware (MIT). espeak-ng is licensed",
+        "under GPL-3.0-or-later, which does not extend to the sound it makes.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,253 @@
+"""One vocabulary of word pieces for all tasks, without loss on any Unicode text.
+
+Sentencepiece's byte-pair encoding with byte fallback learns the pieces and cuts texts. Around it,
+this file keeps three promises that sentencepiece alone does not: every text comes back exactly, the
+names of control pieces in a text stay ordinary text, and a size that the texts cannot fill is
+lowered instead of refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import sentencepiece
+
+from taskaware.errors import DataError, UserError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_SPACE = "\u2581"  # how sentencepiece writes a space inside a piece, so that it cannot mean itself
+_SPACE_BYTES = _SPACE.encode()
+_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+_NUM_SPECIAL_PIECES = 4
+# Written into the model file, so it is fixed: equal texts give equal bytes. More are not faster.
+_NUM_THREADS = 1
+_MAX_LINE_BYTES = 1 << 20  # longer lines are not trained on
+
+_log = logging.getLogger(__name__)
+
+
+def task_tag(task_name: str) -> str:
+    """Return the name of the piece that stands for a task."""
+    return f"<task:{task_name}>"
+
+
+class Vocabulary:
+    """Word pieces: text to piece ids and back.
+
+    ``decode(encode(text)) == text`` for every text without lone surrogates.
+
+    Attributes:
+        PAD: Id of the piece that fills a batch.
+        BOS: Id of the begin-of-sequence piece.
+        EOS: Id of the end-of-sequence piece.
+        UNK: Id of the unknown piece; no text needs it, as all bytes are pieces.
+        model_bytes: The sentencepiece model, as in the file.
+    """
+
+    PAD: ClassVar[int] = 0
+    BOS: ClassVar[int] = 1
+    EOS: ClassVar[int] = 2
+    UNK: ClassVar[int] = 3
+
+    def __init__(self, model_bytes: bytes) -> None:
+        """Make a vocabulary from a serialised sentencepiece model.
+
+        Raises:
+            DataError: The model is not one that ``Vocabulary.train`` makes.
+        """
+        self.model_bytes = model_bytes
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model_bytes)
+        except RuntimeError as error:
+            raise DataError(f"the vocabulary must be a sentencepiece model ({error})") from error
+        processor = self._processor
+        pieces = [processor.IdToPiece(i) for i in range(processor.GetPieceSize())]
+        special = (processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id())
+        if special != (self.PAD, self.BOS, self.EOS, self.UNK) or "<0xFF>" not in pieces:
+            raise DataError(
+                "the vocabulary must have the pieces pad 0, bos 1, eos 2, unk 3 and all 256 bytes, "
+                f"but has pad, bos, eos, unk {special}: train one with `taskaware prepare`"
+            )
+        self._ids = {piece: i for i, piece in enumerate(pieces)}
+        self._bytes = [
+            self._piece_bytes(i, piece, is_control=processor.IsControl(i))
+            for i, piece in enumerate(pieces)
+        ]
+        self._space_ids = [self._ids[f"<0x{byte:02X}>"] for byte in _SPACE_BYTES]
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, size: int, tags: Sequence[str] = ()) -> Vocabulary:
+        """Learn pieces from texts; equal texts, size and tags give equal bytes.
+
+        Args:
+            texts: What to learn from, in any number; their order matters little but not nothing.
+            size: Number of pieces, all special pieces included. Where the texts hold fewer, the
+                vocabulary has as many as there are, and the log says so.
+            tags: Names of pieces that no text contains, for example ``"<task:mt>"``.
+
+        Raises:
+            UserError: There is no text, or ``size`` is below the number of special pieces, bytes
+                and characters.
+        """
+        lines = [" " + text for text in texts if text]
+        if not lines:
+            raise UserError("a vocabulary must be trained on at least one text, but there is none")
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.Train(
+                sentence_iterator=iter(lines),
+                model_writer=model,
+                model_type="bpe",
+                vocab_size=size,
+                hard_vocab_limit=False,
+                character_coverage=1.0,
+                byte_fallback=True,
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
+                add_dummy_prefix=False,
+                max_sentence_length=_MAX_LINE_BYTES,
+                pad_id=cls.PAD,
+                bos_id=cls.BOS,
+                eos_id=cls.EOS,
+                unk_id=cls.UNK,
+                control_symbols=list(dict.fromkeys(tags)),
+                num_threads=_NUM_THREADS,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            num_characters = len(set().union(*lines))
+            least = _NUM_SPECIAL_PIECES + 256 + len(set(tags)) + num_characters
+            if size >= least:
+                raise
+            raise UserError(
+                f"the vocabulary size must be at least {least} for these texts ({num_characters} "
+                f"characters, 256 bytes, special pieces), but is {size}: ask for more pieces"
+            ) from error
+        vocabulary = cls(model.getvalue())
+        if vocabulary.size < size:
+            _log.info(
+                "the texts hold %d pieces, fewer than the %d asked for", vocabulary.size, size
+            )
+        return vocabulary
+
+    @classmethod
+    def load(cls, path: Path | str) -> Vocabulary:
+        """Read a vocabulary that ``save`` wrote.
+
+        Raises:
+            DataError: The file is missing or is not such a vocabulary.
+        """
+        if not Path(path).is_file():
+            raise DataError(f"{path}: the vocabulary file does not exist")
+        try:
+            return cls(Path(path).read_bytes())
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    def save(self, path: Path | str) -> None:
+        """Write the vocabulary as a sentencepiece model file."""
+        Path(path).write_bytes(self.model_bytes)
+
+    @property
+    def size(self) -> int:
+        """Number of pieces."""
+        return len(self._bytes)
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def sha256(self) -> str:
+        """Fingerprint of the model file, in hexadecimal."""
+        return hashlib.sha256(self.model_bytes).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Return the piece ids of a text, without begin- and end-of-sequence.
+
+        Raises:
+            ValueError: The text holds a lone surrogate, which is no character.
+        """
+        return self.encode_many([text])[0]
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the piece ids of each text; see ``encode``."""
+        for text in texts:
+            _check_is_text(text)
+        # The space in front makes a first word the same piece as the word inside a sentence.
+        encoded = self._processor.EncodeAsIds([" " + text for text in texts])
+        for row, text in enumerate(texts):
+            if _SPACE in text:
+                encoded[row] = self._encode_with_space_sign(" " + text)
+        return encoded
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of pieces; pad, begin- and end-of-sequence and tags are left out.
+
+        Bytes that are not valid UTF-8, which a model may produce, become U+FFFD.
+
+        Raises:
+            ValueError: An id is not in the vocabulary.
+        """
+        ids = list(ids)
+        if any(not 0 <= i < self.size for i in ids):
+            raise ValueError(f"piece ids must be from 0 to {self.size - 1}, but are {ids}")
+        data = b"".join([self._bytes[i] for i in ids])
+        return data.decode("utf-8", errors="replace").removeprefix(" ")
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Return the pieces as sentencepiece writes them (U+2581 is a space), for display."""
+        return [self._processor.IdToPiece(int(i)) for i in ids]
+
+    def has_tag(self, tag: str) -> bool:
+        """Return whether ``tag`` is a piece that no text contains."""
+        return tag in self._ids and self._processor.IsControl(self._ids[tag])
+
+    def tag_id(self, tag: str) -> int:
+        """Return the id of a tag.
+
+        Raises:
+            DataError: The vocabulary was not trained with this tag.
+        """
+        if not self.has_tag(tag):
+            tags = [p for p, i in self._ids.items() if self._processor.IsControl(i)]
+            raise DataError(
+                f"the vocabulary must have the tag '{tag}', but has not{nearest(tag, tags)}: "
+                "prepare the data again with a vocabulary that is trained with it"
+            )
+        return self._ids[tag]
+
+    def _piece_bytes(self, piece_id: int, piece: str, *, is_control: bool) -> bytes:
+        """Return what a piece adds to the text, as UTF-8."""
+        if is_control or piece_id <= self.UNK:
+            return b""
+        if match := _BYTE_PIECE.fullmatch(piece):
+            return bytes([int(match[1], 16)])
+        return piece.replace(_SPACE, " ").encode()
+
+    def _encode_with_space_sign(self, text: str) -> list[int]:
+        """Encode U+2581 as its three bytes, as sentencepiece would take it for a space."""
+        ids: list[int] = []
+        for number, part in enumerate(text.split(_SPACE)):
+            if number:
+                ids += self._space_ids
+            if part:
+                ids += self._processor.EncodeAsIds(part)
+        return ids
+
+
+def _check_is_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"a text must hold characters only, but has a lone surrogate at position "
+            f"{error.start}: {text[max(0, error.start - 10) : error.end + 10]!r}"
+        ) from error

@@ -1,0 +1,201 @@
+"""Batched beam search.
+
+Shape legend: B examples still searched, W beam width, V vocabulary, T pieces so far, C = 2 W candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from taskaware.decoding.scoring import DecodingSettings, length_penalty
+from taskaware.types import Hypothesis
+
+if TYPE_CHECKING:
+    from taskaware.data.vocabulary import Vocabulary
+    from taskaware.model.transformer import DecodingState, TaskAwareTransformer
+    from taskaware.types import Modality
+
+_NEVER = -1e30
+
+
+@dataclass
+class _Finished:
+    """A hypothesis that has reached its end (or the length limit)."""
+
+    score: float
+    log_prob: float
+    pieces: tuple[int, ...]
+    ended: bool
+
+
+@torch.inference_mode()
+def beam_search(
+    model: TaskAwareTransformer,
+    source: Tensor,
+    source_lengths: Tensor,
+    *,
+    modality: Modality,
+    task_embedding: Tensor | None,
+    begin: int,
+    vocabulary: Vocabulary,
+    settings: DecodingSettings,
+) -> list[list[Hypothesis]]:
+    """Return the best hypotheses of each source, best first, at most ``num_best`` each.
+
+    A hypothesis whose end-of-sequence is among the W best continuations is finished; an example is done
+    when it has W finished ones, or when no open one can still get among its ``num_best``.
+
+    Args:
+        model: In evaluation mode.
+        source: As in ``Batch``.
+        source_lengths: int64 ``[B]``.
+        modality: Of the sources.
+        task_embedding: ``[1, O]`` or ``[B, O]``, or ``None``.
+        begin: The decoder's first piece.
+        vocabulary: Turns pieces into text.
+        settings: Width, penalty, limits.
+    """
+    state = model.start_decoding(
+        source, source_lengths, modality, task_embedding, width=settings.beam
+    )
+    positions = state.memory_mask_BS.sum(dim=1)
+    limits_B = (positions + settings.extra_pieces).tolist()
+    search = _Search(model, state, limits_B, begin, vocabulary, settings)
+    while search.is_open:
+        search.advance()
+    return [_best(finished, vocabulary, settings.num_best) for finished in search.finished]
+
+
+class _Search:
+    """The open hypotheses of all examples that are not done."""
+
+    def __init__(
+        self,
+        model: TaskAwareTransformer,
+        state: DecodingState,
+        limits_B: list[int],
+        begin: int,
+        vocabulary: Vocabulary,
+        settings: DecodingSettings,
+    ) -> None:
+        num_examples, width = len(limits_B), settings.beam
+        device = state.memory_mask_BS.device
+        self.finished: list[list[_Finished]] = [[] for _ in range(num_examples)]
+        self._model = model
+        self._state = state
+        self._limits = limits_B
+        self._settings = settings
+        self._eos = vocabulary.EOS
+        self._never_pieces = torch.tensor([vocabulary.PAD, vocabulary.BOS], device=device)
+        self._examples = list(range(num_examples))
+        self._newest_BW = torch.full((num_examples, width), begin, device=device)
+        self._pieces_BWT = torch.zeros((num_examples, width, 0), dtype=torch.int64, device=device)
+        # At first all hypotheses of an example are equal: only one of them may have continuations.
+        self._log_probs_BW = torch.full((num_examples, width), _NEVER, device=device)
+        self._log_probs_BW[:, 0] = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any example is not done."""
+        return bool(self._examples)
+
+    def advance(self) -> None:
+        """Add one piece to every open hypothesis, put aside what is finished, drop what is done."""
+        width = self._settings.beam
+        logits_BWV = self._model.step(self._newest_BW, self._state).float()
+        logits_BWV[..., self._never_pieces] = _NEVER
+        totals_BWV = self._log_probs_BW[..., None] + logits_BWV.log_softmax(dim=-1)
+        num_pieces = totals_BWV.shape[-1]
+        candidates = min(2 * width, width * num_pieces)
+        best_BC, flat_BC = totals_BWV.flatten(1).topk(candidates, dim=1)
+        origin_BC = flat_BC // num_pieces
+        piece_BC = flat_BC % num_pieces
+        ends_BC = piece_BC == self._eos
+        self._put_aside(best_BC, origin_BC, ends_BC)
+        # At most W of the 2 W candidates end, so W open ones remain; topk keeps their order.
+        open_BC = best_BC.masked_fill(ends_BC, 2 * _NEVER)
+        self._log_probs_BW, kept_BW = open_BC.topk(width, dim=1)
+        origin_BW = origin_BC.gather(1, kept_BW)
+        self._newest_BW = piece_BC.gather(1, kept_BW)
+        gathered = self._pieces_BWT.gather(
+            1, origin_BW[..., None].expand(-1, -1, self._pieces_BWT.shape[2])
+        )
+        self._pieces_BWT = torch.cat([gathered, self._newest_BW[..., None]], dim=2)
+        self._keep(self._rows_not_done(), origin_BW)
+
+    def _put_aside(self, best_BC: Tensor, origin_BC: Tensor, ends_BC: Tensor) -> None:
+        """Finish the hypotheses whose end is among the W best continuations of their example."""
+        width = self._settings.beam
+        length = self._pieces_BWT.shape[2] + 1
+        penalty = length_penalty(length, self._settings.length_penalty)
+        counts = ends_BC[:, :width] & (best_BC[:, :width] > _NEVER / 2)
+        for row, column in counts.nonzero().tolist():
+            finished = self.finished[self._examples[row]]
+            if len(finished) >= width:
+                continue
+            log_prob = float(best_BC[row, column])
+            pieces = tuple(self._pieces_BWT[row, int(origin_BC[row, column])].tolist())
+            finished.append(_Finished(log_prob / penalty, log_prob, pieces, ended=True))
+
+    def _rows_not_done(self) -> list[int]:
+        """Return the rows whose search goes on; close those at their length limit."""
+        length = self._pieces_BWT.shape[2]
+        alpha = self._settings.length_penalty
+        best_open = self._log_probs_BW[:, 0].tolist()
+        rows = []
+        for row, example in enumerate(self._examples):
+            finished = self.finished[example]
+            limit = self._limits[example]
+            if len(finished) >= self._settings.beam:
+                continue
+            if length >= limit:
+                if not finished:
+                    self._close(row, finished)
+                continue
+            # No open hypothesis can come to more than its log-probability now over the largest penalty.
+            reachable = best_open[row] / length_penalty(limit + 1, alpha)
+            scores = sorted((one.score for one in finished), reverse=True)
+            wanted = self._settings.num_best
+            if len(scores) >= wanted and scores[wanted - 1] >= reachable:
+                continue
+            rows.append(row)
+        return rows
+
+    def _close(self, row: int, finished: list[_Finished]) -> None:
+        penalty = length_penalty(self._pieces_BWT.shape[2], self._settings.length_penalty)
+        for column in range(self._settings.num_best):
+            log_prob = float(self._log_probs_BW[row, column])
+            if log_prob > _NEVER / 2:
+                pieces = tuple(self._pieces_BWT[row, column].tolist())
+                finished.append(_Finished(log_prob / penalty, log_prob, pieces, ended=False))
+
+    def _keep(self, rows: list[int], origin_BW: Tensor) -> None:
+        """Reorder the past after the search step, and drop the examples that are done."""
+        width = self._settings.beam
+        index = torch.tensor(rows, dtype=torch.int64, device=origin_BW.device)
+        flat = (index[:, None] * width + origin_BW[index]).flatten()
+        self._state.reorder(flat)
+        if len(rows) < len(self._examples):
+            self._state.keep_examples(index)
+            self._examples = [self._examples[row] for row in rows]
+            self._newest_BW = self._newest_BW[index]
+            self._pieces_BWT = self._pieces_BWT[index]
+            self._log_probs_BW = self._log_probs_BW[index]
+
+
+def _best(finished: list[_Finished], vocabulary: Vocabulary, num_best: int) -> list[Hypothesis]:
+    ranked = sorted(finished, key=lambda one: one.score, reverse=True)[:num_best]
+    return [
+        Hypothesis(
+            token_ids=one.pieces,
+            text=vocabulary.decode(list(one.pieces)),
+            log_prob=one.log_prob,
+            score=one.score,
+            finished=one.ended,
+        )
+        for one in ranked
+    ]

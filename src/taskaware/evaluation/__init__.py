@@ -1,0 +1,1 @@
+"""What a model's outputs are worth: scores, confusion, task embeddings, a report."""

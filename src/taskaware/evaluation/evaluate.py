@@ -1,0 +1,171 @@
+"""Decode a split with a model and score it, task by task."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from taskaware.evaluation.confusion import confusion_rate, references_of_other_tasks
+from taskaware.evaluation.metrics import Score, score_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taskaware.data.batching import TaskSource
+    from taskaware.decoding.scoring import DecodingSettings
+    from taskaware.inference import TaskAwareModel
+    from taskaware.types import Example, Task
+
+_EXAMPLES_PER_CALL = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedOutput:
+    """One output beside its reference.
+
+    Attributes:
+        id: The example's id.
+        reference: What the model should have written.
+        text: What it wrote.
+        score: Its length-normalised log-probability (nats).
+        confused: Whether it belongs to another task.
+        finished: Whether it ended before the length limit.
+    """
+
+    id: str
+    reference: str
+    text: str
+    score: float
+    confused: bool
+    finished: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What a model reaches on one task.
+
+    Attributes:
+        task: The task's name.
+        scores: The main metric first.
+        confusion_rate: Share of outputs that belong to another task; ``None`` where no other task of
+            another language shares the inputs.
+        num_examples: Examples decoded.
+        seconds: Time that decoding took.
+        outputs: Every output.
+    """
+
+    task: str
+    scores: tuple[Score, ...]
+    confusion_rate: float | None
+    num_examples: int
+    seconds: float
+    outputs: tuple[DecodedOutput, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result without its outputs, as JSON."""
+        main = self.scores[0]
+        return {
+            "task": self.task,
+            "metric": main.metric,
+            "score": main.value,
+            "confusion_rate": self.confusion_rate,
+            "examples": self.num_examples,
+            "seconds": round(self.seconds, 3),
+            "scores": [asdict(score) for score in self.scores],
+        }
+
+
+def evaluate(
+    model: TaskAwareModel,
+    split: TaskSource,
+    tasks: Sequence[Task],
+    *,
+    decoding: DecodingSettings | None = None,
+    limit: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[TaskResult]:
+    """Return what the model reaches on each task.
+
+    Args:
+        model: The model.
+        split: The examples.
+        tasks: Tasks to decode; a task without examples in the split is left out.
+        decoding: How to search, in place of the model's own settings.
+        limit: Examples of each task, the first ones; ``None``: all.
+        progress: Called with task, examples done, examples in all.
+    """
+    results = []
+    for task in tasks:
+        indices = split.indices(task.name)[:limit]
+        if len(indices):
+            results.append(_evaluate_task(model, split, task, indices, decoding, progress))
+    return results
+
+
+def save_outputs(results: Sequence[TaskResult], path: Path) -> None:
+    """Write every output as one line of JSON, in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for result in results:
+            for output in result.outputs:
+                line = {"task": result.task, **asdict(output)}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _evaluate_task(
+    model: TaskAwareModel,
+    split: TaskSource,
+    task: Task,
+    indices: np.ndarray,
+    decoding: DecodingSettings | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> TaskResult:
+    began = time.perf_counter()
+    examples: list[Example] = [split.examples[i] for i in indices]
+    by_length = np.argsort([split.source_lengths[i] for i in indices], kind="stable")
+    hypotheses: list[Any] = [None] * len(indices)
+    for start in range(0, len(indices), _EXAMPLES_PER_CALL):
+        chosen = by_length[start : start + _EXAMPLES_PER_CALL]
+        sources = [split.source(int(indices[position])) for position in chosen]
+        for position, found in zip(
+            chosen, model.decode(task, sources, decoding=decoding), strict=True
+        ):
+            hypotheses[position] = found[0]
+        if progress is not None:
+            progress(task.name, min(start + _EXAMPLES_PER_CALL, len(indices)), len(indices))
+    seconds = time.perf_counter() - began
+    texts = [hypothesis.text for hypothesis in hypotheses]
+    references = [example.target_text for example in examples]
+    others = references_of_other_tasks(examples, model.tasks, pool=_known(split, model))
+    confusion = confusion_rate(texts, references, others)
+    return TaskResult(
+        task=task.name,
+        scores=tuple(score_task(task, texts, references)),
+        confusion_rate=confusion.rate,
+        num_examples=len(indices),
+        seconds=seconds,
+        outputs=tuple(
+            DecodedOutput(
+                id=example.id,
+                reference=example.target_text,
+                text=hypothesis.text,
+                score=hypothesis.score,
+                confused=confused,
+                finished=hypothesis.finished,
+            )
+            for example, hypothesis, confused in zip(
+                examples, hypotheses, confusion.confused, strict=True
+            )
+        ),
+    )
+
+
+def _known(split: TaskSource, model: TaskAwareModel) -> list[Example]:
+    """Return the split's examples of the model's own tasks: it can be confused by no others."""
+    names = {task.name for task in model.tasks}
+    return [example for example in split.examples if example.task in names]

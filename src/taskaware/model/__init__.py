@@ -1,0 +1,1 @@
+"""The task-aware Transformer: front ends, blocks, task networks, FiLM."""

@@ -1,0 +1,175 @@
+"""Masks, positions and multi-head attention.
+
+Shape legend: B batch, Q query positions, K key positions, S source positions, T target positions,
+W width (hypotheses of one example while decoding), H heads, E head size, D d_model = H * E.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
+    """Return bool ``[B, num_positions]``, True where a position is valid, from int64 ``lengths [B]``.
+
+    The only place where a mask is made: True means valid everywhere.
+    """
+    return torch.arange(num_positions, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def sinusoidal_positions(num_positions: int, d_model: int, *, first: int = 0) -> Tensor:
+    """Return the fixed position signal, float32 ``[num_positions, D]``.
+
+    Sines in the first half, cosines in the second, wavelengths from 2 pi to 20,000 pi in a geometric
+    progression: the form of the TensorFlow official Transformer, whose hyperparameters Table 8 has.
+    """
+    half = d_model // 2
+    rate = torch.exp(torch.arange(half) * (-math.log(10_000.0) / max(half - 1, 1)))
+    angle = torch.arange(first, first + num_positions)[:, None] * rate[None, :]
+    signal = torch.cat([angle.sin(), angle.cos()], dim=1)
+    return F.pad(signal, (0, d_model - 2 * half))
+
+
+class PositionSignal(nn.Module):
+    """Adds the sinusoidal positions to a sequence; grows its table when a longer one comes."""
+
+    def __init__(self, d_model: int, *, num_positions: int = 512) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.register_buffer(
+            "table", sinusoidal_positions(num_positions, d_model), persistent=False
+        )
+
+    def forward(self, x_BSD: Tensor, *, first: int = 0) -> Tensor:
+        """Return ``x [B, S, D]`` plus the signal of positions ``first .. first + S``."""
+        needed = first + x_BSD.shape[1]
+        if needed > self.table.shape[0]:
+            self.table = sinusoidal_positions(2 * needed, self.d_model).to(self.table)
+        return x_BSD + self.table[first:needed].to(x_BSD.dtype)
+
+
+@dataclass
+class KeyValues:
+    """Keys and values that attention looks at, each ``[B, H, K, E]``."""
+
+    keys: Tensor
+    values: Tensor
+
+
+def attend(
+    query_BHQE: Tensor,
+    key_BHKE: Tensor,
+    value_BHKE: Tensor,
+    *,
+    mask_BK: Tensor | None = None,
+    dropout: float = 0.0,
+    causal: bool = False,
+) -> Tensor:
+    """Return scaled dot-product attention, ``[B, H, Q, E]``.
+
+    On a CPU it runs in float32 also under autocast: its bfloat16 gradient is several times slower there.
+    """
+    mask = None if mask_BK is None else mask_BK[:, None, None, :]
+    if query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16:
+        with torch.autocast("cpu", enabled=False):
+            attended = F.scaled_dot_product_attention(
+                query_BHQE.float(),
+                key_BHKE.float(),
+                value_BHKE.float(),
+                attn_mask=mask,
+                dropout_p=dropout,
+                is_causal=causal,
+            )
+        return attended
+    return F.scaled_dot_product_attention(
+        query_BHQE, key_BHKE, value_BHKE, attn_mask=mask, dropout_p=dropout, is_causal=causal
+    )
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2), one product for Q, K and V."""
+
+    def __init__(self, d_model: int, num_heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=False)
+        self.output = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x_BQD: Tensor, *, mask_BK: Tensor | None, causal: bool) -> Tensor:
+        """Return ``[B, Q, D]``.
+
+        Args:
+            x_BQD: The sequence.
+            mask_BK: Valid positions. ``None`` where the causal rule already hides all padding: padding
+                stands at the end, so that no valid position can look at it.
+            causal: Whether a position sees only itself and what stands before it.
+        """
+        query, key, value = self._project(x_BQD)
+        attended = attend(
+            query,
+            key,
+            value,
+            mask_BK=mask_BK,
+            dropout=self.dropout if self.training else 0.0,
+            causal=causal,
+        )
+        return self.output(attended.transpose(1, 2).flatten(2))
+
+    def step(self, x_BWD: Tensor, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
+        """Return one more position for every hypothesis, ``[B, W, D]``, and the longer past.
+
+        Args:
+            x_BWD: The newest position of W hypotheses of each example.
+            past: Keys and values ``[B * W, H, T, E]`` of the positions before.
+        """
+        B, W, D = x_BWD.shape
+        query, key, value = self._project(x_BWD.reshape(B * W, 1, D))
+        if past is not None:
+            key = torch.cat([past.keys, key], dim=2)
+            value = torch.cat([past.values, value], dim=2)
+        attended = attend(query, key, value)
+        return self.output(attended.reshape(B, W, D)), KeyValues(key, value)
+
+    def _project(self, x_BQD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        B, Q, D = x_BQD.shape
+        heads = self.query_key_value(x_BQD).view(B, Q, 3, self.num_heads, D // self.num_heads)
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, key, value
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of the decoder over the encoder's output."""
+
+    def __init__(self, d_model: int, num_heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query = nn.Linear(d_model, d_model, bias=False)
+        self.key_value = nn.Linear(d_model, 2 * d_model, bias=False)
+        self.output = nn.Linear(d_model, d_model, bias=False)
+
+    def look_at(self, memory_BSD: Tensor) -> KeyValues:
+        """Return the keys and values of the encoder's output, computed once an example."""
+        B, S, D = memory_BSD.shape
+        heads = self.key_value(memory_BSD).view(B, S, 2, self.num_heads, D // self.num_heads)
+        keys, values = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        return KeyValues(keys, values)
+
+    def forward(self, x_BQD: Tensor, memory: KeyValues, *, mask_BS: Tensor) -> Tensor:
+        """Return ``[B, Q, D]``. The Q positions may be times (training) or hypotheses (decoding)."""
+        B, Q, D = x_BQD.shape
+        query = self.query(x_BQD).view(B, Q, self.num_heads, D // self.num_heads).transpose(1, 2)
+        attended = attend(
+            query,
+            memory.keys,
+            memory.values,
+            mask_BK=mask_BS,
+            dropout=self.dropout if self.training else 0.0,
+        )
+        return self.output(attended.transpose(1, 2).flatten(2))

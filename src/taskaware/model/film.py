@@ -1,0 +1,58 @@
+"""Feature-wise linear modulation: how a task embedding acts on every block (paper, section 2.2.2).
+
+Shape legend: B batch, S positions, D d_model, L modulated places (blocks and preprocessing layers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+FilmScope = Literal["shared", "per_block"]
+
+
+@dataclass(frozen=True)
+class Film:
+    """Scales and shifts: ``gamma`` and ``beta``, each ``[B, 1, D]`` (shared) or ``[B, L, D]``."""
+
+    gamma_BLD: Tensor
+    beta_BLD: Tensor
+
+    @classmethod
+    def from_task_embedding(cls, task_embedding: Tensor, d_model: int) -> Film:
+        """Equation 6: gamma is the first d numbers of t_e, beta the last d.
+
+        Args:
+            task_embedding: ``[B, 2 D]`` (shared: one pair for all places, as in the paper) or
+                ``[B, L * 2 D]`` (a pair for each place).
+            d_model: D.
+
+        Raises:
+            ValueError: The width is no multiple of 2 D.
+        """
+        width = task_embedding.shape[-1]
+        if width % (2 * d_model):
+            raise ValueError(
+                f"`task_embedding` must have a multiple of {2 * d_model} numbers, but has {width}"
+            )
+        pairs = task_embedding.view(-1, width // (2 * d_model), 2 * d_model)
+        return cls(pairs[..., :d_model], pairs[..., d_model:])
+
+    def __call__(self, x_BSD: Tensor, place: int) -> Tensor:
+        """Modulate the output of one place, counted from 0 (see ``film`` for the equation)."""
+        index = 0 if self.gamma_BLD.shape[1] == 1 else place
+        return film(x_BSD, self.gamma_BLD[:, index], self.beta_BLD[:, index])
+
+
+def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:
+    """Equation 7: ``O_l = gamma * f_l(v_l) + beta``, the same scale and shift at every position."""
+    return torch.addcmul(beta_BD[:, None, :], gamma_BD[:, None, :], x_BSD)
+
+
+def film_penalty(task_embedding: Tensor, d_model: int) -> Tensor:
+    """Mean square of ``(gamma - 1, beta)``: how far the modulation is from the identity, a scalar."""
+    modulation = Film.from_task_embedding(task_embedding, d_model)
+    return ((modulation.gamma_BLD - 1).square().mean() + modulation.beta_BLD.square().mean()) / 2

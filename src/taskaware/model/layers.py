@@ -1,0 +1,128 @@
+"""Encoder and decoder blocks (Vaswani et al. 2017), with the norm before or after each part.
+
+Shape legend: B batch, S source positions, T target positions, W hypotheses an example, D d_model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from taskaware.model.attention import CrossAttention, KeyValues, SelfAttention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NormPlace = Literal["pre", "post"]
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between, position by position."""
+
+    def __init__(self, d_model: int, d_ff: int, *, relu_dropout: float) -> None:
+        super().__init__()
+        self.expand = nn.Linear(d_model, d_ff)
+        self.contract = nn.Linear(d_ff, d_model)
+        self.relu_dropout = relu_dropout
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        """Return ``[B, S, D]``."""
+        hidden = F.relu(self.expand(x_BSD))
+        return self.contract(F.dropout(hidden, self.relu_dropout, self.training))
+
+
+class Sublayer(nn.Module):
+    """Norm, dropout and residual connection around one part of a block."""
+
+    def __init__(self, d_model: int, *, dropout: float, norm: NormPlace, eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model, eps=eps)
+        self.dropout = dropout
+        self.norm_first = norm == "pre"
+
+    def forward(self, x: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return ``x + part(norm(x))`` (pre) or ``norm(x + part(x))`` (post)."""
+        out = part(self.norm(x) if self.norm_first else x)
+        total = x + F.dropout(out, self.dropout, self.training)
+        return total if self.norm_first else self.norm(total)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward. Causal where it is a block of the task network (equation 2)."""
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        d_ff: int,
+        *,
+        dropout: float,
+        attention_dropout: float,
+        relu_dropout: float,
+        norm: NormPlace,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(d_model, num_heads, dropout=attention_dropout)
+        self.feed_forward = FeedForward(d_model, d_ff, relu_dropout=relu_dropout)
+        self.around_attention = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
+        self.around_feed_forward = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
+
+    def forward(self, x_BSD: Tensor, *, mask_BS: Tensor | None, causal: bool = False) -> Tensor:
+        """Return ``[B, S, D]``."""
+        x_BSD = self.around_attention(
+            x_BSD, lambda x: self.self_attention(x, mask_BK=mask_BS, causal=causal)
+        )
+        return self.around_feed_forward(x_BSD, self.feed_forward)
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention over the encoder's output, feed-forward."""
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        d_ff: int,
+        *,
+        dropout: float,
+        attention_dropout: float,
+        relu_dropout: float,
+        norm: NormPlace,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(d_model, num_heads, dropout=attention_dropout)
+        self.cross_attention = CrossAttention(d_model, num_heads, dropout=attention_dropout)
+        self.feed_forward = FeedForward(d_model, d_ff, relu_dropout=relu_dropout)
+        self.around_self = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
+        self.around_cross = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
+        self.around_feed_forward = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
+
+    def forward(self, x_BTD: Tensor, memory_BSD: Tensor, *, memory_mask_BS: Tensor) -> Tensor:
+        """Return ``[B, T, D]``. Padded targets stand at the end, so the causal rule hides them."""
+        memory = self.cross_attention.look_at(memory_BSD)
+        x_BTD = self.around_self(x_BTD, lambda x: self.self_attention(x, mask_BK=None, causal=True))
+        x_BTD = self.around_cross(
+            x_BTD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS)
+        )
+        return self.around_feed_forward(x_BTD, self.feed_forward)
+
+    def step(
+        self, x_BWD: Tensor, past: KeyValues | None, memory: KeyValues, *, memory_mask_BS: Tensor
+    ) -> tuple[Tensor, KeyValues]:
+        """Return the newest position of W hypotheses an example, ``[B, W, D]``, and the longer past."""
+        newest: list[KeyValues] = []
+
+        def attend(x: Tensor) -> Tensor:
+            attended, longer = self.self_attention.step(x, past)
+            newest.append(longer)
+            return attended
+
+        x_BWD = self.around_self(x_BWD, attend)
+        x_BWD = self.around_cross(
+            x_BWD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS)
+        )
+        return self.around_feed_forward(x_BWD, self.feed_forward), newest[0]

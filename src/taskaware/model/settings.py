@@ -1,0 +1,135 @@
+"""The sizes and choices of a model. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
+ActsBy = Literal["film", "prepend"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditioningSettings:
+    """How the model learns which task is meant.
+
+    Attributes:
+        cue: Where the cue comes from. `none`: vanilla multi-task learning. `text_label`: the task as
+            text before a text source (OHV, section 3.1.1). `target_tag`: the task as the decoder's first
+            piece (not in the paper). `explicit`: a one-hot task (equation 1). `implicit`: examples of the
+            task (equations 2-5).
+        acts_by: How t_e acts: `film` scales and shifts every block (equation 7); `prepend` puts it before
+            source and target as a vector.
+        film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for each.
+        d_task: Size inside the implicit network (256 gives the paper's million of parameters).
+        d_task_ff: Inner size of its feed-forward layers.
+        num_task_heads: Attention heads of its two blocks.
+        gradient_reaches_shared_layers: Whether the task network's gradient also changes the front ends and
+            the embedding that it reads.
+        derange_support: Whether each example is modulated by the t_e of another example of its task while
+            training (the paper) rather than by its own.
+    """
+
+    cue: Cue = "implicit"
+    acts_by: ActsBy = "film"
+    film_scope: Literal["shared", "per_block"] = "shared"
+    d_task: int = 256
+    d_task_ff: int = 512
+    num_task_heads: int = 4
+    gradient_reaches_shared_layers: bool = False
+    derange_support: bool = True
+
+    @property
+    def has_task_network(self) -> bool:
+        """Whether a task network computes a t_e."""
+        return self.cue in ("explicit", "implicit")
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.d_task < 1 or self.num_task_heads < 1 or self.d_task % self.num_task_heads:
+            yield "d_task", f"must be a multiple of `num_task_heads` ({self.num_task_heads})"
+        if self.d_task_ff < 1:
+            yield "d_task_ff", "must be at least 1"
+        if self.acts_by == "prepend" and self.film_scope == "per_block":
+            yield "film_scope", "must be 'shared' where `acts_by` is 'prepend'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """A Transformer: sizes, regularisation, and what makes it task-aware.
+
+    The defaults and the presets `single_modality` and `multi_modality` are Table 8 of the paper.
+
+    Attributes:
+        preset: A named set of the values below, which single fields then override: `single_modality`
+            (text, 6 + 6 layers), `multi_modality` (speech and text, 12 + 12), `tiny` (a laptop's CPU).
+        d_model: Width of the residual stream.
+        num_heads: Attention heads.
+        d_ff: Inner size of the feed-forward layers ("filter size").
+        num_encoder_layers: Encoder blocks.
+        num_decoder_layers: Decoder blocks.
+        dropout: Dropout of embeddings and of each part of a block.
+        attention_dropout: Dropout of the attention weights.
+        relu_dropout: Dropout inside the feed-forward layers.
+        norm: `pre`: the norm stands before each part; `post`: after it.
+        layer_norm_eps: Added to the variance in layer norms.
+        num_features: Width of speech frames or of a feature source.
+        num_cnn_layers: Convolutions of the speech front end, each of stride 2 in time and frequency.
+        cnn_channels: Their channels (the paper does not say how many).
+        conditioning: How the model learns which task is meant.
+    """
+
+    preset: str = ""
+    d_model: int = 512
+    num_heads: int = 8
+    d_ff: int = 1024
+    num_encoder_layers: int = 6
+    num_decoder_layers: int = 6
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    relu_dropout: float = 0.1
+    norm: Literal["pre", "post"] = "pre"
+    layer_norm_eps: float = 1e-6
+    num_features: int = 80
+    num_cnn_layers: int = 3
+    cnn_channels: int = 64
+    conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
+
+    @classmethod
+    def presets(cls) -> Mapping[str, Mapping[str, Any]]:
+        """Return the named sets of values."""
+        return {
+            "single_modality": {"num_encoder_layers": 6, "num_decoder_layers": 6},
+            "multi_modality": {"num_encoder_layers": 12, "num_decoder_layers": 12},
+            "tiny": {
+                "d_model": 128,
+                "num_heads": 4,
+                "d_ff": 512,
+                "num_encoder_layers": 3,
+                "num_decoder_layers": 3,
+                "attention_dropout": 0.0,
+                "relu_dropout": 0.0,
+                "cnn_channels": 16,
+                "conditioning": {"d_task": 64, "d_task_ff": 128, "num_task_heads": 2},
+            },
+        }
+
+    @property
+    def num_places(self) -> int:
+        """Places that FiLM modulates: every block, the source front end and the target embedding."""
+        return self.num_encoder_layers + self.num_decoder_layers + 2
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.d_model < 2 or self.num_heads < 1 or self.d_model % self.num_heads:
+            yield "d_model", f"must be a multiple of `num_heads` ({self.num_heads})"
+        for name in ("d_ff", "num_encoder_layers", "num_decoder_layers", "num_features"):
+            if getattr(self, name) < 1:
+                yield name, "must be at least 1"
+        for name in ("num_cnn_layers", "cnn_channels"):
+            if getattr(self, name) < 1:
+                yield name, "must be at least 1"
+        for name in ("dropout", "attention_dropout", "relu_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                yield name, "must be at least 0 and below 1"

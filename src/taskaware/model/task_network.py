@@ -1,0 +1,127 @@
+"""Task characteristics networks: from a task, or examples of it, to its embedding t_e (section 2.2.1).
+
+Both end in a layer whose weights are tiny and whose bias is the identity of FiLM (gamma 1, beta 0), so
+that an untrained task network leaves the model as it is.
+
+Shape legend: B batch, S source positions, T target positions, D d_model, K d_task, O size of t_e.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from taskaware.model.attention import PositionSignal, valid_mask
+from taskaware.model.layers import EncoderLayer
+
+_TINY = 1e-3
+
+
+def identity_bias(d_model: int, num_places: int) -> Tensor:
+    """Return t_e ``[num_places * 2 D]`` that modulates nothing: gamma 1, beta 0 at every place."""
+    pair = torch.cat([torch.ones(d_model), torch.zeros(d_model)])
+    return pair.repeat(num_places)
+
+
+class ExplicitTaskNetwork(nn.Module):
+    """Equation 1: ``t_e = FFN(e)`` for a one-hot task e, one linear layer of s rows."""
+
+    def __init__(self, num_tasks: int, initial_embedding: Tensor) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(_TINY * torch.randn(num_tasks, initial_embedding.numel()))
+        self.bias = nn.Parameter(initial_embedding.clone())
+
+    def forward(self, task_index_B: Tensor) -> Tensor:
+        """Return t_e ``[B, O]`` for int64 task indices (the product with a one-hot is a row)."""
+        return self.rows[task_index_B] + self.bias
+
+
+class ImplicitTaskNetwork(nn.Module):
+    """Equations 2 to 5: the task from pairs of source and target alone.
+
+    Args:
+        d_model: Size of the preprocessed source and of the embedded target.
+        d_task: Size inside the network.
+        d_task_ff: Inner size of its feed-forward layers.
+        num_heads: Attention heads of its two blocks.
+        dropout: Residual dropout of its two blocks.
+        initial_embedding: t_e at the start, ``[O]``.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        d_task: int,
+        d_task_ff: int,
+        num_heads: int,
+        dropout: float,
+        initial_embedding: Tensor,
+    ) -> None:
+        super().__init__()
+        self.projection = nn.Linear(d_model, d_task)
+        self.positions = PositionSignal(d_task)
+        self.representation = _causal_block(d_task, num_heads, d_task_ff, dropout)
+        self.summary = _causal_block(d_task, num_heads, d_task_ff, dropout)
+        self.norm = nn.LayerNorm(2 * d_task, eps=1e-6)
+        self.hidden = nn.Linear(2 * d_task, d_task)
+        self.output = nn.Linear(d_task, initial_embedding.numel())
+        nn.init.normal_(self.output.weight, std=_TINY)
+        with torch.no_grad():
+            self.output.bias.copy_(initial_embedding)
+
+    def forward(
+        self, source_BSD: Tensor, source_lengths: Tensor, target_BTD: Tensor, target_lengths: Tensor
+    ) -> Tensor:
+        """Return t_e ``[B, O]`` of each pair of source and target.
+
+        Args:
+            source_BSD: What the preprocessing layer gives the encoder.
+            source_lengths: int64 ``[B]``.
+            target_BTD: The embedded target.
+            target_lengths: int64 ``[B]``.
+        """
+        source_BSK = self._represent(source_BSD)
+        target_BTK = self._represent(target_BTD)
+        target_aware = bidirectional_attention(source_BSK, target_BTK, target_lengths)
+        source_aware = bidirectional_attention(target_BTK, source_BSK, source_lengths)
+        source_BK = self._summarise(target_aware, source_lengths)
+        target_BK = self._summarise(source_aware, target_lengths)
+        pair = self.norm(torch.cat([source_BK, target_BK], dim=-1))
+        return self.output(torch.relu(self.hidden(pair)))  # equation 5
+
+    def _represent(self, x_BSD: Tensor) -> Tensor:
+        """Equation 2: the same causal block for sources and targets."""
+        x_BSK = self.positions(self.projection(x_BSD))
+        return self.representation(x_BSK, mask_BS=None, causal=True)
+
+    def _summarise(self, x_BSK: Tensor, lengths: Tensor) -> Tensor:
+        """Equation 4: a second causal block; its last valid position has seen the whole sequence."""
+        summary_BSK = self.summary(x_BSK, mask_BS=None, causal=True)
+        last = (lengths - 1).clamp(min=0)
+        return summary_BSK[torch.arange(len(lengths), device=lengths.device), last]
+
+
+def bidirectional_attention(x_BSK: Tensor, other_BTK: Tensor, other_lengths: Tensor) -> Tensor:
+    """Equation 3: ``BiA(X, Y)``, scaled dot-product attention of X over Y without parameters.
+
+    Returns:
+        ``[B, S, K]``: for every position of X, a mean of the valid positions of Y.
+    """
+    mask_BT = valid_mask(other_lengths, other_BTK.shape[1])
+    return torch.nn.functional.scaled_dot_product_attention(
+        x_BSK[:, None], other_BTK[:, None], other_BTK[:, None], attn_mask=mask_BT[:, None, None, :]
+    )[:, 0]
+
+
+def _causal_block(d_task: int, num_heads: int, d_task_ff: int, dropout: float) -> EncoderLayer:
+    return EncoderLayer(
+        d_task,
+        num_heads,
+        d_task_ff,
+        dropout=dropout,
+        attention_dropout=0.0,
+        relu_dropout=0.0,
+        norm="pre",
+        eps=1e-6,
+    )

@@ -1,0 +1,330 @@
+"""The task-aware Transformer: equation 7 around every block of an encoder and a decoder.
+
+Shape legend: B batch, S source positions, T target positions, W hypotheses an example (width),
+D d_model, V vocabulary, O size of a task embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from taskaware.model.attention import KeyValues, PositionSignal, valid_mask
+from taskaware.model.film import Film
+from taskaware.model.frontend import FeatureFrontend, SpeechFrontend, TokenEmbedding
+from taskaware.model.layers import DecoderLayer, EncoderLayer
+from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, identity_bias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskaware.model.settings import ActsBy, ModelSettings
+    from taskaware.types import Batch, Modality, Task
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """What the preprocessing layers give, before any modulation: the task network reads the same.
+
+    Attributes:
+        source_BSD: The source sequence.
+        source_lengths: int64 ``[B]``.
+        target_BTD: The embedded target (it begins with the begin-of-sequence piece).
+        target_lengths: int64 ``[B]``.
+    """
+
+    source_BSD: Tensor
+    source_lengths: Tensor
+    target_BTD: Tensor
+    target_lengths: Tensor
+
+
+@dataclass
+class DecodingState:
+    """What step-by-step decoding keeps: the encoder's output once an example, the past a hypothesis.
+
+    Attributes:
+        memory: Keys and values of the encoder's output for each decoder block, ``[B, H, S, E]``.
+        memory_mask_BS: Its valid positions.
+        past: Keys and values of the pieces so far for each decoder block, ``[B * W, H, T, E]``.
+        position: Positions decoded so far.
+        film: The modulation, where there is one.
+    """
+
+    memory: list[KeyValues]
+    memory_mask_BS: Tensor
+    past: list[KeyValues | None]
+    position: int
+    film: Film | None
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep for hypothesis i the past of hypothesis ``rows[i]``, int64 ``[B * W]``."""
+        self.past = [kept and KeyValues(kept.keys[rows], kept.values[rows]) for kept in self.past]
+
+    def keep_examples(self, rows: Tensor) -> None:
+        """Drop all examples but ``rows``, int64; the past is reordered apart (``reorder``)."""
+        self.memory = [KeyValues(kept.keys[rows], kept.values[rows]) for kept in self.memory]
+        self.memory_mask_BS = self.memory_mask_BS[rows]
+        if self.film is not None and self.film.gamma_BLD.shape[0] > 1:
+            self.film = Film(self.film.gamma_BLD[rows], self.film.beta_BLD[rows])
+
+
+class TaskAwareTransformer(nn.Module):
+    """An encoder-decoder whose every block output is scaled and shifted by a task embedding.
+
+    Built by ``create_model``; its parts come in ready, so that it never sees the settings.
+    """
+
+    def __init__(
+        self,
+        *,
+        token_embedding: TokenEmbedding,
+        frontends: dict[str, nn.Module],
+        encoder: Sequence[EncoderLayer],
+        decoder: Sequence[DecoderLayer],
+        task_network: ExplicitTaskNetwork | ImplicitTaskNetwork | None,
+        acts_by: ActsBy,
+        d_model: int,
+        dropout: float,
+        final_norm_eps: float | None,
+    ) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.dropout = dropout
+        self.acts_by = acts_by
+        self.token_embedding = token_embedding
+        self.frontends = nn.ModuleDict(frontends)
+        self.positions = PositionSignal(d_model)
+        self.encoder = nn.ModuleList(encoder)
+        self.decoder = nn.ModuleList(decoder)
+        # In post-norm every block ends in a norm of its own.
+        has_norm = final_norm_eps is not None
+        self.encoder_norm = nn.LayerNorm(d_model, final_norm_eps) if has_norm else nn.Identity()
+        self.decoder_norm = nn.LayerNorm(d_model, final_norm_eps) if has_norm else nn.Identity()
+        self.task_network = task_network
+
+    # --- the three steps of training: preprocess, embed the task, transform ---
+
+    def forward(self, batch: Batch, task_embedding: Tensor | None) -> Tensor:
+        """Return logits ``[B, T, V]``.
+
+        Args:
+            batch: Examples of one task.
+            task_embedding: ``[B, O]``, or ``[1, O]`` for all; ``None`` leaves the plain Transformer.
+        """
+        states_BTD = self.transform(self.preprocess(batch), task_embedding)
+        return self.token_embedding.logits(states_BTD)
+
+    def preprocess(self, batch: Batch) -> Preprocessed:
+        """Run the preprocessing layers, once for the Transformer and the task network."""
+        source_BSD, source_lengths = self.preprocess_source(
+            batch.source, batch.source_lengths, batch.task.source_modality
+        )
+        target_BTD = self.token_embedding.embed(batch.target_input)
+        return Preprocessed(source_BSD, source_lengths, target_BTD, batch.target_lengths)
+
+    def preprocess_source(
+        self, source: Tensor, lengths: Tensor, modality: Modality
+    ) -> tuple[Tensor, Tensor]:
+        """Return the source sequence ``[B, S, D]`` and its lengths ``[B]``."""
+        frontend = self.token_embedding if modality == "text" else self.frontends[modality]
+        return frontend(source, lengths)
+
+    def embed_task(self, support: Preprocessed, task_index: int) -> Tensor | None:
+        """Return the task embedding of every support example, ``[B, O]`` (equations 1 to 5)."""
+        match self.task_network:
+            case None:
+                return None
+            case ExplicitTaskNetwork():
+                num_examples = support.target_BTD.shape[0]
+                index = torch.full((num_examples,), task_index, device=support.target_BTD.device)
+                return self.task_network(index)
+            case network:
+                return network(
+                    support.source_BSD,
+                    support.source_lengths,
+                    support.target_BTD,
+                    support.target_lengths,
+                )
+
+    def transform(self, preprocessed: Preprocessed, task_embedding: Tensor | None) -> Tensor:
+        """Return the decoder's states ``[B, T, D]``, which ``token_embedding.logits`` reads out."""
+        film, vector = self._modulation(task_embedding)
+        memory_BSD, mask_BS = self._encode(
+            preprocessed.source_BSD, preprocessed.source_lengths, film, vector
+        )
+        place = len(self.encoder) + 1
+        x_BTD = self._enter(preprocessed.target_BTD, place, film, vector)
+        for index, block in enumerate(self.decoder, start=place + 1):
+            x_BTD = block(x_BTD, memory_BSD, memory_mask_BS=mask_BS)
+            x_BTD = x_BTD if film is None else film(x_BTD, index)
+        return self.decoder_norm(x_BTD if vector is None else x_BTD[:, 1:])
+
+    # --- the two steps of decoding ---
+
+    def start_decoding(
+        self,
+        source: Tensor,
+        source_lengths: Tensor,
+        modality: Modality,
+        task_embedding: Tensor | None,
+        *,
+        width: int = 1,
+    ) -> DecodingState:
+        """Encode the sources and return the state before the first piece.
+
+        Args:
+            source: As in ``Batch``.
+            source_lengths: As in ``Batch``.
+            modality: Of the source.
+            task_embedding: ``[B, O]`` or ``[1, O]``.
+            width: W, the hypotheses that will be decoded for each example.
+        """
+        film, vector = self._modulation(task_embedding)
+        sequence, lengths = self.preprocess_source(source, source_lengths, modality)
+        memory_BSD, mask_BS = self._encode(sequence, lengths, film, vector)
+        state = DecodingState(
+            memory=[block.cross_attention.look_at(memory_BSD) for block in self.decoder],
+            memory_mask_BS=mask_BS,
+            past=[None] * len(self.decoder),
+            position=0,
+            film=film,
+        )
+        if vector is not None:
+            B, D = memory_BSD.shape[0], self.d_model
+            self._advance(vector[:, None].expand(B, width, D), state)
+        return state
+
+    def step(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
+        """Return the logits of the next piece, ``[B, W, V]``, and move the state one position on."""
+        x_BWD = self.token_embedding.embed(pieces_BW)
+        if state.film is not None:
+            x_BWD = state.film(x_BWD, len(self.encoder) + 1)
+        return self.token_embedding.logits(self.decoder_norm(self._advance(x_BWD, state)))
+
+    # --- parts ---
+
+    def _modulation(self, task_embedding: Tensor | None) -> tuple[Film | None, Tensor | None]:
+        if task_embedding is None:
+            return None, None
+        if self.acts_by == "prepend":
+            return None, task_embedding
+        return Film.from_task_embedding(task_embedding, self.d_model), None
+
+    def _encode(
+        self, x_BSD: Tensor, lengths: Tensor, film: Film | None, vector: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        x_BSD = self._enter(x_BSD, 0, film, vector)
+        mask_BS = valid_mask(lengths if vector is None else lengths + 1, x_BSD.shape[1])
+        for index, block in enumerate(self.encoder, start=1):
+            x_BSD = block(x_BSD, mask_BS=mask_BS)
+            x_BSD = x_BSD if film is None else film(x_BSD, index)
+        return self.encoder_norm(x_BSD), mask_BS
+
+    def _enter(self, x_BSD: Tensor, place: int, film: Film | None, vector: Tensor | None) -> Tensor:
+        """Modulate a preprocessing layer's output, then add positions and dropout."""
+        if film is not None:
+            x_BSD = film(x_BSD, place)
+        if vector is not None:
+            vector_B1D = vector[:, None].expand(x_BSD.shape[0], 1, -1)
+            x_BSD = torch.cat([vector_B1D.to(x_BSD.dtype), x_BSD], dim=1)
+        return F.dropout(self.positions(x_BSD), self.dropout, self.training)
+
+    def _advance(self, x_BWD: Tensor, state: DecodingState) -> Tensor:
+        B, W, D = x_BWD.shape
+        x_BWD = self.positions(x_BWD.reshape(B * W, 1, D), first=state.position).view(B, W, D)
+        for index, block in enumerate(self.decoder):
+            x_BWD, state.past[index] = block.step(
+                x_BWD,
+                state.past[index],
+                state.memory[index],
+                memory_mask_BS=state.memory_mask_BS,
+            )
+            if state.film is not None:
+                x_BWD = state.film(x_BWD, len(self.encoder) + 2 + index)
+        state.position += 1
+        return x_BWD
+
+
+def create_model(
+    settings: ModelSettings, *, vocabulary_size: int, tasks: Sequence[Task]
+) -> TaskAwareTransformer:
+    """Return a model with new weights for these tasks (weights: Glorot uniform; embedding: normal).
+
+    Args:
+        settings: Sizes and choices.
+        vocabulary_size: Pieces.
+        tasks: Every task; their order gives the explicit network's one-hot positions.
+    """
+    block = {
+        "d_model": settings.d_model,
+        "num_heads": settings.num_heads,
+        "d_ff": settings.d_ff,
+        "dropout": settings.dropout,
+        "attention_dropout": settings.attention_dropout,
+        "relu_dropout": settings.relu_dropout,
+        "norm": settings.norm,
+        "eps": settings.layer_norm_eps,
+    }
+    modalities = {task.source_modality for task in tasks}
+    frontends: dict[str, nn.Module] = {}
+    if "speech" in modalities:
+        frontends["speech"] = SpeechFrontend(
+            settings.num_features,
+            settings.d_model,
+            num_layers=settings.num_cnn_layers,
+            channels=settings.cnn_channels,
+        )
+    if "features" in modalities:
+        frontends["features"] = FeatureFrontend(settings.num_features, settings.d_model)
+    model = TaskAwareTransformer(
+        token_embedding=TokenEmbedding(vocabulary_size, settings.d_model),
+        frontends=frontends,
+        encoder=[EncoderLayer(**block) for _ in range(settings.num_encoder_layers)],
+        decoder=[DecoderLayer(**block) for _ in range(settings.num_decoder_layers)],
+        task_network=None,
+        acts_by=settings.conditioning.acts_by,
+        d_model=settings.d_model,
+        dropout=settings.dropout,
+        final_norm_eps=settings.layer_norm_eps if settings.norm == "pre" else None,
+    )
+    _initialise(model)
+    model.task_network = _create_task_network(settings, num_tasks=len(tasks))
+    return model
+
+
+def _create_task_network(
+    settings: ModelSettings, *, num_tasks: int
+) -> ExplicitTaskNetwork | ImplicitTaskNetwork | None:
+    conditioning = settings.conditioning
+    if conditioning.acts_by == "prepend":
+        initial = torch.zeros(settings.d_model)
+    else:
+        num_places = settings.num_places if conditioning.film_scope == "per_block" else 1
+        initial = identity_bias(settings.d_model, num_places)
+    match conditioning.cue:
+        case "explicit":
+            return ExplicitTaskNetwork(num_tasks, initial)
+        case "implicit":
+            return ImplicitTaskNetwork(
+                settings.d_model,
+                d_task=conditioning.d_task,
+                d_task_ff=conditioning.d_task_ff,
+                num_heads=conditioning.num_task_heads,
+                dropout=settings.dropout,
+                initial_embedding=initial,
+            )
+        case _:
+            return None
+
+
+def _initialise(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

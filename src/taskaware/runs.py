@@ -1,0 +1,498 @@
+"""One run: from an experiment to a folder with models, log and checkpoints.
+
+::
+
+    runs/NAME/
+        experiment.toml   every field, as the run used it
+        log.jsonl         one line each time losses are logged or a validation is done
+        checkpoints/      to go on from
+        model/            the model to use (see inference.py for what a model folder holds)
+        best/ average/    the best on the dev split over all tasks; the mean of the last checkpoints
+        taskwise/TASK/    the best on the dev split for one task
+        tensorboard/      the log for TensorBoard, where it is installed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+import numpy as np
+import torch
+
+from taskaware import __version__
+from taskaware import experiment as experiment_file
+from taskaware.data.batching import TrainingBatches, cut_batches, make_batch, text_cue
+from taskaware.data.prepared import PreparedData
+from taskaware.decoding.scoring import DecodingSettings
+from taskaware.errors import DataError, ExperimentError, UserError
+from taskaware.evaluation.evaluate import evaluate
+from taskaware.inference import TaskAwareModel, load
+from taskaware.model.support import mean_task_embedding
+from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.training.checkpoint import (
+    TrainState,
+    average_weights,
+    checkpoints,
+    load_state,
+    weights,
+)
+from taskaware.training.joint import transformed_loss
+from taskaware.training.loop import Progress, Validation, Watchers, autocast, train
+from taskaware.training.optimiser import create_optimiser
+from taskaware.training.processes import Processes, join
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from taskaware.experiment import Experiment
+    from taskaware.types import Batch, Task
+
+
+class Display(Protocol):
+    """What shows a run to the person who waits for it."""
+
+    def start(self, run: Run, *, first_update: int) -> None:
+        """The run is set up and goes on from this update."""
+        ...
+
+    def on_update(self, update: int) -> None:
+        """Another update is done."""
+        ...
+
+    def on_progress(self, progress: Progress) -> None:
+        """Another line of the log."""
+        ...
+
+    def on_validation(self, update: int, validation: Validation) -> None:
+        """Another validation."""
+        ...
+
+
+@dataclass
+class Run:
+    """A run that is set up.
+
+    Attributes:
+        experiment: What it was asked to be.
+        folder: Where it writes.
+        data: What it trains on.
+        tasks: The tasks that it trains.
+        model: The network.
+        processes: Which of the processes that train together this is.
+    """
+
+    experiment: Experiment
+    folder: Path
+    data: PreparedData
+    tasks: tuple[Task, ...]
+    model: TaskAwareTransformer
+    processes: Processes
+
+    def finished_model(self, tensors: Mapping[str, Tensor], *, update: int) -> TaskAwareModel:
+        """Return the model with these weights and the task embeddings that they give."""
+        settings = self.experiment.model
+        transformer = create_model(
+            settings, vocabulary_size=self.data.vocabulary.size, tasks=self.tasks
+        )
+        transformer.load_state_dict(dict(tensors))
+        transformer.to(self.processes.device).eval()
+        return TaskAwareModel(
+            transformer=transformer,
+            settings=settings,
+            tasks=self.tasks,
+            vocabulary=self.data.vocabulary,
+            feature_settings=self.data.feature_settings,
+            decoding=self.experiment.decoding,
+            task_embeddings=self.task_embeddings(transformer),
+            provenance={
+                "experiment": self.experiment.name,
+                "run": str(self.folder),
+                "update": update,
+                "seed": self.experiment.training.seed,
+                "data": str(self.data.folder),
+                "data_fingerprint": self.data.fingerprint,
+                "taskaware": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        )
+
+    def task_embeddings(self, model: TaskAwareTransformer) -> dict[str, Tensor]:
+        """Return the mean t_e of random training examples for each task, ``[1, O]`` each.
+
+        The examples depend on seed and task alone, so that all validations see the same.
+        """
+        embeddings: dict[str, Tensor] = {}
+        for index, task in enumerate(self.tasks):
+            embedding = mean_task_embedding(model, self._support(task), task_index=index)
+            if embedding is not None:
+                embeddings[task.name] = embedding
+        return embeddings
+
+    def _support(self, task: Task) -> Iterator[Batch]:
+        split = self.data.split(self.experiment.data.train_split)
+        indices = split.indices(task.name)
+        random = np.random.default_rng([self.experiment.training.seed, 2])
+        number = min(self.experiment.training.support_examples, len(indices))
+        chosen = random.choice(indices, size=number, replace=False)
+        cue = text_cue(self.data.vocabulary, task, self.experiment.model.conditioning.cue)
+        for start in range(0, number, 16):
+            yield make_batch(split, task, [int(i) for i in chosen[start : start + 16]], cue)
+
+
+def train_experiment(
+    experiment: Experiment, folder: Path, *, display: Display, restart: bool = False
+) -> bool:
+    """Train an experiment, or go on with it; return whether it is finished.
+
+    Args:
+        experiment: What to train.
+        folder: Where to write; what is there of the same experiment is gone on with.
+        display: Shows the run.
+        restart: Whether to delete what is there and start over.
+
+    Raises:
+        ExperimentError: The folder holds another experiment, or the data does not fit this one.
+        DataError: The data is missing or incomplete.
+    """
+    if experiment.training.num_threads:
+        torch.set_num_threads(experiment.training.num_threads)
+    with join(experiment.training.device) as processes, ExitStack() as stack:
+        if processes.is_first:
+            _claim(folder, experiment, restart=restart)
+        processes.wait()
+        run = set_up(experiment, folder, processes)
+        state = TrainState(
+            model=run.model,
+            optimiser=create_optimiser(experiment.optimiser, run.model),
+            generator=torch.Generator().manual_seed(experiment.training.seed + processes.rank),
+        )
+        batches = _batches(run)
+        found = checkpoints(folder / "checkpoints")
+        if found:
+            load_state(state, found[-1], processes=processes)
+            batches.load_state_dict(state.batches)
+        log = stack.enter_context(_Log(folder, first_update=state.update, on=processes.is_first))
+        if processes.is_first:
+            display.start(run, first_update=state.update)
+        finished = train(
+            state,
+            run.model,
+            batches,
+            tasks=run.tasks,
+            settings=experiment.training,
+            optimiser_settings=experiment.optimiser,
+            conditioning=experiment.model.conditioning,
+            processes=processes,
+            checkpoint_folder=folder / "checkpoints",
+            watchers=_watchers(run, display, log),
+        )
+        if finished and processes.is_first:
+            _write_models(run, state)
+        processes.wait()
+    return finished
+
+
+def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
+    """Open the data and build the model, the same in every process."""
+    data = PreparedData.open(experiment.data.folder)
+    names = experiment.data.tasks or tuple(task.name for task in data.tasks)
+    tasks = tuple(data.task(name) for name in names)
+    width = data.num_feature_columns
+    takes_features = any(task.source_modality != "text" for task in tasks)
+    if takes_features and width != experiment.model.num_features:
+        raise ExperimentError(
+            f"`model.num_features` must be {width}, the width of the features in {data.folder}, but is "
+            f"{experiment.model.num_features}"
+        )
+    speech = [task.name for task in tasks if task.source_modality != "text"]
+    if experiment.model.conditioning.cue == "text_label" and len(speech) == len(tasks):
+        raise ExperimentError(
+            "`model.conditioning.cue` must not be 'text_label' where no task has a text source: a label "
+            "cannot be put before speech"
+        )
+    seed = experiment.training.seed
+    torch.manual_seed(seed)
+    model = create_model(experiment.model, vocabulary_size=data.vocabulary.size, tasks=tasks)
+    model.to(processes.device)
+    torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
+    return Run(
+        experiment=experiment,
+        folder=folder,
+        data=data,
+        tasks=tasks,
+        model=model,
+        processes=processes,
+    )
+
+
+def run_model(folder: Path, which: str = "model", *, device: str = "cpu") -> TaskAwareModel:
+    """Load one of a run's models, or a model folder itself."""
+    inner = folder / which
+    return load(inner if inner.is_dir() or which != "model" else folder, device=device)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return a run's log, oldest line first."""
+    path = folder / "log.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
+    """Return the number of parameters of each part of a model, in the order of the data's way."""
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        words = name.split(".")
+        part = ".".join(words[:2]) if words[0] == "frontends" else words[0].removesuffix("_norm")
+        counts[part.replace("_", " ")] = counts.get(part.replace("_", " "), 0) + parameter.numel()
+    return counts
+
+
+def _claim(folder: Path, experiment: Experiment, *, restart: bool) -> None:
+    """Make the folder this experiment's, or find that it is."""
+    wanted = experiment_file.dump(experiment)
+    path = folder / "experiment.toml"
+    if restart and path.exists():
+        shutil.rmtree(folder)
+    if path.exists() and path.read_text() != wanted:
+        was = path.read_text().splitlines()
+        lines = [line for line in wanted.splitlines() if line not in was]
+        raise ExperimentError(
+            f"{folder} must be a new folder or one of this experiment, but holds another; these lines "
+            f"differ: {'; '.join(lines[:5])}. Choose another folder with --to, or start over with "
+            "--restart"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(wanted)
+
+
+def _batches(run: Run) -> TrainingBatches:
+    vocabulary, conditioning = run.data.vocabulary, run.experiment.model.conditioning
+    return TrainingBatches(
+        run.data.split(run.experiment.data.train_split),
+        run.tasks,
+        run.experiment.batching,
+        cues={task.name: text_cue(vocabulary, task, conditioning.cue) for task in run.tasks},
+        seed=run.experiment.training.seed,
+        rank=run.processes.rank,
+        num_ranks=run.processes.num_ranks,
+    )
+
+
+def _watchers(run: Run, display: Display, log: _Log) -> Watchers:
+    def on_progress(progress: Progress) -> None:
+        log.write({"kind": "progress", **asdict(progress)})
+        display.on_progress(progress)
+
+    def on_validation(update: int, validation: Validation) -> None:
+        log.write({"kind": "validation", "update": update, **asdict(validation)})
+        display.on_validation(update, validation)
+
+    def on_best(name: str) -> None:
+        from safetensors.torch import save_file
+
+        folder = run.folder / "best_weights"
+        folder.mkdir(exist_ok=True)
+        partial = folder / f".{name}.partial"
+        save_file(weights(run.model), partial)
+        os.replace(partial, folder / f"{name}.safetensors")
+
+    return Watchers(
+        on_update=display.on_update,
+        on_progress=on_progress,
+        validate=lambda: validate(run),
+        on_validation=on_validation,
+        on_best=on_best,
+    )
+
+
+@torch.inference_mode()
+def validate(run: Run) -> Validation:
+    """Return the dev loss of each task, and the dev score where the run selects by it."""
+    settings = run.experiment.training
+    name = run.experiment.data.dev_split
+    if name not in run.data.split_names:
+        return Validation(values={})
+    embeddings = run.task_embeddings(run.model)
+    values: dict[str, float] = {}
+    for index, task in enumerate(run.tasks):
+        total, count = 0.0, 0
+        for batch in _dev_batches(run, task, name):
+            batch = batch.to(run.processes.device)
+            with autocast(run.processes.device, settings.precision):
+                loss = transformed_loss(
+                    run.model,
+                    batch,
+                    run.model.preprocess(batch),
+                    embeddings.get(task.name),
+                    label_smoothing=0.0,
+                )
+            total += float(loss.cross_entropy) * loss.num_pieces
+            count += loss.num_pieces
+        if count:
+            values[task.name] = total / count
+        del index
+    if settings.selection == "loss":
+        return Validation(values=values)
+    scores = _dev_scores(run, embeddings, name)
+    worse = {task: 1.0 - score for task, score in scores.items()}
+    return Validation(values=worse, scores=scores)
+
+
+def _dev_batches(run: Run, task: Task, split_name: str) -> Iterator[Batch]:
+    split = run.data.split(split_name)
+    indices = split.indices(task.name)[: run.experiment.training.validation_examples]
+    if not len(indices):
+        return
+    indices = indices[np.argsort(split.source_lengths[indices], kind="stable")]
+    cue = text_cue(run.data.vocabulary, task, run.experiment.model.conditioning.cue)
+    for chosen in cut_batches(
+        indices,
+        split.source_lengths,
+        split.target_lengths,
+        is_text=task.source_modality == "text",
+        settings=replace(run.experiment.batching, strategy="dynamic"),
+    ):
+        yield make_batch(split, task, [int(i) for i in chosen], cue)
+
+
+def _dev_scores(run: Run, embeddings: Mapping[str, Tensor], split_name: str) -> dict[str, float]:
+    """Return 1 - word error rate, or BLEU / 100, of greedy outputs, at least 0, by task."""
+    experiment = run.experiment
+    model = TaskAwareModel(
+        transformer=run.model,
+        settings=experiment.model,
+        tasks=run.tasks,
+        vocabulary=run.data.vocabulary,
+        feature_settings=run.data.feature_settings,
+        decoding=DecodingSettings(beam=1, examples_per_batch=64),
+        task_embeddings=embeddings,
+    )
+    results = evaluate(
+        model,
+        run.data.split(split_name),
+        run.tasks,
+        limit=experiment.training.validation_examples,
+    )
+    return {
+        result.task: max(0.0, 1.0 - result.scores[0].value)
+        if result.scores[0].metric == "wer"
+        else result.scores[0].value / 100.0
+        for result in results
+    }
+
+
+def _write_models(run: Run, state: TrainState) -> None:
+    """Write the models of a finished run."""
+    settings = run.experiment.training
+    candidates: dict[str, Callable[[], Mapping[str, Tensor]]] = {}
+    candidates["last"] = lambda: weights(run.model)
+    if settings.average_last:
+        newest = checkpoints(run.folder / "checkpoints")[-settings.average_last :]
+        candidates["average"] = lambda: average_weights(newest)
+    best_folder = run.folder / "best_weights"
+    if "all" in state.best:
+        candidates["best"] = lambda: _read(best_folder / "all.safetensors")
+    final = settings.final if settings.final in candidates else "last"
+    updates = {"last": state.update, "average": state.update}
+    updates["best"] = int(state.best.get("all", {"update": 0})["update"])
+    for name in ("best", "average"):
+        if name in candidates and name != final:
+            run.finished_model(candidates[name](), update=updates[name]).save(run.folder / name)
+    for task in run.tasks:
+        if task.name in state.best and len(run.tasks) > 1:
+            tensors = _read(best_folder / f"{task.name}.safetensors")
+            update = int(state.best[task.name]["update"])
+            target = run.folder / "taskwise" / task.name
+            target.parent.mkdir(exist_ok=True)
+            run.finished_model(tensors, update=update).save(target)
+    # Last, so that a run with this folder is complete.
+    run.finished_model(candidates[final](), update=updates[final]).save(run.folder / "model")
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    from taskaware.training.checkpoint import load_tensors
+
+    return load_tensors(path)
+
+
+class _Log:
+    """Appends lines of JSON, and the same figures for TensorBoard where it is installed."""
+
+    def __init__(self, folder: Path, *, first_update: int, on: bool) -> None:
+        self._folder = folder
+        self._first_update = first_update
+        self._on = on
+        self._file: TextIO | None = None
+        self._board: Any = None
+
+    def __enter__(self) -> _Log:
+        if not self._on:
+            return self
+        # Lines after the checkpoint that the run goes on from would come twice.
+        kept = [line for line in read_log(self._folder) if line["update"] <= self._first_update]
+        self._file = (self._folder / "log.jsonl").open("w")
+        for line in kept:
+            self._file.write(json.dumps(line) + "\n")
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            board_folder = self._folder / "tensorboard"
+            self._board = SummaryWriter(str(board_folder), purge_step=self._first_update + 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board is None:
+            return
+        for name, value in line.items():
+            if isinstance(value, dict):
+                for task, figure in value.items():
+                    self._board.add_scalar(f"{line['kind']}/{name}/{task}", figure, line["update"])
+            elif isinstance(value, float):
+                self._board.add_scalar(f"{line['kind']}/{name}", value, line["update"])
+
+
+def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, ...]) -> list[Task]:
+    """Return the tasks asked for, or all that model and data share.
+
+    Raises:
+        UserError: They share none.
+        DataError: The data was prepared with other features or another vocabulary matters not: texts
+            are encoded by the model's own.
+    """
+    if names:
+        return [model.task(name) for name in names]
+    shared = [task for task in model.tasks if task.name in {other.name for other in data.tasks}]
+    if not shared:
+        raise UserError(
+            f"the data must have tasks of the model ({', '.join(t.name for t in model.tasks)}), but has "
+            f"{', '.join(t.name for t in data.tasks)}"
+        )
+    if data.feature_settings != model.feature_settings:
+        raise DataError(
+            f"{data.folder} must have the model's features ({model.feature_settings}), but has "
+            f"{data.feature_settings}"
+        )
+    return shared

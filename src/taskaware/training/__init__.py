@@ -1,0 +1,1 @@
+"""Loss, optimiser, learning strategies, the loop and its checkpoints."""

@@ -1,0 +1,135 @@
+"""Joint learning: every parameter shared, the losses of the tasks summed (paper, section 2.3).
+
+Shape legend: B batch, T target positions, O size of a task embedding, N valid target positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from taskaware.model.attention import valid_mask
+from taskaware.model.film import film_penalty
+from taskaware.model.transformer import Preprocessed
+from taskaware.training.loss import smoothed_cross_entropy
+
+if TYPE_CHECKING:
+    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.types import Batch
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """The loss of one batch.
+
+    Attributes:
+        objective: What is minimised: the mean over target positions, plus the FiLM penalty.
+        cross_entropy: Its label-smoothed cross-entropy alone (nats a piece).
+        num_pieces: Valid target positions.
+    """
+
+    objective: Tensor
+    cross_entropy: Tensor
+    num_pieces: int
+
+
+def derangement(num_examples: int, generator: torch.Generator) -> Tensor:
+    """Return a random permutation without a fixed point, int64 ``[B]`` (the identity where B is 1).
+
+    Drawn by rejection: a permutation has no fixed point with probability about 1/e, so a draw succeeds
+    after 2.7 tries on average and every derangement is equally likely.
+    """
+    identity = torch.arange(num_examples)
+    if num_examples < 2:
+        return identity
+    while True:
+        permutation = torch.randperm(num_examples, generator=generator)
+        if not torch.any(permutation == identity):
+            return permutation
+
+
+def support_embedding(
+    model: TaskAwareTransformer,
+    preprocessed: Preprocessed,
+    *,
+    task_index: int,
+    permutation: Tensor | None,
+    gradient_reaches_shared_layers: bool,
+) -> Tensor | None:
+    """Return for each example the t_e of another example of its batch, ``[B, O]``.
+
+    Args:
+        model: The model; without a task network the answer is ``None``.
+        preprocessed: The batch, of one task.
+        task_index: Its place among the model's tasks.
+        permutation: Whose t_e each example gets; ``None``: its own.
+        gradient_reaches_shared_layers: Whether the gradient goes on into the preprocessing layers.
+    """
+    support = preprocessed
+    if not gradient_reaches_shared_layers:
+        support = Preprocessed(
+            preprocessed.source_BSD.detach(),
+            preprocessed.source_lengths,
+            preprocessed.target_BTD.detach(),
+            preprocessed.target_lengths,
+        )
+    task_embedding = model.embed_task(support, task_index)
+    if task_embedding is None or permutation is None:
+        return task_embedding
+    return task_embedding[permutation.to(task_embedding.device)]
+
+
+def batch_loss(
+    model: TaskAwareTransformer,
+    batch: Batch,
+    *,
+    task_index: int,
+    permutation: Tensor | None,
+    gradient_reaches_shared_layers: bool,
+    label_smoothing: float,
+    film_penalty_weight: float,
+) -> TaskLoss:
+    """Return the loss of a batch, each example modulated by the t_e of another."""
+    preprocessed = model.preprocess(batch)
+    task_embedding = support_embedding(
+        model,
+        preprocessed,
+        task_index=task_index,
+        permutation=permutation,
+        gradient_reaches_shared_layers=gradient_reaches_shared_layers,
+    )
+    return transformed_loss(
+        model,
+        batch,
+        preprocessed,
+        task_embedding,
+        label_smoothing=label_smoothing,
+        film_penalty_weight=film_penalty_weight,
+    )
+
+
+def transformed_loss(
+    model: TaskAwareTransformer,
+    batch: Batch,
+    preprocessed: Preprocessed,
+    task_embedding: Tensor | None,
+    *,
+    label_smoothing: float,
+    film_penalty_weight: float = 0.0,
+) -> TaskLoss:
+    """Return the loss of a batch under given task embeddings, ``[B, O]`` or ``[1, O]``."""
+    states_BTD = model.transform(preprocessed, task_embedding)
+    # Only valid positions reach the output layer, the widest product of a small model.
+    mask_BT = valid_mask(batch.target_lengths, batch.target_output.shape[1])
+    logits_NV = model.token_embedding.logits(states_BTD[mask_BT])
+    cross_entropy = smoothed_cross_entropy(
+        logits_NV, batch.target_output[mask_BT], smoothing=label_smoothing
+    ).mean()
+    objective = cross_entropy
+    if task_embedding is not None and film_penalty_weight and model.acts_by == "film":
+        penalty = film_penalty(task_embedding.float(), model.d_model)
+        objective = cross_entropy + film_penalty_weight * penalty
+    return TaskLoss(objective, cross_entropy.detach(), logits_NV.shape[0])

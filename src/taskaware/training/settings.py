@@ -1,0 +1,71 @@
+"""How long and how to train. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """The course of one training.
+
+    Attributes:
+        updates: Steps of the optimiser.
+        seed: Decides the initial weights, the order of the examples, dropout and the derangements.
+        accumulate: Groups of batches whose gradients are summed before a step.
+        label_smoothing: Share of the wanted distribution that is spread over the vocabulary (Table 8: 0.1).
+        film_penalty: Weight of the mean square of (gamma - 1, beta) in the objective.
+        precision: `auto`: bfloat16 autocast where the machine computes in it, else float32.
+        device: `auto`: a CUDA device where there is one, else the CPU.
+        num_threads: Threads of torch on a CPU; 0 leaves torch's own choice.
+        log_every: Updates between two lines of the log.
+        validate_every: Updates between two validations; 0: only after the last.
+        save_every: Updates between two checkpoints; 0: only after the last.
+        keep: Checkpoints that are kept, the newest.
+        average_last: Checkpoints whose weights are averaged into the model `average`; 0: none.
+        final: Which weights become the run's `model`: the `last`, the `best` on the dev split, or the
+            `average`.
+        selection: What `best` means: the lowest mean dev `loss` over the tasks, or the highest mean of the
+            normalised dev `score` (1 - word error rate, or BLEU / 100).
+        validation_examples: Dev examples of each task that a validation uses, at most.
+        support_examples: Training examples of each task whose mean t_e is kept for inference.
+    """
+
+    updates: int = 100_000
+    seed: int = 1
+    accumulate: int = 1
+    label_smoothing: float = 0.1
+    film_penalty: float = 1e-3
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    num_threads: int = 0
+    log_every: int = 50
+    validate_every: int = 2000
+    save_every: int = 2000
+    keep: int = 5
+    average_last: int = 0
+    final: Literal["last", "best", "average"] = "best"
+    selection: Literal["loss", "score"] = "loss"
+    validation_examples: int = 500
+    support_examples: int = 64
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("updates", "accumulate", "log_every", "keep", "support_examples"):
+            if getattr(self, name) < 1:
+                yield name, "must be at least 1"
+        for name in ("num_threads", "validate_every", "save_every", "average_last"):
+            if getattr(self, name) < 0:
+                yield name, "must not be negative"
+        if self.validation_examples < 1:
+            yield "validation_examples", "must be at least 1"
+        if not 0 <= self.label_smoothing < 1:
+            yield "label_smoothing", "must be at least 0 and below 1"
+        if self.film_penalty < 0:
+            yield "film_penalty", "must not be negative"
+        if self.average_last > self.keep:
+            yield "average_last", f"must be at most `keep` ({self.keep})"
+        if self.final == "average" and self.average_last == 0:
+            yield "average_last", "must be at least 1 where `final` is 'average'"
