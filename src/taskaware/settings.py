@@ -45,9 +45,6 @@ _SCALARS = {
 _INVALID = object()  # stands for a value whose problem has been noted
 
 
-# ---------------------------------------------------------------------------------------- reading
-
-
 def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """Read one settings object from a TOML file.
 
@@ -267,9 +264,6 @@ def _read_text(path: Path) -> str:
         raise ExperimentError(f"{path}: must be a readable UTF-8 text file: {error}") from error
 
 
-# ---------------------------------------------------------------------------------------- writing
-
-
 def to_mapping(settings: DataclassInstance) -> dict[str, Any]:
     """The settings as plain values that JSON can hold; ``from_mapping`` undoes it."""
     names = [each.name for each in dataclasses.fields(settings)]
@@ -301,7 +295,8 @@ def _plain(value: Any) -> Any:
 
 def _template_lines(cls: Any, table: str, prefix: str) -> Iterator[str]:
     documentation = inspect.getdoc(cls) or ""
-    yield from (prefix + line for line in _comment(documentation.partition("\n\n")[0]))
+    if not table:
+        yield from _comment(documentation.partition("\n\n")[0])
     presets = cls.presets() if hasattr(cls, "presets") else {}
     decided = {name for values in presets.values() for name in values}
     nested: list[tuple[dataclasses.Field[Any], Any, bool]] = []
@@ -312,8 +307,9 @@ def _template_lines(cls: Any, table: str, prefix: str) -> Iterator[str]:
         if is_list or (is_dataclass(_without_none(hint)) and default is not None):
             nested.append((each, get_args(hint)[0] if is_list else _without_none(hint), is_list))
             continue
+        required = "; required" if default is MISSING else ""
         choices = [f"Presets: {', '.join(presets)}."] if presets and each.name == "preset" else []
-        text = [_attribute(documentation, each.name), f"({_description(hint)})", *choices]
+        text = [_attribute(documentation, each.name), f"({_description(hint)}{required})", *choices]
         yield from ("", *(prefix + line for line in _comment(" ".join(text).strip())))
         value = "..." if default is MISSING else toml_value(_plain(default))
         commented = default is MISSING or each.name in decided
@@ -321,7 +317,7 @@ def _template_lines(cls: Any, table: str, prefix: str) -> Iterator[str]:
     for each, inner, is_list in nested:
         name = f"{table}{each.name}"
         # A list is shown as one commented element: its default may be empty.
-        inner_prefix = "# " if is_list or _default(each) is MISSING else prefix
+        inner_prefix = "# " if is_list else prefix
         yield from ("", *(prefix + line for line in _comment(_attribute(documentation, each.name))))
         yield inner_prefix + (f"[[{name}]]" if is_list else f"[{name}]")
         yield from _template_lines(inner, f"{name}.", inner_prefix)
@@ -336,9 +332,6 @@ def _attribute(documentation: str, name: str) -> str:
 
 def _comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), width=96)]
-
-
-# ------------------------------------------------------------------------------- types and words
 
 
 def _hints(cls: Any) -> dict[str, Any]:

@@ -75,6 +75,17 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Order:
+    """Of a gradient.
+
+    Attributes:
+        order: First or second.
+    """
+
+    order: Literal[1, 2] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """An experiment.
 
@@ -178,6 +189,8 @@ def test_overrides_win_over_the_file_and_are_parsed_as_toml_or_text() -> None:
 
 def test_an_override_cannot_smuggle_in_a_second_key() -> None:
     assert read("", "name=1\nseed = 7") == Experiment(name="1\nseed = 7")
+    with pytest.raises(ExperimentError, match=r"model\.d_model must be a whole number"):
+        read("", "model.d_model=1\nseed = 7")
 
 
 def test_a_preset_lies_below_what_the_file_sets() -> None:
@@ -215,6 +228,7 @@ def test_a_preset_lies_below_what_the_file_sets() -> None:
             [],
             "line 2: model.dropout must be a number, but is '.1' (text)",
         ),
+        ("[model]\ndropout = true", [], "line 2: model.dropout must be a number, but is true"),
         ("verbose = 1", [], "line 1: verbose must be true or false, but is 1"),
         ("name = 1", [], "line 1: name must be text, but is 1"),
         ("seed = 'x'", [], "line 1: seed must be a whole number, but is 'x'"),
@@ -277,6 +291,12 @@ def test_a_mistake_is_named_with_its_place(text: str, overrides: list[str], mess
     (found,) = problems(text, *overrides)
     assert message in found
     assert found.startswith(("e.toml", "override"))
+
+
+def test_true_is_not_the_choice_1() -> None:
+    assert read("order = 2", cls=Order) == Order(order=2)
+    with pytest.raises(ExperimentError, match="order must be one of 1, 2, but is true"):
+        read("order = true", cls=Order)
 
 
 def test_all_mistakes_are_reported_at_once() -> None:

@@ -5,6 +5,7 @@ Reads every container that libsndfile reads: wav, flac, mp3, ogg, NIST sphere an
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # A stretch may end this much after its file: manifests round times to a hundredth of a second.
 END_TOLERANCE_SECONDS = 0.01
 _DECLARED_SIZE = re.compile(r"^\s*data : (\d+) \(should be \d+\)", re.MULTILINE)
-_OGG_WITHOUT_END = "Ogg : File ended unexpectedly"
+_OGG_MAX_PAGE_BYTES = 65_307
 _NIST_SAMPLE_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
 _NIST_HEADER_BYTES = 1024
 _UNKNOWN_SIZE = 0x7FFF0000  # programs that write to a pipe declare at least this many bytes
@@ -121,7 +122,12 @@ def _decode(file: soundfile.SoundFile, first: int, wanted: int, name: str) -> np
         raise AudioError(f"{name}: the file is truncated or damaged ({error})") from error
     # Lossy containers may end some samples early; a truncated file lacks far more.
     if len(samples) < wanted - END_TOLERANCE_SECONDS * file.samplerate:
-        raise AudioError(f"{name}: the file is truncated: it must hold ")
+        expected_seconds = (first + wanted) / file.samplerate
+        actual_seconds = (first + len(samples)) / file.samplerate
+        raise AudioError(
+            f"{name}: the file is truncated: it must hold {expected_seconds:.3f} s, "
+            f"but ends after {actual_seconds:.3f} s"
+        )
     return samples
 
 
@@ -160,15 +166,14 @@ def _seekable(stream: BinaryIO) -> BinaryIO:
 
 def _check_header(file: soundfile.SoundFile, path: Path | str | BinaryIO, name: str) -> None:
     """Find what libsndfile forgives silently: a file that ends before its header says it does."""
-    notes = file.extra_info
-    declared = _DECLARED_SIZE.search(notes)
+    declared = _DECLARED_SIZE.search(file.extra_info)
     truncated = declared is not None and 0 < int(declared[1]) < _UNKNOWN_SIZE
-    if file.format == "OGG":
-        truncated = _OGG_WITHOUT_END in notes
-    if file.format == "NIST" and isinstance(path, str | Path):
-        with Path(path).open("rb") as raw:
-            count = _NIST_SAMPLE_COUNT.search(raw.read(_NIST_HEADER_BYTES))
-        truncated = count is not None and int(count[1]) > file.frames
+    if isinstance(path, str | Path):
+        match file.format:
+            case "NIST":
+                truncated = _nist_num_frames(Path(path)) > file.frames
+            case "OGG":
+                truncated = _last_ogg_page_is_cut(Path(path))
     if truncated:
         raise AudioError(
             f"{name}: the file is truncated: it ends after {file.frames / file.samplerate:.3f} s, "
@@ -176,3 +181,21 @@ def _check_header(file: soundfile.SoundFile, path: Path | str | BinaryIO, name: 
         )
     if file.frames <= 0:
         raise AudioError(f"{name}: the recording is empty (0 samples)")
+
+
+def _nist_num_frames(path: Path) -> int:
+    """Return the samples of each channel that a NIST sphere header declares, or 0."""
+    with path.open("rb") as file:
+        count = _NIST_SAMPLE_COUNT.search(file.read(_NIST_HEADER_BYTES))
+    return int(count[1]) if count else 0
+
+
+def _last_ogg_page_is_cut(path: Path) -> bool:
+    """Return whether an Ogg file ends inside a page (RFC 3533, section 6)."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _OGG_MAX_PAGE_BYTES))
+        tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    num_segments = page[26] if len(page) > 26 else 255
+    return len(page) < 27 + num_segments + sum(page[27 : 27 + num_segments])

@@ -24,7 +24,7 @@ class CheckSettings:
 
     Attributes:
         min_seconds: Shortest stretch of speech, in seconds.
-        max_seconds: Longest stretch of speech, in seconds (30: memory grows by the square).
+        max_seconds: Longest stretch of speech, in seconds (40: LibriSpeech's longest is 35).
         min_sample_rate_hz: Lowest sample rate of a recording, in Hz (8,000: the telephone's).
         min_peak: A stretch whose samples all lie closer than this to their mean is silent; full
             scale is 1 (0.001: -60 dB).
@@ -34,7 +34,7 @@ class CheckSettings:
     """
 
     min_seconds: float = 0.1
-    max_seconds: float = 30.0
+    max_seconds: float = 40.0
     min_sample_rate_hz: int = 8_000
     min_peak: float = 0.001
     min_frames_per_piece: float = 4.0

@@ -72,7 +72,7 @@ def extract_source(
     if len(rows) == 0:
         reason = f"the speech must be longer than one window ({features.window_ms:g} ms)"
         return Finding(field="audio", reason=reason)
-    return rows.numpy().astype(np.float16)
+    return rows.half().numpy()
 
 
 def extract(

@@ -41,6 +41,7 @@ COLUMNS = (
 SOURCE_COLUMNS = ("audio", "source_text", "features")
 WHOLE_LINE = "line"  # the field of a problem that concerns no single field
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TASK_NAME = re.compile(r"[\w.+-]+")
 
 
@@ -284,7 +285,7 @@ def _texts(record: dict[str, object]) -> dict[str, str]:
             value = str(value)
         if not isinstance(value, str):
             raise _FieldError(name, f"must be text, but is {value!r}")
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if _SURROGATE.search(value):
             raise _FieldError(name, "must hold characters only, but has a lone surrogate")
         fields[name] = value
     return fields

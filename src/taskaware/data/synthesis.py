@@ -37,6 +37,7 @@ _SLOWEST_RATE_WORDS_PER_MINUTE = 190
 _PITCHES = (42, 50, 58)
 # At espeak-ng's own 100 the loudest variants clip.
 _VOLUME = 70
+_NOISE_SEED = 1
 
 _MARGIN_SECONDS = 0.05
 _SILENCE_AMPLITUDE = 0.004
@@ -60,7 +61,7 @@ class Voice:
 def voices() -> tuple[Voice, ...]:
     """All voices: 18 timbres in 4 accents each. The accents of a timbre are neighbours.
 
-    A cut every fourth voice therefore splits timbres: a held-out voice is then a timbre never heard.
+    Cut at a multiple of four, they split by timbre: a held-out voice is a timbre never heard.
     """
     return tuple(
         Voice(
@@ -156,6 +157,8 @@ def _espeak() -> tuple[ctypes.CDLL, Path, int]:
             f"reports error {sample_rate_hz}. Reinstall it with: pip install --force-reinstall "
             "espeakng-loader"
         )
+    # It has taken the time of day as the seed of its noise.
+    library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
     return library, Path(data_path) / "voices" / "!v", sample_rate_hz
 
 

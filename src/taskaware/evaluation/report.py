@@ -9,20 +9,31 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from taskaware.evaluation.figures import css_variables, loss_figure
+from taskaware.evaluation.report_contents import (
+    DecodedExample,
+    DecodedOutput,
+    EmbeddingPicture,
+    ModelLosses,
+    PartParameters,
+    ReportContents,
+    ScoreRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from taskaware.evaluation.report_contents import (
-        DecodedExample,
-        DecodedOutput,
-        EmbeddingPicture,
-        ModelLosses,
-        PartParameters,
-        ReportContents,
-        ScoreRow,
-    )
+__all__ = [
+    "DecodedExample",
+    "DecodedOutput",
+    "EmbeddingPicture",
+    "ModelLosses",
+    "PartParameters",
+    "ReportContents",
+    "ScoreRow",
+    "render_html",
+    "write_html",
+]
 
 _METRIC_NAMES = {"wer": "WER", "bleu": "BLEU", "chrf": "chrF"}
 _LOWER_IS_BETTER = {"wer"}

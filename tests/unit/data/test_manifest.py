@@ -236,7 +236,7 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path):
     with pytest.raises(ManifestError, match="the manifest is empty"):
         manifest.read(path)
     path.write_bytes(f"{HEADER}\n".encode() + "x\tmt\t\t\t\tgrün\tgreen".encode("latin-1"))
-    with pytest.raises(ManifestError, match="line 2: .* must be UTF-8, but has the byte 0xFC"):
+    with pytest.raises(ManifestError, match=r"line 2: .* must be UTF-8, but has the byte 0xFC"):
         manifest.read(path)
     with pytest.raises(ManifestError, match="cannot be read"):
         manifest.read(tmp_path)

@@ -28,14 +28,14 @@ from taskaware.data.corpora.turkish import turkish
 if TYPE_CHECKING:
     from taskaware.data.corpora.words import Adjective, Modal, Noun, Time, Verb
 
-# The grammar has many more; this many it gives within seconds.
-MAX_NUM_SENTENCES = 200_000
+# The grammar has many more; this many it gives in about ten seconds.
+MAX_NUM_SENTENCES = 100_000
 # A sentence is spoken in about two seconds, and is never a mere "Who sings?".
 _MIN_NUM_WORDS, _MAX_NUM_WORDS = 3, 9
 
 _ADJECTIVE_OF_SUBJECT_PROBABILITY = 0.1
 _ADJECTIVE_OF_OBJECT_PROBABILITY = 0.3
-_TIME_PROBABILITY = 0.22
+_TIME_PROBABILITY = 0.18
 _NUMBER_PROBABILITY = 0.35
 _TIME_FIRST_PROBABILITY = 0.5
 _PAST_PROBABILITY = 0.4
@@ -124,7 +124,7 @@ def draw(rng: random.Random) -> Meaning:
         _yes_no_question: 8,
         _open_question: 8,
         _description: 12,
-        _compound: 6,
+        _compound: 5,
     }
     (shape,) = rng.choices(list(shapes), weights=list(shapes.values()))
     return shape(rng)

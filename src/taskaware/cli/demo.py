@@ -1,0 +1,63 @@
+"""``taskaware demo``: the main job from nothing, in minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from taskaware.cli.display import out, stage_display, training_display
+
+
+def demo(
+    experiment: Path,
+    /,
+    *overrides: str,
+    to: Path = Path("runs/demo"),
+    compare: bool = False,
+) -> int:
+    """Make a synthetic corpus, train one model on three tasks, score it, write a report.
+
+    Needs the extra `demo`: pip install 'taskaware[demo]'. An interrupted demo goes on where it was.
+
+    Parameters
+    ----------
+    experiment
+        The experiment to train: experiments/demo.toml.
+    overrides
+        Fields over the file's own: `training.updates=500`.
+    to
+        Where everything goes.
+    compare
+        Also train the vanilla model (no cue) and the explicit task network, with the same budget.
+    """
+    from taskaware import experiment as experiment_file
+    from taskaware.cli.evaluate import print_results
+
+    described = experiment_file.load(experiment, ["data.folder=unused", *overrides])
+    from taskaware.demo import run_demo
+
+    result = run_demo(
+        described,
+        to,
+        compare=compare,
+        progress=stage_display,
+        training_display=training_display,
+    )
+    console = out()
+    if result is None:
+        console.print("Stopped; a checkpoint is written. The same command goes on.")
+        return 130
+    console.print("\nHeld-out sentences and voices, synthetic speech:", highlight=False)
+    print_results({run.name: run.results for run in result.compared})
+    spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())
+    model = to / "implicit"
+    test = next((to / "corpus" / "audio" / "test").glob("*.flac"))
+    console.print(
+        f"\ntime: {spent}\nfigures: {result.results_path}\nreport: {result.report_path}\n\n"
+        "Try next:\n"
+        f"  taskaware predict {model} {test}\n"
+        f"  taskaware predict {model} --text 'The teacher reads a red book.'"
+        + ("" if compare else "\n  scripts/demo --compare"),
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0

@@ -1,0 +1,395 @@
+"""From manifests to a prepared folder: what is good arrives whole, what is bad is listed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from taskaware.data import audio
+from taskaware.data.checks import CheckSettings
+from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.prepare import PrepareReport, PrepareSettings, prepare
+from taskaware.data.prepared import PreparedData
+from taskaware.data.vocabulary import Vocabulary
+from taskaware.errors import DataError, ManifestError, UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RATE_HZ = 16_000
+ENGLISH = ["the red house", "a green tree", "two old dogs", "my blue car", "one white bird"]
+GERMAN = ["das rote Haus", "ein grüner Baum", "zwei alte Hunde", "mein blaues Auto", "ein Vogel"]
+LENIENT = PrepareSettings(vocabulary_size=400, max_bad_share=1.0, num_workers=2)
+SETTINGS = PrepareSettings(vocabulary_size=400, num_workers=2)
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 0.1, int(seconds * RATE_HZ)).astype(np.float32)
+
+
+def write_manifest(path: Path, records: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def three_tasks(folder: Path, name: str = "train", numbers: range = range(5)) -> Path:
+    """Write recordings and a manifest of recognition, speech and text translation on them."""
+    records: list[dict[str, object]] = []
+    for i in numbers:
+        path = folder / f"{name}{i}.flac"
+        soundfile.write(path, noise(0.5 + 0.1 * i, seed=i), RATE_HZ)
+        speech = {"audio": path.name, "source_language": "en", "utterance": f"u{i}"}
+        english, german = ENGLISH[i], GERMAN[i]
+        records += [
+            {"task": "asr", **speech, "target_language": "en", "target_text": english},
+            {"task": "st", **speech, "target_language": "de", "target_text": german},
+            {
+                "task": "mt",
+                "source_text": english,
+                "target_text": german,
+                "source_language": "en",
+                "target_language": "de",
+                "utterance": f"u{i}",
+            },
+        ]
+    return write_manifest(folder / f"{name}.jsonl", records)
+
+
+def read_report(report: PrepareReport | Path) -> list[dict[str, str]]:
+    path = report.report_path if isinstance(report, PrepareReport) else report / "report.tsv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_three_tasks_arrive_with_their_sources_and_targets(tmp_path: Path):
+    report = prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS)
+    data = PreparedData.open(tmp_path / "out")
+    split = data.split("train")
+    assert [task.name for task in data.tasks] == ["asr", "st", "mt"]
+    assert [task.kind for task in data.tasks] == ["asr", "st", "mt"]
+    assert report.splits["train"].examples == {"asr": 5, "st": 5, "mt": 5}
+    assert len(split) == len(split.examples) == 15
+    for i in range(5):
+        waveform = audio.read(tmp_path / f"train{i}.flac", sample_rate_hz=RATE_HZ)
+        expected = log_mel(torch.from_numpy(waveform), FeatureSettings()).numpy()
+        for row in (3 * i, 3 * i + 1):
+            source = split.source(row)
+            assert source.dtype == np.float32
+            np.testing.assert_allclose(source, expected, atol=2e-3, rtol=1e-3)
+            assert split.source_lengths[row] == len(expected)
+        text_source = split.source(3 * i + 2)
+        assert text_source.dtype == np.int64
+        assert data.vocabulary.decode(text_source) == ENGLISH[i]
+        for row, text in ((3 * i, ENGLISH[i]), (3 * i + 1, GERMAN[i]), (3 * i + 2, GERMAN[i])):
+            target = split.target(row)
+            assert target.dtype == np.int64
+            assert data.vocabulary.decode(target) == text
+            assert split.target_lengths[row] == len(target)
+    np.testing.assert_array_equal(split.indices("st"), [1, 4, 7, 10, 13])
+    assert split.indices("st").dtype == split.source_lengths.dtype == np.int64
+    assert len(split.indices("other")) == 0
+
+
+def test_examples_on_the_same_stretch_share_their_rows(tmp_path: Path):
+    report = prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS)
+    split = PreparedData.open(tmp_path / "out").split("train")
+    array = np.load(tmp_path / "out/train.features.npy")
+    assert array.dtype == np.float16
+    assert split.examples[0].feature_rows == split.examples[1].feature_rows
+    assert array.shape == (int(split.source_lengths[split.indices("asr")].sum()), 80)
+    assert report.splits["train"].num_frames == len(array)
+    assert report.splits["train"].hours == pytest.approx(len(array) * 0.01 / 3600)
+
+
+def test_every_kind_of_bad_line_is_reported_with_split_file_line_and_field(tmp_path: Path):
+    def record(path: str, **fields: object) -> dict[str, object]:
+        return {"task": "asr", "audio": path, "target_text": "a red house", **fields}
+
+    soundfile.write(tmp_path / "good.wav", noise(2), RATE_HZ)
+    soundfile.write(tmp_path / "cut.wav", noise(2), RATE_HZ)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:20_000])
+    (tmp_path / "text.wav").write_text("this is no recording")
+    soundfile.write(tmp_path / "zero.wav", noise(0), RATE_HZ)
+    soundfile.write(tmp_path / "nan.wav", np.full(RATE_HZ, np.nan), RATE_HZ, subtype="FLOAT")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE_HZ), RATE_HZ)
+    soundfile.write(tmp_path / "rate.wav", noise(2), 4_000)
+    soundfile.write(tmp_path / "long.wav", noise(3), RATE_HZ)
+    soundfile.write(tmp_path / "short.wav", noise(0.05), RATE_HZ)
+    expected = [
+        (record("good.wav"), None, ""),
+        (record("missing.wav"), "audio", "does not exist"),
+        (record("cut.wav"), "audio", "truncated"),
+        (record("text.wav"), "audio", "must be a recording"),
+        (record("zero.wav"), "audio", "0 samples"),
+        (record("nan.wav"), "audio", "finite"),
+        (record("silent.wav"), "audio", "silent"),
+        (record("rate.wav"), "audio", "sample rate"),
+        (record("long.wav"), "audio", "lasts 3.000 s"),
+        (record("short.wav"), "audio", "lasts 0.050 s"),
+        (record("good.wav", start_seconds=3), "start_seconds", "before the end"),
+        (record("good.wav", duration_seconds=2.2), "duration_seconds", "ends at 2.200 s"),
+        (record("good.wav", duration_seconds="soon"), "duration_seconds", "number of seconds"),
+        (record("good.wav", target_text=""), "target_text", "empty"),
+        (record("good.wav", target_text="a b c " * 15), "target_text", "frames"),
+        (record("good.wav", target_text="a b c " * 40), "target_text", "at most 60 pieces"),
+        (record("good.wav", id="asr.train-1"), "id", "unique"),
+    ]
+    manifest = write_manifest(tmp_path / "asr.train.jsonl", [line for line, _, _ in expected])
+    settings = PrepareSettings(
+        vocabulary_size=400,
+        max_bad_share=1.0,
+        checks=CheckSettings(max_seconds=2.5, max_pieces=60, min_frames_per_piece=6),
+    )
+    report = prepare({"train": [manifest]}, tmp_path / "out", settings)
+    rows = {int(row["line"]): row for row in read_report(report)}
+    for number, (_, field, reason) in enumerate(expected, start=1):
+        if field is None:
+            assert number not in rows
+            continue
+        assert rows[number]["field"] == field, reason
+        assert reason in rows[number]["reason"]
+        assert (rows[number]["split"], rows[number]["file"]) == ("train", str(manifest))
+    assert report.splits["train"].num_left_out == len(rows) == len(expected) - 1
+    assert report.splits["train"].num_lines == len(expected)
+    split = PreparedData.open(tmp_path / "out").split("train")
+    assert [example.id for example in split.examples] == ["asr.train-1"]
+
+
+def test_more_bad_lines_than_allowed_stop_with_share_reasons_and_report(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    (tmp_path / "train1.flac").unlink()
+    (tmp_path / "train2.flac").unlink()
+    soundfile.write(tmp_path / "train3.flac", np.zeros(RATE_HZ), RATE_HZ)
+    with pytest.raises(DataError) as caught:
+        prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    message = str(caught.value)
+    assert "at most 5.0% of the lines of the split 'train'" in message
+    assert "6 of 15 are (40.0%)" in message
+    assert "4 x audio:" in message
+    assert "train1.flac: the file does not exist" in message
+    assert "2 x audio:" in message
+    assert str(tmp_path / "out/report.tsv") in message
+    assert "max_bad_share" in message
+    assert len(read_report(tmp_path / "out")) == 6
+    with pytest.raises(DataError, match="not complete"):
+        PreparedData.open(tmp_path / "out")
+
+
+def test_a_wrong_manifest_is_refused_before_any_work(tmp_path: Path):
+    record = {"task": "mt", "source_text": "a", "target_text": "b", "start_seconds": 1}
+    path = write_manifest(tmp_path / "m.jsonl", [record])
+    stages: list[str] = []
+    with pytest.raises(DataError, match=r"1 of 1 are \(100\.0%\)"):
+        prepare(
+            {"train": [path]},
+            tmp_path / "out",
+            SETTINGS,
+            progress=lambda stage, done, total: stages.append(stage),
+        )
+    assert set(stages) == {"read manifests"}
+
+
+def test_the_same_again_is_left_as_it_is_and_any_change_starts_over(tmp_path: Path):
+    path = three_tasks(tmp_path)
+
+    def run(settings: PrepareSettings = SETTINGS, **options: object) -> PrepareReport:
+        return prepare({"train": [path]}, tmp_path / "out", settings, **options)  # type: ignore[arg-type]
+
+    first = run()
+    assert not first.reused
+    again = run(PrepareSettings(vocabulary_size=400, num_workers=1))
+    assert again.reused
+    assert again.splits == first.splits
+    assert not run(tags=["<more>"]).reused
+    assert not run(PrepareSettings(vocabulary_size=350)).reused
+    os.utime(tmp_path / "train0.flac", ns=(0, 0))
+    assert not run(PrepareSettings(vocabulary_size=350)).reused
+    path.write_text(path.read_text() + "\n")
+    assert not run(PrepareSettings(vocabulary_size=350)).reused
+    (tmp_path / "out/prepared.json").write_text("{}")
+    assert not run(PrepareSettings(vocabulary_size=350)).reused
+
+
+def test_two_runs_write_equal_bytes_whatever_the_number_of_workers(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    for name, num_workers in (("one", 1), ("two", 3)):
+        settings = PrepareSettings(vocabulary_size=400, num_workers=num_workers)
+        prepare({"train": [path]}, tmp_path / name, settings)
+    for file in ("vocabulary.model", "train.jsonl", "train.features.npy", "report.tsv"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_an_existing_vocabulary_serves_a_test_split_alone(tmp_path: Path):
+    prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "a", SETTINGS)
+    report = prepare(
+        {"test_other": [three_tasks(tmp_path, "test", range(3))]},
+        tmp_path / "b",
+        SETTINGS,
+        vocabulary=tmp_path / "a/vocabulary.model",
+    )
+    assert report.splits["test_other"].examples == {"asr": 3, "st": 3, "mt": 3}
+    assert report.warnings == ()
+    one, two = PreparedData.open(tmp_path / "a"), PreparedData.open(tmp_path / "b")
+    assert one.vocabulary.sha256 == two.vocabulary.sha256
+    assert one.fingerprint != two.fingerprint
+
+
+def test_each_task_and_each_tag_is_a_piece(tmp_path: Path):
+    prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS, tags=["<speaker>"])
+    vocabulary = PreparedData.open(tmp_path / "out").vocabulary
+    assert all(vocabulary.has_tag(f"<task:{name}>") for name in ("asr", "st", "mt"))
+    assert vocabulary.has_tag("<speaker>")
+
+
+def test_a_vocabulary_without_the_tasks_is_accepted_with_a_warning(tmp_path: Path):
+    Vocabulary.train(ENGLISH, size=320).save(tmp_path / "v.model")
+    path = three_tasks(tmp_path)
+    vocabulary = tmp_path / "v.model"
+    report = prepare({"train": [path]}, tmp_path / "out", LENIENT, vocabulary=vocabulary)
+    assert "no piece for the task 'asr'" in report.warnings[0]
+
+
+def test_splits_that_share_texts_are_warned_about(tmp_path: Path):
+    manifests = {
+        "train": [three_tasks(tmp_path)],
+        "dev": [three_tasks(tmp_path, "dev", range(2))],
+    }
+    report = prepare(manifests, tmp_path / "out", SETTINGS)
+    assert "dev: 2 of 2 examples of the task 'asr' have a target text" in report.warnings[0]
+    assert PreparedData.open(tmp_path / "out").split_names == ("train", "dev")
+
+
+def test_numpy_features_and_speech_lie_in_one_array(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(4 + i, 80)).astype(np.float32) for i in range(2)]
+    for i, array in enumerate(arrays):
+        np.save(tmp_path / f"{i}.npy", array)
+    np.save(tmp_path / "narrow.npy", np.zeros((4, 12)))
+    names = ["0.npy", "1.npy", "narrow.npy", "missing.npy"]
+    records: list[dict[str, object]] = [
+        {"task": "signs", "features": name, "target_text": "hello"} for name in names
+    ]
+    signs = write_manifest(tmp_path / "signs.jsonl", records)
+    report = prepare({"train": [three_tasks(tmp_path), signs]}, tmp_path / "out", LENIENT)
+    data = PreparedData.open(tmp_path / "out")
+    split = data.split("train")
+    assert data.num_feature_columns == 80
+    for i, row in enumerate(split.indices("signs")):
+        np.testing.assert_allclose(split.source(int(row)), arrays[i], atol=2e-3)
+    narrow, missing = read_report(report)
+    assert (narrow["line"], narrow["field"]) == ("3", "features")
+    assert "must have 80 columns, as all others here, but has 12" in narrow["reason"]
+    assert "missing.npy: the file does not exist" in missing["reason"]
+
+
+def test_numpy_features_alone_may_have_any_number_of_columns(tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 12)))
+    record: dict[str, object] = {"task": "signs", "features": "a.npy", "target_text": "hello"}
+    path = write_manifest(tmp_path / "signs.jsonl", [record])
+    report = prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    assert PreparedData.open(tmp_path / "out").split("train").source(0).shape == (4, 12)
+    assert (report.splits["train"].num_frames, report.splits["train"].hours) == (4, 0)
+
+
+def test_texts_alone_need_no_features(tmp_path: Path):
+    record: dict[str, object] = {"task": "mt", "source_text": "hello", "target_text": "hallo"}
+    path = write_manifest(tmp_path / "mt.jsonl", [record])
+    prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    data = PreparedData.open(tmp_path / "out")
+    assert data.num_feature_columns == 0
+    assert data.vocabulary.decode(data.split("train").source(0)) == "hello"
+
+
+def test_an_id_is_unique_in_all_manifests_of_a_split(tmp_path: Path):
+    record: dict[str, object] = {
+        "id": "x",
+        "task": "mt",
+        "source_text": "hello",
+        "target_text": "hallo",
+    }
+    one = write_manifest(tmp_path / "one.jsonl", [record])
+    two = write_manifest(tmp_path / "two.jsonl", [record])
+    report = prepare({"train": [one, two]}, tmp_path / "out", LENIENT)
+    (row,) = read_report(report)
+    assert (row["file"], row["line"], row["field"]) == (str(two), "1", "id")
+    assert f"{one}, line 1 has it as well" in row["reason"]
+
+
+def test_manifests_that_disagree_about_a_task_are_both_named(tmp_path: Path):
+    record: dict[str, object] = {"task": "mt", "source_text": "hello", "target_text": "hallo"}
+    one = write_manifest(tmp_path / "one.jsonl", [record])
+    two = write_manifest(tmp_path / "two.jsonl", [{**record, "target_language": "de"}])
+    with pytest.raises(ManifestError, match=r"one\.jsonl, line 1 .*two\.jsonl, line 1 has 'de'"):
+        prepare({"train": [one], "dev": [two]}, tmp_path / "out", SETTINGS)
+
+
+def test_impossible_requests_are_refused(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    with pytest.raises(UserError, match="a train manifest must be given"):
+        prepare({"test": [path]}, tmp_path / "out", SETTINGS)
+    with pytest.raises(UserError, match="but is 'a/b'"):
+        prepare({"train": [path], "a/b": [path]}, tmp_path / "out", SETTINGS)
+    with pytest.raises(UserError, match="'dev' must have a manifest"):
+        prepare({"train": [path], "dev": []}, tmp_path / "out", SETTINGS)
+    with pytest.raises(UserError, match="from 0 to 1"):
+        prepare({"train": [path]}, tmp_path / "out", PrepareSettings(max_bad_share=5))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="must be a folder"):
+        prepare({"train": [path]}, tmp_path / "file", SETTINGS)
+
+
+def test_a_task_or_split_of_which_nothing_is_left_is_refused(tmp_path: Path):
+    records: list[dict[str, object]] = [
+        {"task": "mt", "source_text": "hello", "target_text": "hallo"},
+        {"task": "asr", "audio": "missing.wav", "target_text": "hello"},
+    ]
+    path = write_manifest(tmp_path / "m.jsonl", records)
+    with pytest.raises(DataError, match="the task 'asr' must have an example in train"):
+        prepare({"train": [path]}, tmp_path / "out", LENIENT)
+    path = write_manifest(tmp_path / "m.jsonl", records[:1])
+    dev = write_manifest(tmp_path / "dev.jsonl", records[1:])
+    with pytest.raises(DataError, match="the split 'dev' must have an example"):
+        prepare({"train": [path], "dev": [dev]}, tmp_path / "out", LENIENT)
+
+
+def test_progress_counts_to_the_end_of_every_stage(tmp_path: Path):
+    last: dict[str, tuple[int, int]] = {}
+
+    def note(stage: str, done: int, total: int) -> None:
+        last[stage] = (done, total)
+
+    prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS, progress=note)
+    assert last == {
+        "read manifests": (1, 1),
+        "vocabulary": (1, 1),
+        "features of train": (5, 5),
+    }
+
+
+def test_an_interruption_leaves_the_folder_incomplete_and_torch_as_it_was(tmp_path: Path):
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "features of train" and done == 2:
+            raise KeyboardInterrupt
+
+    path = three_tasks(tmp_path)
+    other = PrepareSettings(vocabulary_size=350)
+    prepare({"train": [path]}, tmp_path / "out", other)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            prepare({"train": [path]}, tmp_path / "out", SETTINGS, progress=interrupt)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    with pytest.raises(DataError, match="is not complete"):
+        PreparedData.open(tmp_path / "out")
+    assert not prepare({"train": [path]}, tmp_path / "out", SETTINGS).reused

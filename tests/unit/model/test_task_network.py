@@ -1,0 +1,103 @@
+"""Task characteristics networks: equations 1 to 5."""
+
+from __future__ import annotations
+
+import torch
+
+from taskaware.model.attention import valid_mask
+from taskaware.model.task_network import (
+    ExplicitTaskNetwork,
+    ImplicitTaskNetwork,
+    bidirectional_attention,
+    identity_bias,
+)
+
+D, K = 16, 8
+
+
+def implicit() -> ImplicitTaskNetwork:
+    network = ImplicitTaskNetwork(
+        D,
+        d_task=K,
+        d_task_ff=16,
+        num_heads=2,
+        dropout=0.0,
+        initial_embedding=identity_bias(D, 1),
+    )
+    torch.nn.init.normal_(network.output.weight)
+    return network
+
+
+def test_equation_1_is_one_linear_layer_on_a_one_hot_vector():
+    network = ExplicitTaskNetwork(3, identity_bias(D, 1))
+    torch.nn.init.normal_(network.rows)
+    one_hot = torch.nn.functional.one_hot(torch.tensor([2, 0]), 3).float()
+    torch.testing.assert_close(
+        network(torch.tensor([2, 0])), one_hot @ network.rows + network.bias
+    )
+
+
+def test_an_explicit_network_has_s_times_2d_parameters_and_a_bias():
+    network = ExplicitTaskNetwork(3, identity_bias(512, 1))
+    assert sum(p.numel() for p in network.parameters()) == 3 * 2 * 512 + 2 * 512
+
+
+def test_an_implicit_network_of_the_papers_size_has_one_and_a_half_million_parameters():
+    network = ImplicitTaskNetwork(
+        512,
+        d_task=256,
+        d_task_ff=512,
+        num_heads=4,
+        dropout=0.1,
+        initial_embedding=identity_bias(512, 1),
+    )
+    assert sum(p.numel() for p in network.parameters()) == 1_579_008
+
+
+def test_equation_3_is_a_mean_of_the_valid_positions_weighted_by_the_scaled_dot_product():
+    x, y = torch.randn(1, 3, K), torch.randn(1, 5, K)
+    found = bidirectional_attention(x, y, torch.tensor([4]))
+    weights = (x[0] @ y[0, :4].T / K**0.5).softmax(dim=-1)
+    torch.testing.assert_close(found[0], weights @ y[0, :4])
+
+
+def test_the_summary_is_taken_at_the_last_valid_position_never_at_padding():
+    network = implicit()
+    source, target = torch.randn(2, 6, D), torch.randn(2, 5, D)
+    source_lengths, target_lengths = torch.tensor([6, 4]), torch.tensor([3, 5])
+    together = network(source, source_lengths, target, target_lengths)
+    for b in range(2):
+        s, t = int(source_lengths[b]), int(target_lengths[b])
+        alone = network(
+            source[b : b + 1, :s], source_lengths[b : b + 1], target[b : b + 1, :t],
+            target_lengths[b : b + 1],
+        )
+        torch.testing.assert_close(together[b], alone[0])
+
+
+def test_the_encoder_blocks_are_causal_so_that_the_last_position_alone_sees_all():
+    network = implicit()
+    x = torch.randn(1, 6, D)
+    changed = x.clone()
+    changed[0, 4] += 1.0
+    before, after = network._represent(x), network._represent(changed)
+    torch.testing.assert_close(before[0, :4], after[0, :4])
+    assert not torch.allclose(before[0, 5], after[0, 5])
+
+
+def test_source_and_target_share_the_weights_of_both_blocks():
+    names = {name.split(".")[0] for name, _ in implicit().named_parameters()}
+    assert names == {"projection", "representation", "summary", "norm", "hidden", "output"}
+
+
+def test_an_untrained_network_gives_nearly_the_identity_of_film():
+    network = ImplicitTaskNetwork(
+        D, d_task=K, d_task_ff=16, num_heads=2, dropout=0.0, initial_embedding=identity_bias(D, 1)
+    )
+    lengths = torch.tensor([5])
+    embedding = network(torch.randn(1, 5, D), lengths, torch.randn(1, 5, D), lengths)
+    assert (embedding - identity_bias(D, 1)).abs().max() < 0.05
+
+
+def test_a_mask_is_true_where_a_position_is_valid():
+    assert valid_mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True] * 3]

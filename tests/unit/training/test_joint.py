@@ -1,0 +1,127 @@
+"""Joint learning: whose task embedding, where gradients go, that it learns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+
+from taskaware.model.transformer import create_model
+from taskaware.training.joint import batch_loss, derangement, support_embedding
+
+
+@pytest.mark.parametrize("num_examples", [2, 3, 5, 16])
+def test_a_derangement_is_a_permutation_without_a_fixed_point(num_examples: int):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(50):
+        permutation = derangement(num_examples, generator)
+        assert sorted(permutation.tolist()) == list(range(num_examples))
+        assert all(i != p for i, p in enumerate(permutation.tolist()))
+
+
+def test_every_derangement_of_four_comes_equally_often():
+    generator = torch.Generator().manual_seed(1)
+    counts = Counter(tuple(derangement(4, generator).tolist()) for _ in range(9_000))
+    assert len(counts) == 9  # !4
+    assert all(abs(count - 1000) < 150 for count in counts.values())
+
+
+def test_a_batch_of_one_is_modulated_by_itself():
+    assert derangement(1, torch.Generator()).tolist() == [0]
+
+
+def network(**conditioning):
+    model = create_model(
+        tiny_settings(conditioning=conditioning), vocabulary_size=NUM_PIECES, tasks=TASKS
+    )
+    if hasattr(model.task_network, "output"):
+        torch.nn.init.normal_(model.task_network.output.weight, std=0.1)
+    return model
+
+
+def test_each_example_is_modulated_by_the_embedding_of_the_example_it_is_told():
+    model, batch = network().eval(), random_batch(ST)
+    preprocessed = model.preprocess(batch)
+    own = model.embed_task(preprocessed, 1)
+    permutation = torch.tensor([2, 3, 1, 0])
+    given = support_embedding(
+        model,
+        preprocessed,
+        task_index=1,
+        permutation=permutation,
+        gradient_reaches_shared_layers=True,
+    )
+    torch.testing.assert_close(given, own[permutation])
+
+
+def loss(model, batch, **changes):
+    settings = {
+        "task_index": 0,
+        "permutation": derangement(batch.num_examples, torch.Generator().manual_seed(0)),
+        "gradient_reaches_shared_layers": True,
+        "label_smoothing": 0.1,
+        "film_penalty_weight": 0.0,
+    }
+    return batch_loss(model, batch, **(settings | changes))
+
+
+@pytest.mark.parametrize("reaches", [True, False])
+def test_the_gradient_of_the_task_network_reaches_the_shared_layers_only_where_asked(reaches):
+    model, batch = network(), random_batch(ASR)
+    preprocessed = model.preprocess(batch)
+    embedding = support_embedding(
+        model,
+        preprocessed,
+        task_index=0,
+        permutation=None,
+        gradient_reaches_shared_layers=reaches,
+    )
+    embedding.sum().backward()
+    convolution = model.frontends["speech"].convolutions[0].weight
+    assert (convolution.grad is not None) == reaches
+    assert model.task_network.output.weight.grad is not None
+
+
+def test_the_film_penalty_is_added_to_the_objective_and_not_to_the_cross_entropy():
+    model, batch = network().eval(), random_batch(MT)
+    without, with_penalty = loss(model, batch), loss(model, batch, film_penalty_weight=10.0)
+    torch.testing.assert_close(without.cross_entropy, with_penalty.cross_entropy)
+    assert with_penalty.objective > without.objective
+    torch.testing.assert_close(without.objective, without.cross_entropy)
+
+
+def test_padded_targets_do_not_count_in_the_loss():
+    model, batch = network().eval(), random_batch(MT)
+    expected = loss(model, batch).num_pieces
+    assert expected == int(batch.target_lengths.sum())
+
+
+@pytest.mark.parametrize("conditioning", [{}, {"cue": "explicit"}, {"acts_by": "prepend"}], ids=str)
+def test_one_batch_of_each_task_is_learnt_by_heart(conditioning):
+    torch.manual_seed(0)
+    model = network(**conditioning)
+    speech = random_batch(ASR, num_examples=3, seed=1)
+    other = random_batch(ST, num_examples=3, seed=2)
+    from dataclasses import replace
+
+    # The same recordings with other targets: only the task can tell which are wanted.
+    other = replace(other, source=speech.source, source_lengths=speech.source_lengths)
+    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(250):
+        optimiser.zero_grad()
+        losses = [
+            loss(
+                model,
+                batch,
+                task_index=index,
+                label_smoothing=0.0,
+                permutation=derangement(3, generator),
+            )
+            for index, batch in enumerate([speech, other])
+        ]
+        sum(one.objective for one in losses).backward()
+        optimiser.step()
+    assert all(float(one.cross_entropy) < 0.05 for one in losses)
