@@ -70,7 +70,9 @@ def random_batch(task: Task, *, num_examples: int = 4, seed: int = 0, dtype=torc
     valid = torch.arange(longest_target)[None] < target_lengths[:, None]
     target_output = torch.where(valid, pieces, 0)
     target_output[torch.arange(num_examples), target_lengths - 1] = 2
-    target_input = torch.cat([torch.ones(num_examples, 1, dtype=torch.int64), pieces[:, :-1]], dim=1)
+    target_input = torch.cat(
+        [torch.ones(num_examples, 1, dtype=torch.int64), pieces[:, :-1]], dim=1
+    )
     target_input = torch.where(valid, target_input, 0)
     if task.source_modality == "text":
         source_lengths = integers(3, 9, num_examples)

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import random
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from taskaware.model.support import example_task_embeddings
 from taskaware.runs import parameters_by_part, read_log, run_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from taskaware.data.prepared import PreparedData
@@ -58,7 +58,7 @@ def score_runs(
     *,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[ComparedRun]:
-    """Decode a split with the final model of every run, and keep each run's outputs in its folder."""
+    """Decode a split with the final model of every run; each run's folder keeps its outputs."""
     compared = []
     for name, folder in runs.items():
         model = run_model(folder)
@@ -74,7 +74,7 @@ def score_runs(
 
 
 def write_results(path: Path, compared: Sequence[ComparedRun]) -> None:
-    """Write every figure as JSON: model -> task -> metric, score, confusion rate, examples, seconds."""
+    """Write JSON: model -> task -> metric, score, confusion rate, examples, seconds."""
     content = {
         run.name: {
             "tasks": {result.task: result.summary() for result in run.results},
@@ -101,11 +101,13 @@ def write_report(
 ) -> None:
     """Write the comparison as one HTML page that needs nothing else."""
     split = data.split(split_name)
+    first = compared[0].model.provenance
+    python = f"Python {platform.python_version()}"
     shown = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "versions": f"taskaware {__version__}, torch {compared[0].model.provenance.get('torch', '')}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {python}",
+        "versions": f"taskaware {__version__}, torch {first.get('torch', '')}",
         "updates": str(_last(compared[0].folder, "update")),
-        "seed": str(compared[0].model.provenance.get("seed", "")),
+        "seed": str(first.get("seed", "")),
         **provenance,
     }
     contents = report.ReportContents(
@@ -162,7 +164,7 @@ def _curves(folder: Path) -> list[LossCurve]:
 
 
 def _picture(run: ComparedRun, split: TaskSource) -> report.EmbeddingPicture | None:
-    """Return the t-SNE of the t_e of test examples, where the network computes them from examples."""
+    """Return the t-SNE of the t_e of test examples, where they are computed from examples."""
     if run.model.settings.conditioning.cue != "implicit":
         return None
     points, labels = [], []
@@ -197,7 +199,9 @@ def _examples(
     draw = random.Random(1)
     for outputs in per_task:
         draw.shuffle(outputs)
-    chosen = [outputs[i] for i in range(_EXAMPLES_SHOWN) for outputs in per_task if i < len(outputs)]
+    chosen = [
+        outputs[i] for i in range(_EXAMPLES_SHOWN) for outputs in per_task if i < len(outputs)
+    ]
     shown = []
     for output in chosen[:_EXAMPLES_SHOWN]:
         example = by_id[output.id]

@@ -4,13 +4,13 @@
 
     TaskawareError                  everything below; exit code 1 on the command line
     ├── UserError                   the request is wrong; exit code 2
-    │   ├── ExperimentError         an experiment file or an override: unknown key, wrong type, bad value
+    │   ├── ExperimentError         an experiment file or override: unknown key, type, value
     │   ├── ManifestError           a manifest: file, line and field
     │   ├── UnknownTaskError        a task that the model or the data does not have
     │   └── MissingDependencyError  an optional dependency is needed and not installed
     ├── AudioError                  a recording that cannot be used
     ├── DataError                   a prepared folder that is missing, incomplete or does not fit
-    ├── CheckpointError             a model or checkpoint folder that is missing, incomplete or does not fit
+    ├── CheckpointError             a model or checkpoint folder: missing, incomplete, does not fit
     └── TrainingError               training cannot go on (for example, the loss is not finite)
 
 Every message says what must be, what is, where, and what to do.
@@ -19,7 +19,10 @@ Every message says what must be, what is, where, and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class TaskawareError(Exception):
@@ -51,7 +54,7 @@ class MissingDependencyError(UserError):
 
 
 class AudioError(TaskawareError):
-    """A recording cannot be used: missing, truncated, empty, silent, not finite, too short or long."""
+    """A recording cannot be used: missing, truncated, silent, not finite, too short or long."""
 
 
 class DataError(TaskawareError):
@@ -67,6 +70,6 @@ class TrainingError(TaskawareError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, else an empty string."""
+    """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, else ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{matches[0]}'?)" if matches else ""

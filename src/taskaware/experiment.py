@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from taskaware import settings
 from taskaware.data.batching_settings import BatchingSettings
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.model.settings import ModelSettings
 from taskaware.training.optimiser import OptimiserSettings
-from taskaware.training.settings import TrainingSettings
+from taskaware.training.settings import ObjectiveSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +22,12 @@ class DataSettings:
     """What to train on.
 
     Attributes:
-        folder: A folder that `taskaware prepare` made; a relative path counts from where the command runs.
+        folder: A folder that `taskaware prepare` made; a relative path counts from where the
+            command runs.
         tasks: The tasks to train on, by name; empty: all of the data's.
         train_split: The split to train on.
-        dev_split: The split that validations use; where the data has none, the last weights count as best.
+        dev_split: The split that validations use; where the data has none, the last weights count
+            as best.
     """
 
     folder: Path
@@ -40,6 +45,7 @@ class Experiment:
         data: What to train on.
         model: Sizes, regularisation, conditioning.
         batching: How examples become updates.
+        objective: What is minimised.
         optimiser: Adam and its learning rate.
         training: How long, how often to validate and save.
         decoding: How the finished model searches.
@@ -49,6 +55,7 @@ class Experiment:
     data: DataSettings
     model: ModelSettings = field(default_factory=ModelSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     decoding: DecodingSettings = field(default_factory=DecodingSettings)

@@ -15,11 +15,9 @@ Shape legend: O size of a task embedding, N samples, S source positions, F featu
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -39,6 +37,9 @@ from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.training.checkpoint import fill_weights, load_tensors, weights
 from taskaware.types import Hypothesis, Modality, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 FORMAT_VERSION = 1
 _AUDIO_SUFFIXES = frozenset(
@@ -61,8 +62,8 @@ class TaskAwareModel:
         vocabulary: Its word pieces.
         feature_settings: How it hears a recording.
         decoding: How it searches unless told otherwise.
-        task_embeddings: Mean t_e of training examples by task, float32 ``[1, O]``; empty without a task
-            network.
+        task_embeddings: Mean t_e of training examples by task, float32 ``[1, O]``; empty without a
+            task network.
         provenance: Where it came from.
     """
 
@@ -291,11 +292,11 @@ class TaskAwareModel:
         (partial / "provenance.json").write_text(json.dumps(dict(self.provenance), indent=1))
         (partial / "model.json").write_text(json.dumps(description, indent=1))
         if folder.exists():
-            for name in os.listdir(partial):
-                os.replace(partial / name, folder / name)
+            for path in list(partial.iterdir()):
+                path.replace(folder / path.name)
             partial.rmdir()
         else:
-            os.replace(partial, folder)
+            partial.replace(folder)
 
     # --- inside ---
 
@@ -361,8 +362,8 @@ def load(folder: Path | str, *, device: str = "cpu") -> TaskAwareModel:
     vocabulary = Vocabulary.load(folder / "vocabulary.model")
     if vocabulary.sha256 != description["vocabulary_sha256"]:
         raise CheckpointError(
-            f"{folder / 'vocabulary.model'} must be the one that the model was trained with, but is "
-            "another; copy the whole folder again"
+            f"{folder / 'vocabulary.model'} must be the one that the model was trained with, but "
+            "is another; copy the whole folder again"
         )
     where = str(path)
     tasks = tuple(

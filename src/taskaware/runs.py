@@ -14,48 +14,58 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from taskaware import __version__
 from taskaware import experiment as experiment_file
-from taskaware.data.batching import TrainingBatches, cut_batches, make_batch, text_cue
+from taskaware.data.batching import TrainingBatches, make_batch, text_cue
 from taskaware.data.prepared import PreparedData
-from taskaware.decoding.scoring import DecodingSettings
 from taskaware.errors import DataError, ExperimentError, UserError
-from taskaware.evaluation.evaluate import evaluate
 from taskaware.inference import TaskAwareModel, load
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.run_log import RunLog, read_log
+from taskaware.run_validation import validate
 from taskaware.training.checkpoint import (
     TrainState,
     average_weights,
     checkpoints,
     load_state,
+    load_tensors,
     weights,
 )
-from taskaware.training.joint import transformed_loss
-from taskaware.training.loop import Progress, Validation, Watchers, autocast, train
+from taskaware.training.loop import Progress, Validation, Watchers, train
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, join
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
 
     from taskaware.experiment import Experiment
     from taskaware.types import Batch, Task
+
+__all__ = [
+    "Display",
+    "Run",
+    "parameters_by_part",
+    "read_log",
+    "require_tasks",
+    "run_model",
+    "set_up",
+    "train_experiment",
+    "validate",
+]
 
 
 class Display(Protocol):
@@ -182,7 +192,7 @@ def train_experiment(
         if found:
             load_state(state, found[-1], processes=processes)
             batches.load_state_dict(state.batches)
-        log = stack.enter_context(_Log(folder, first_update=state.update, on=processes.is_first))
+        log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))
         if processes.is_first:
             display.start(run, first_update=state.update)
         finished = train(
@@ -192,6 +202,7 @@ def train_experiment(
             tasks=run.tasks,
             settings=experiment.training,
             optimiser_settings=experiment.optimiser,
+            objective=experiment.objective,
             conditioning=experiment.model.conditioning,
             processes=processes,
             checkpoint_folder=folder / "checkpoints",
@@ -212,14 +223,14 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     takes_features = any(task.source_modality != "text" for task in tasks)
     if takes_features and width != experiment.model.num_features:
         raise ExperimentError(
-            f"`model.num_features` must be {width}, the width of the features in {data.folder}, but is "
-            f"{experiment.model.num_features}"
+            f"`model.num_features` must be {width}, the width of the features in {data.folder}, "
+            f"but is {experiment.model.num_features}"
         )
     speech = [task.name for task in tasks if task.source_modality != "text"]
     if experiment.model.conditioning.cue == "text_label" and len(speech) == len(tasks):
         raise ExperimentError(
-            "`model.conditioning.cue` must not be 'text_label' where no task has a text source: a label "
-            "cannot be put before speech"
+            "`model.conditioning.cue` must not be 'text_label' where no task has a text source: a "
+            "label cannot be put before speech"
         )
     seed = experiment.training.seed
     torch.manual_seed(seed)
@@ -242,14 +253,6 @@ def run_model(folder: Path, which: str = "model", *, device: str = "cpu") -> Tas
     return load(inner if inner.is_dir() or which != "model" else folder, device=device)
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return a run's log, oldest line first."""
-    path = folder / "log.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-
-
 def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
     """Return the number of parameters of each part of a model, in the order of the data's way."""
     counts: dict[str, int] = {}
@@ -270,9 +273,9 @@ def _claim(folder: Path, experiment: Experiment, *, restart: bool) -> None:
         was = path.read_text().splitlines()
         lines = [line for line in wanted.splitlines() if line not in was]
         raise ExperimentError(
-            f"{folder} must be a new folder or one of this experiment, but holds another; these lines "
-            f"differ: {'; '.join(lines[:5])}. Choose another folder with --to, or start over with "
-            "--restart"
+            f"{folder} must be a new folder or one of this experiment, but holds another; these "
+            f"lines differ: {'; '.join(lines[:5])}. Choose another folder with --to, or start "
+            "over with --restart"
         )
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(wanted)
@@ -291,7 +294,7 @@ def _batches(run: Run) -> TrainingBatches:
     )
 
 
-def _watchers(run: Run, display: Display, log: _Log) -> Watchers:
+def _watchers(run: Run, display: Display, log: RunLog) -> Watchers:
     def on_progress(progress: Progress) -> None:
         log.write({"kind": "progress", **asdict(progress)})
         display.on_progress(progress)
@@ -301,13 +304,11 @@ def _watchers(run: Run, display: Display, log: _Log) -> Watchers:
         display.on_validation(update, validation)
 
     def on_best(name: str) -> None:
-        from safetensors.torch import save_file
-
         folder = run.folder / "best_weights"
         folder.mkdir(exist_ok=True)
         partial = folder / f".{name}.partial"
         save_file(weights(run.model), partial)
-        os.replace(partial, folder / f"{name}.safetensors")
+        partial.replace(folder / f"{name}.safetensors")
 
     return Watchers(
         on_update=display.on_update,
@@ -316,82 +317,6 @@ def _watchers(run: Run, display: Display, log: _Log) -> Watchers:
         on_validation=on_validation,
         on_best=on_best,
     )
-
-
-@torch.inference_mode()
-def validate(run: Run) -> Validation:
-    """Return the dev loss of each task, and the dev score where the run selects by it."""
-    settings = run.experiment.training
-    name = run.experiment.data.dev_split
-    if name not in run.data.split_names:
-        return Validation(values={})
-    embeddings = run.task_embeddings(run.model)
-    values: dict[str, float] = {}
-    for index, task in enumerate(run.tasks):
-        total, count = 0.0, 0
-        for batch in _dev_batches(run, task, name):
-            batch = batch.to(run.processes.device)
-            with autocast(run.processes.device, settings.precision):
-                loss = transformed_loss(
-                    run.model,
-                    batch,
-                    run.model.preprocess(batch),
-                    embeddings.get(task.name),
-                    label_smoothing=0.0,
-                )
-            total += float(loss.cross_entropy) * loss.num_pieces
-            count += loss.num_pieces
-        if count:
-            values[task.name] = total / count
-        del index
-    if settings.selection == "loss":
-        return Validation(values=values)
-    scores = _dev_scores(run, embeddings, name)
-    worse = {task: 1.0 - score for task, score in scores.items()}
-    return Validation(values=worse, scores=scores)
-
-
-def _dev_batches(run: Run, task: Task, split_name: str) -> Iterator[Batch]:
-    split = run.data.split(split_name)
-    indices = split.indices(task.name)[: run.experiment.training.validation_examples]
-    if not len(indices):
-        return
-    indices = indices[np.argsort(split.source_lengths[indices], kind="stable")]
-    cue = text_cue(run.data.vocabulary, task, run.experiment.model.conditioning.cue)
-    for chosen in cut_batches(
-        indices,
-        split.source_lengths,
-        split.target_lengths,
-        is_text=task.source_modality == "text",
-        settings=replace(run.experiment.batching, strategy="dynamic"),
-    ):
-        yield make_batch(split, task, [int(i) for i in chosen], cue)
-
-
-def _dev_scores(run: Run, embeddings: Mapping[str, Tensor], split_name: str) -> dict[str, float]:
-    """Return 1 - word error rate, or BLEU / 100, of greedy outputs, at least 0, by task."""
-    experiment = run.experiment
-    model = TaskAwareModel(
-        transformer=run.model,
-        settings=experiment.model,
-        tasks=run.tasks,
-        vocabulary=run.data.vocabulary,
-        feature_settings=run.data.feature_settings,
-        decoding=DecodingSettings(beam=1, examples_per_batch=64),
-        task_embeddings=embeddings,
-    )
-    results = evaluate(
-        model,
-        run.data.split(split_name),
-        run.tasks,
-        limit=experiment.training.validation_examples,
-    )
-    return {
-        result.task: max(0.0, 1.0 - result.scores[0].value)
-        if result.scores[0].metric == "wer"
-        else result.scores[0].value / 100.0
-        for result in results
-    }
 
 
 def _write_models(run: Run, state: TrainState) -> None:
@@ -404,7 +329,7 @@ def _write_models(run: Run, state: TrainState) -> None:
         candidates["average"] = lambda: average_weights(newest)
     best_folder = run.folder / "best_weights"
     if "all" in state.best:
-        candidates["best"] = lambda: _read(best_folder / "all.safetensors")
+        candidates["best"] = lambda: load_tensors(best_folder / "all.safetensors")
     final = settings.final if settings.final in candidates else "last"
     updates = {"last": state.update, "average": state.update}
     updates["best"] = int(state.best.get("all", {"update": 0})["update"])
@@ -413,7 +338,7 @@ def _write_models(run: Run, state: TrainState) -> None:
             run.finished_model(candidates[name](), update=updates[name]).save(run.folder / name)
     for task in run.tasks:
         if task.name in state.best and len(run.tasks) > 1:
-            tensors = _read(best_folder / f"{task.name}.safetensors")
+            tensors = load_tensors(best_folder / f"{task.name}.safetensors")
             update = int(state.best[task.name]["update"])
             target = run.folder / "taskwise" / task.name
             target.parent.mkdir(exist_ok=True)
@@ -422,73 +347,23 @@ def _write_models(run: Run, state: TrainState) -> None:
     run.finished_model(candidates[final](), update=updates[final]).save(run.folder / "model")
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    from taskaware.training.checkpoint import load_tensors
-
-    return load_tensors(path)
-
-
-class _Log:
-    """Appends lines of JSON, and the same figures for TensorBoard where it is installed."""
-
-    def __init__(self, folder: Path, *, first_update: int, on: bool) -> None:
-        self._folder = folder
-        self._first_update = first_update
-        self._on = on
-        self._file: TextIO | None = None
-        self._board: Any = None
-
-    def __enter__(self) -> _Log:
-        if not self._on:
-            return self
-        # Lines after the checkpoint that the run goes on from would come twice.
-        kept = [line for line in read_log(self._folder) if line["update"] <= self._first_update]
-        self._file = (self._folder / "log.jsonl").open("w")
-        for line in kept:
-            self._file.write(json.dumps(line) + "\n")
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            board_folder = self._folder / "tensorboard"
-            self._board = SummaryWriter(str(board_folder), purge_step=self._first_update + 1)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
-
-    def write(self, line: dict[str, Any]) -> None:
-        if self._file is None:
-            return
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        if self._board is None:
-            return
-        for name, value in line.items():
-            if isinstance(value, dict):
-                for task, figure in value.items():
-                    self._board.add_scalar(f"{line['kind']}/{name}/{task}", figure, line["update"])
-            elif isinstance(value, float):
-                self._board.add_scalar(f"{line['kind']}/{name}", value, line["update"])
-
-
 def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, ...]) -> list[Task]:
-    """Return the tasks asked for, or all that model and data share.
+    """Return the model's tasks of these names, or without names all that the data has as well.
+
+    The data's vocabulary may be another than the model's, which encodes texts itself.
 
     Raises:
-        UserError: They share none.
-        DataError: The data was prepared with other features or another vocabulary matters not: texts
-            are encoded by the model's own.
+        UnknownTaskError: The model has no task of a name.
+        UserError: Without names: model and data share no task.
+        DataError: Without names: the data was prepared with other features than the model hears.
     """
     if names:
         return [model.task(name) for name in names]
     shared = [task for task in model.tasks if task.name in {other.name for other in data.tasks}]
     if not shared:
         raise UserError(
-            f"the data must have tasks of the model ({', '.join(t.name for t in model.tasks)}), but has "
-            f"{', '.join(t.name for t in data.tasks)}"
+            f"the data must have tasks of the model ({', '.join(t.name for t in model.tasks)}), "
+            f"but has {', '.join(t.name for t in data.tasks)}"
         )
     if data.feature_settings != model.feature_settings:
         raise DataError(

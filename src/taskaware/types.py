@@ -39,8 +39,8 @@ class Task:
 
     Attributes:
         name: What manifests, experiments and the command line call it, e.g. ``"st_en_de"``.
-        kind: ``"asr"``, ``"st"``, ``"mt"``, or a word of the user's own. Decides the metric: word error
-            rate for ``asr``, BLEU for all others.
+        kind: ``"asr"``, ``"st"``, ``"mt"``, or a word of the user's own. Decides the metric: word
+            error rate for ``asr``, BLEU for all others.
         source_modality: What a source is made of.
         source_language: Language of the source, or empty where it has none.
         target_language: Language of the target text, or empty where it has none.
@@ -54,7 +54,7 @@ class Task:
 
     @property
     def label(self) -> str:
-        """The task as text, put before a text source by the ``text_label`` cue (OHV, paper section 3.1.1)."""
+        """The task as text, put before a text source by the ``text_label`` cue (section 3.1.1)."""
         if self.source_language and self.target_language:
             source = _LANGUAGE_NAMES.get(self.source_language, self.source_language)
             target = _LANGUAGE_NAMES.get(self.target_language, self.target_language)
@@ -79,7 +79,7 @@ class Speech:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRows:
-    """Where an example's features lie: rows ``first_row .. first_row + num_rows`` of its split's array."""
+    """An example's features: rows ``first_row .. first_row + num_rows`` of its split's array."""
 
     first_row: int
     num_rows: int

@@ -28,7 +28,7 @@ def evaluate(
     device: str = "cpu",
     to: Path | None = None,
 ) -> int:
-    """Decode a split with a model and score every task: word error rate, BLEU, chrF, confusion rate.
+    """Decode a split with a model and score every task: word error rate, BLEU, chrF, confusion.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ def evaluate(
     device
         cpu or cuda.
     to
-        Where to write results.json and outputs.jsonl (default: the model's folder, evaluation/SPLIT).
+        Where to write results.json and outputs.jsonl (default: the model's folder,
+        evaluation/SPLIT).
     """
     import json
 

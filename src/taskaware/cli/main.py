@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code."""
     try:
-        return app(arguments, exit_on_error=False, print_error=True, result_action="return_value") or 0
+        return (
+            app(arguments, exit_on_error=False, print_error=True, result_action="return_value") or 0
+        )
     except CycloptsError:
         return 2
     except TaskawareError as error:

@@ -31,8 +31,8 @@ def predict(
 ) -> int:
     """Run a model on recordings and texts.
 
-    Recordings (wav, flac, mp3, ogg, NIST sphere; any rate) go to the speech tasks; each line of a text file
-    goes to the text tasks. `-` is standard input: text lines, or a recording.
+    Recordings (wav, flac, mp3, ogg, NIST sphere; any rate) go to the speech tasks; each line of a
+    text file goes to the text tasks. `-` is standard input: text lines, or a recording.
 
     Parameters
     ----------
@@ -93,8 +93,10 @@ def _sources(
             try:
                 lines = path.read_text(encoding="utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"{path} must be a readable UTF-8 text file, but: {error}") from error
-            yield from ((line, "text", line) for line in lines if line.strip())
+                raise UserError(
+                    f"{path} must be a readable UTF-8 text file, but: {error}"
+                ) from error
+            yield from _texts(lines)
         else:
             yield str(path), "speech", path
 
@@ -112,12 +114,16 @@ def _standard_input(model: TaskAwareModel) -> Iterator[tuple[str, Modality, Any]
         rate = model.feature_settings.sample_rate_hz
         yield "-", "speech", audio.read(io.BytesIO(content), sample_rate_hz=rate)
         return
-    yield from ((line, "text", line) for line in lines if line.strip())
+    yield from _texts(lines)
 
 
-def _print(
-    output: str, name: str, task: Task, rank: int, hypothesis: Any, *, alone: bool
-) -> None:
+def _texts(lines: list[str]) -> Iterator[tuple[str, Modality, Any]]:
+    for line in lines:
+        if line.strip():
+            yield line, "text", line
+
+
+def _print(output: str, name: str, task: Task, rank: int, hypothesis: Any, *, alone: bool) -> None:
     if output == "text":
         print(hypothesis.text if alone else f"{task.name}\t{hypothesis.text}", flush=True)
         return

@@ -23,8 +23,8 @@ def prepare(
 ) -> int:
     """Turn manifests into a folder that `train` and `evaluate` read.
 
-    A manifest is a tab-separated (.tsv) or JSON-lines (.jsonl) file; docs/data.md describes its columns.
-    Every line is checked: what is wrong is listed in report.tsv, counted and left out.
+    A manifest is a tab-separated (.tsv) or JSON-lines (.jsonl) file; docs/data.md describes its
+    columns. Every line is checked: what is wrong is listed in report.tsv, counted and left out.
 
     Parameters
     ----------

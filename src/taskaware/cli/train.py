@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from taskaware.cli.display import out, training_display
@@ -17,8 +18,9 @@ def train(
 ) -> int:
     """Train the experiment that a TOML file describes.
 
-    The run is written to runs/NAME. The same command goes on with a run that was stopped (Ctrl-C writes a
-    checkpoint first). With several devices: `torchrun --nproc-per-node 8 -m taskaware train FILE`.
+    The run is written to runs/NAME. The same command goes on with a run that was stopped (Ctrl-C
+    writes a checkpoint first). With several devices:
+    `torchrun --nproc-per-node 8 -m taskaware train FILE`.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ def train(
     folder = to or Path("runs") / described.name
     with training_display() as display:
         finished = train_experiment(described, folder, display=display, restart=restart)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return 0 if finished else 130  # the first process speaks for all
     command = f"taskaware train {experiment} {' '.join(overrides)}".rstrip()
     if not finished:
         out().print(f"Stopped; a checkpoint is written. Go on with: {command}", soft_wrap=True)

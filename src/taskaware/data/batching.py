@@ -1,4 +1,4 @@
-"""From prepared examples to batches of one task: sizes, buckets by length, the order, its exact resume.
+"""From prepared examples to batches of one task: sizes, buckets by length, order, exact resume.
 
 The order is a pure function of (seed, task, epoch), so a position in it is two numbers.
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TextCue:
-    """What a task's name puts into the text: pieces before a text source, the decoder's first piece."""
+    """What a task's name puts in: pieces before a text source, the decoder's first piece."""
 
     source_prefix: tuple[int, ...] = ()
     begin: int = Vocabulary.BOS
@@ -169,8 +169,8 @@ def plan_epoch(
 ) -> list[NDArray[np.int64]]:
     """Return the batches of one epoch of one task, as indices into the split.
 
-    Shuffled; sorted by length within windows of ``bucket_batches``; cut; the batches shuffled. A pure
-    function of its arguments.
+    Shuffled; sorted by length within windows of ``bucket_batches``; cut; the batches shuffled. A
+    pure function of its arguments.
     """
     indices = split.indices(task.name)
     sources, targets = split.source_lengths, split.target_lengths
@@ -178,9 +178,9 @@ def plan_epoch(
     indices = indices[fits]
     if not len(indices):
         raise DataError(
-            f"task '{task.name}' must have training examples of at most {settings.max_source} source "
-            f"and {settings.max_target} target positions, but has none; check `batching.max_source` "
-            "and `batching.max_target`, or prepare data for the task"
+            f"task '{task.name}' must have training examples of at most {settings.max_source} "
+            f"source and {settings.max_target} target positions, but has none; check "
+            "`batching.max_source` and `batching.max_target`, or prepare data for the task"
         )
     # The digits of a name make a stable number; hash() differs from process to process.
     name_key = int.from_bytes(task.name.encode(), "big") % 2**61
@@ -272,14 +272,14 @@ class TrainingBatches:
         positions = state["positions"]
         if not isinstance(positions, dict) or set(positions) != set(self._positions):
             raise DataError(
-                f"the stream must go on with the tasks {sorted(self._positions)}, but the saved one had "
-                f"{sorted(positions) if isinstance(positions, dict) else positions!r}"
+                f"the stream must go on with the tasks {sorted(self._positions)}, but the saved "
+                f"one had {sorted(positions) if isinstance(positions, dict) else positions!r}"
             )
         self._updates = int(state["updates"])  # type: ignore[call-overload]
         self._positions = {name: list(position) for name, position in positions.items()}
 
     def epoch(self, task_name: str) -> float:
-        """Return how often the task's examples were seen, with the fraction of the current epoch."""
+        """Return how often the task's examples were seen, with the current epoch's fraction."""
         epoch, position = self._positions[task_name]
         plan = self._plans.get(task_name)
         return epoch + (position / max(len(plan[1]), 1) if plan else 0.0)
@@ -314,7 +314,8 @@ class TrainingBatches:
         if unknown:
             raise DataError(
                 f"`batching.task_weights` must name tasks of the data "
-                f"({', '.join(task.name for task in self._tasks)}), but names {', '.join(sorted(unknown))}"
+                f"({', '.join(task.name for task in self._tasks)}), but names "
+                f"{', '.join(sorted(unknown))}"
             )
         if weights:
             raw = np.array([weights.get(task.name, 0.0) for task in self._tasks])

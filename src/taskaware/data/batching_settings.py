@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,22 +14,23 @@ class BatchingSettings:
     """How examples become batches and batches become updates.
 
     Attributes:
-        strategy: `static`: `examples_per_batch` of them (Table 8, multi modality). `dynamic`: as many as
-            fit `max_tokens` and `max_frames` (Table 8, single modality).
+        strategy: `static`: `examples_per_batch` of them (Table 8, multi modality). `dynamic`: as
+            many as fit `max_tokens` and `max_frames` (Table 8, single modality).
         examples_per_batch: Examples of one task in a static batch.
-        max_tokens: Budget of a dynamic batch in pieces: examples times the longest source or target text.
+        max_tokens: Budget of a dynamic batch in pieces: examples times the longest source or target
+            text.
         max_frames: Budget of a dynamic batch in frames: examples times the longest source.
-        mix: `every_task`: an update sees a batch of every task. `sampled`: a batch of one task, drawn by
-            weight.
-        temperature: For `sampled` without weights: a task is drawn in proportion to its number of examples
-            to the power 1/temperature (1: proportional; large: uniform).
+        mix: `every_task`: an update sees a batch of every task. `sampled`: a batch of one task,
+            drawn by weight.
+        temperature: For `sampled` without weights: a task is drawn in proportion to its number of
+            examples to the power 1/temperature (1: proportional; large: uniform).
         task_weights: For `sampled`: task name to weight; tasks not named are not drawn.
-        bucket_batches: Batches whose examples are sorted together by length before they are cut: more
-            means less padding and less randomness.
+        bucket_batches: Batches whose examples are sorted together by length before they are cut:
+            more means less padding and less randomness.
         max_source: Longer sources (frames or pieces) are left out of training.
         max_target: Longer targets (pieces) are left out of training.
-        short_first: Whether the batches of the first epoch come in order of length (SortaGrad, Amodei et
-            al. 2016, section 3.2): helps attention to find its alignment.
+        short_first: Whether the batches of the first epoch come in order of length (SortaGrad,
+            Amodei et al. 2016, section 3.2): helps attention to find its alignment.
     """
 
     strategy: Literal["static", "dynamic"] = "static"

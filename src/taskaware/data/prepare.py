@@ -75,6 +75,33 @@ class PrepareReport:
         """The file that lists every line that is left out."""
         return self.folder / prepared.REPORT_NAME
 
+    def summary_lines(self) -> list[str]:
+        """Return the numbers for a person to read: a table of splits and tasks, and what else is.
+
+        Hours and left-out lines are a split's: several tasks may share a recording, which counts
+        once, and a line that cannot be read has no task.
+        """
+        rows = [("split", "task", "examples", "hours of speech", "lines left out")]
+        for name, split in self.splits.items():
+            total = sum(split.examples.values())
+            rows.append(
+                (name, "all", f"{total:,}", f"{split.hours:,.2f}", f"{split.num_left_out:,}")
+            )
+            rows += [("", task, f"{number:,}", "", "") for task, number in split.examples.items()]
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+        aligns = "<<>>>"
+        lines = [
+            "  ".join(
+                f"{cell:{align}{width}}"
+                for cell, align, width in zip(row, aligns, widths, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
+        lines.append(f"vocabulary: {self.vocabulary_size:,} pieces")
+        if any(split.num_left_out for split in self.splits.values()):
+            lines.append(f"left-out lines, each with its reason: {self.report_path}")
+        return lines
+
 
 def prepare(
     manifests: Mapping[str, Sequence[Path]],

@@ -120,16 +120,16 @@ class Split:
         """Return the positions of a task's examples, int64, empty where there are none."""
         return self._indices.get(task_name, np.zeros(0, dtype=np.int64))
 
-    def source(self, i: int) -> np.ndarray:
+    def source(self, index: int) -> np.ndarray:
         """Return a source: float32 ``[S, F]``, or the piece ids of a source text, int64 ``[S]``."""
-        rows = self.examples[i].feature_rows
+        rows = self.examples[index].feature_rows
         if rows is None or self._features is None:
-            return self._sources[i]
+            return self._sources[index]
         return self._features[rows.first_row : rows.first_row + rows.num_rows].astype(np.float32)
 
-    def target(self, i: int) -> np.ndarray:
+    def target(self, index: int) -> np.ndarray:
         """Return the target's piece ids, int64 ``[T]``, without begin- and end-of-sequence."""
-        return self._targets[i]
+        return self._targets[index]
 
 
 class PreparedData:

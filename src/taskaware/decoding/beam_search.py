@@ -1,6 +1,7 @@
 """Batched beam search.
 
-Shape legend: B examples still searched, W beam width, V vocabulary, T pieces so far, C = 2 W candidates.
+Shape legend: B examples still searched, W beam width, V vocabulary, T pieces so far,
+C = 2 W candidates.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """Return the best hypotheses of each source, best first, at most ``num_best`` each.
 
-    A hypothesis whose end-of-sequence is among the W best continuations is finished; an example is done
-    when it has W finished ones, or when no open one can still get among its ``num_best``.
+    A hypothesis whose end-of-sequence is among the W best continuations is finished; an example is
+    done when it has W finished ones, or when no open one can still get among its ``num_best``.
 
     Args:
         model: In evaluation mode.
@@ -156,7 +157,7 @@ class _Search:
                 if not finished:
                     self._close(row, finished)
                 continue
-            # No open hypothesis can come to more than its log-probability now over the largest penalty.
+            # At best an open hypothesis keeps the log-probability it has, over the largest penalty.
             reachable = best_open[row] / length_penalty(limit + 1, alpha)
             scores = sorted((one.score for one in finished), reverse=True)
             wanted = self._settings.num_best

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,5 +39,5 @@ class DecodingSettings:
 
 
 def length_penalty(length: int, alpha: float) -> float:
-    """Return ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14) for a length with end-of-sequence."""
+    """Return ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14); the end counts as a piece."""
     return ((5.0 + length) / 6.0) ** alpha

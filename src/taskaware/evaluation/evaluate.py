@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from taskaware.evaluation.confusion import confusion_rate, references_of_other_t
 from taskaware.evaluation.metrics import Score, score_task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from taskaware.data.batching import TaskSource
@@ -52,8 +52,8 @@ class TaskResult:
     Attributes:
         task: The task's name.
         scores: The main metric first.
-        confusion_rate: Share of outputs that belong to another task; ``None`` where no other task of
-            another language shares the inputs.
+        confusion_rate: Share of outputs that belong to another task; ``None`` where no other task
+            of another language shares the inputs.
         num_examples: Examples decoded.
         seconds: Time that decoding took.
         outputs: Every output.
@@ -131,7 +131,7 @@ def _evaluate_task(
     hypotheses: list[Any] = [None] * len(indices)
     for start in range(0, len(indices), _EXAMPLES_PER_CALL):
         chosen = by_length[start : start + _EXAMPLES_PER_CALL]
-        sources = [split.source(int(indices[position])) for position in chosen]
+        sources = [_source(model, split, int(indices[position])) for position in chosen]
         for position, found in zip(
             chosen, model.decode(task, sources, decoding=decoding), strict=True
         ):
@@ -163,6 +163,12 @@ def _evaluate_task(
             )
         ),
     )
+
+
+def _source(model: TaskAwareModel, split: TaskSource, index: int) -> np.ndarray:
+    """Return a source as the model reads it; its vocabulary may not be the one of the data."""
+    text = split.examples[index].source_text
+    return split.source(index) if text is None else model.encode_source(text, "text")
 
 
 def _known(split: TaskSource, model: TaskAwareModel) -> list[Example]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
-    """Return bool ``[B, num_positions]``, True where a position is valid, from int64 ``lengths [B]``.
+    """Return bool ``[B, num_positions]``, True where a position is valid, from int64 ``[B]``.
 
     The only place where a mask is made: True means valid everywhere.
     """
@@ -25,8 +25,9 @@ def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
 def sinusoidal_positions(num_positions: int, d_model: int, *, first: int = 0) -> Tensor:
     """Return the fixed position signal, float32 ``[num_positions, D]``.
 
-    Sines in the first half, cosines in the second, wavelengths from 2 pi to 20,000 pi in a geometric
-    progression: the form of the TensorFlow official Transformer, whose hyperparameters Table 8 has.
+    Sines in the first half, cosines in the second, wavelengths from 2 pi to 20,000 pi in a
+    geometric progression: the form of the TensorFlow official Transformer, whose hyperparameters
+    Table 8 has.
     """
     half = d_model // 2
     rate = torch.exp(torch.arange(half) * (-math.log(10_000.0) / max(half - 1, 1)))
@@ -72,12 +73,13 @@ def attend(
 ) -> Tensor:
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
-    On a CPU it runs in float32 also under autocast: its bfloat16 gradient is several times slower there.
+    On a CPU it runs in float32 also under autocast: its bfloat16 gradient is several times slower
+    there.
     """
     mask = None if mask_BK is None else mask_BK[:, None, None, :]
     if query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
-            attended = F.scaled_dot_product_attention(
+            return F.scaled_dot_product_attention(
                 query_BHQE.float(),
                 key_BHKE.float(),
                 value_BHKE.float(),
@@ -85,14 +87,13 @@ def attend(
                 dropout_p=dropout,
                 is_causal=causal,
             )
-        return attended
     return F.scaled_dot_product_attention(
         query_BHQE, key_BHKE, value_BHKE, attn_mask=mask, dropout_p=dropout, is_causal=causal
     )
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2), one product for Q, K and V."""
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2); Q, K and V in one product."""
 
     def __init__(self, d_model: int, num_heads: int, *, dropout: float) -> None:
         super().__init__()
@@ -106,8 +107,8 @@ class SelfAttention(nn.Module):
 
         Args:
             x_BQD: The sequence.
-            mask_BK: Valid positions. ``None`` where the causal rule already hides all padding: padding
-                stands at the end, so that no valid position can look at it.
+            mask_BK: Valid positions. ``None`` where the causal rule already hides all padding:
+                padding stands at the end, so that no valid position can look at it.
             causal: Whether a position sees only itself and what stands before it.
         """
         query, key, value = self._project(x_BQD)
@@ -162,7 +163,7 @@ class CrossAttention(nn.Module):
         return KeyValues(keys, values)
 
     def forward(self, x_BQD: Tensor, memory: KeyValues, *, mask_BS: Tensor) -> Tensor:
-        """Return ``[B, Q, D]``. The Q positions may be times (training) or hypotheses (decoding)."""
+        """Return ``[B, Q, D]``. The positions may be times (training) or hypotheses (decoding)."""
         B, Q, D = x_BQD.shape
         query = self.query(x_BQD).view(B, Q, self.num_heads, D // self.num_heads).transpose(1, 2)
         attended = attend(

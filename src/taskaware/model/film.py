@@ -53,6 +53,6 @@ def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:
 
 
 def film_penalty(task_embedding: Tensor, d_model: int) -> Tensor:
-    """Mean square of ``(gamma - 1, beta)``: how far the modulation is from the identity, a scalar."""
+    """Mean square of ``(gamma - 1, beta)``, a scalar: how far from the identity it is."""
     modulation = Film.from_task_embedding(task_embedding, d_model)
     return ((modulation.gamma_BLD - 1).square().mean() + modulation.beta_BLD.square().mean()) / 2

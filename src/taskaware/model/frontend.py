@@ -49,7 +49,7 @@ class TokenEmbedding(nn.Module):
 
 
 class SpeechFrontend(nn.Module):
-    """k convolutions of stride 2 in time and frequency, then a projection to D (paper, section 2.1).
+    """Convolutions of stride 2 in time and frequency, then a projection to D (section 2.1).
 
     Three layers make one position of eight frames: 80 ms at a hop of 10 ms.
     """
@@ -74,8 +74,8 @@ class SpeechFrontend(nn.Module):
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``.
 
-        Padding is set to zero before every layer, exactly what a convolution sees beyond the end of a
-        sequence that is alone: more padding never changes the valid positions.
+        Padding is set to zero before every layer, exactly what a convolution sees beyond the end of
+        a sequence that is alone: more padding never changes the valid positions.
         """
         x_BCSF = frames_BSF[:, None]
         for convolution in self.convolutions:

@@ -50,7 +50,7 @@ class Sublayer(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward. Causal where it is a block of the task network (equation 2)."""
+    """Self-attention and feed-forward; causal where it is a block of the task network (eq. 2)."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class DecoderLayer(nn.Module):
     def step(
         self, x_BWD: Tensor, past: KeyValues | None, memory: KeyValues, *, memory_mask_BS: Tensor
     ) -> tuple[Tensor, KeyValues]:
-        """Return the newest position of W hypotheses an example, ``[B, W, D]``, and the longer past."""
+        """Return the newest position of W hypotheses each, ``[B, W, D]``, and the longer past."""
         newest: list[KeyValues] = []
 
         def attend(x: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
 ActsBy = Literal["film", "prepend"]
@@ -15,20 +17,21 @@ class ConditioningSettings:
     """How the model learns which task is meant.
 
     Attributes:
-        cue: Where the cue comes from. `none`: vanilla multi-task learning. `text_label`: the task as
-            text before a text source (OHV, section 3.1.1). `target_tag`: the task as the decoder's first
-            piece (not in the paper). `explicit`: a one-hot task (equation 1). `implicit`: examples of the
-            task (equations 2-5).
-        acts_by: How t_e acts: `film` scales and shifts every block (equation 7); `prepend` puts it before
-            source and target as a vector.
-        film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for each.
+        cue: Where the cue comes from. `none`: vanilla multi-task learning. `text_label`: the task
+            as text before a text source (OHV, section 3.1.1). `target_tag`: the task as the
+            decoder's first piece (not in the paper). `explicit`: a one-hot task (equation 1).
+            `implicit`: examples of the task (equations 2-5).
+        acts_by: How t_e acts: `film` scales and shifts every block (equation 7); `prepend` puts it
+            before source and target as a vector.
+        film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for
+            each.
         d_task: Size inside the implicit network (256 gives the paper's million of parameters).
         d_task_ff: Inner size of its feed-forward layers.
         num_task_heads: Attention heads of its two blocks.
-        gradient_reaches_shared_layers: Whether the task network's gradient also changes the front ends and
-            the embedding that it reads.
-        derange_support: Whether each example is modulated by the t_e of another example of its task while
-            training (the paper) rather than by its own.
+        gradient_reaches_shared_layers: Whether the task network's gradient also changes the front
+            ends and the embedding that it reads.
+        derange_support: Whether each example is modulated by the t_e of another example of its task
+            while training (the paper) rather than by its own.
     """
 
     cue: Cue = "implicit"
@@ -62,8 +65,9 @@ class ModelSettings:
     The defaults and the presets `single_modality` and `multi_modality` are Table 8 of the paper.
 
     Attributes:
-        preset: A named set of the values below, which single fields then override: `single_modality`
-            (text, 6 + 6 layers), `multi_modality` (speech and text, 12 + 12), `tiny` (a laptop's CPU).
+        preset: A named set of the values below, which single fields then override:
+            `single_modality` (text, 6 + 6 layers), `multi_modality` (speech and text, 12 + 12),
+            `tiny` (a laptop's CPU).
         d_model: Width of the residual stream.
         num_heads: Attention heads.
         d_ff: Inner size of the feed-forward layers ("filter size").
@@ -75,7 +79,8 @@ class ModelSettings:
         norm: `pre`: the norm stands before each part; `post`: after it.
         layer_norm_eps: Added to the variance in layer norms.
         num_features: Width of speech frames or of a feature source.
-        num_cnn_layers: Convolutions of the speech front end, each of stride 2 in time and frequency.
+        num_cnn_layers: Convolutions of the speech front end, each of stride 2 in time and
+            frequency.
         cnn_channels: Their channels (the paper does not say how many).
         conditioning: How the model learns which task is meant.
     """
@@ -117,7 +122,7 @@ class ModelSettings:
 
     @property
     def num_places(self) -> int:
-        """Places that FiLM modulates: every block, the source front end and the target embedding."""
+        """Places that FiLM modulates: every block, source front end, target embedding."""
         return self.num_encoder_layers + self.num_decoder_layers + 2
 
     def validate(self) -> Iterator[tuple[str, str]]:

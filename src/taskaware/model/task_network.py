@@ -1,7 +1,7 @@
-"""Task characteristics networks: from a task, or examples of it, to its embedding t_e (section 2.2.1).
+"""Task characteristics networks: from a task, or examples of it, to its t_e (section 2.2.1).
 
-Both end in a layer whose weights are tiny and whose bias is the identity of FiLM (gamma 1, beta 0), so
-that an untrained task network leaves the model as it is.
+Both end in a layer whose weights are tiny and whose bias is the identity of FiLM (gamma 1, beta 0),
+so that an untrained task network leaves the model as it is.
 
 Shape legend: B batch, S source positions, T target positions, D d_model, K d_task, O size of t_e.
 """
@@ -96,7 +96,7 @@ class ImplicitTaskNetwork(nn.Module):
         return self.representation(x_BSK, mask_BS=None, causal=True)
 
     def _summarise(self, x_BSK: Tensor, lengths: Tensor) -> Tensor:
-        """Equation 4: a second causal block; its last valid position has seen the whole sequence."""
+        """Equation 4: a second causal block, whose last valid position has seen the whole."""
         summary_BSK = self.summary(x_BSK, mask_BS=None, causal=True)
         last = (lengths - 1).clamp(min=0)
         return summary_BSK[torch.arange(len(lengths), device=lengths.device), last]

@@ -7,7 +7,7 @@ D d_model, V vocabulary, O size of a task embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -43,9 +43,26 @@ class Preprocessed:
     target_lengths: Tensor
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """The encoder's output and what modulates the decoder that looks at it.
+
+    Attributes:
+        memory_BSD: The encoder's output.
+        mask_BS: Its valid positions.
+        film: Scales and shifts, where t_e acts by FiLM.
+        vector_BD: t_e itself, where it is prepended; it then stands first in ``memory_BSD`` too.
+    """
+
+    memory_BSD: Tensor
+    mask_BS: Tensor
+    film: Film | None
+    vector_BD: Tensor | None
+
+
 @dataclass
 class DecodingState:
-    """What step-by-step decoding keeps: the encoder's output once an example, the past a hypothesis.
+    """What decoding keeps: the encoder's output for an example, the past for a hypothesis.
 
     Attributes:
         memory: Keys and values of the encoder's output for each decoder block, ``[B, H, S, E]``.
@@ -114,7 +131,8 @@ class TaskAwareTransformer(nn.Module):
 
         Args:
             batch: Examples of one task.
-            task_embedding: ``[B, O]``, or ``[1, O]`` for all; ``None`` leaves the plain Transformer.
+            task_embedding: ``[B, O]``, or ``[1, O]`` for all; ``None`` leaves the plain
+                Transformer.
         """
         states_BTD = self.transform(self.preprocess(batch), task_embedding)
         return self.token_embedding.logits(states_BTD)
@@ -153,15 +171,30 @@ class TaskAwareTransformer(nn.Module):
 
     def transform(self, preprocessed: Preprocessed, task_embedding: Tensor | None) -> Tensor:
         """Return the decoder's states ``[B, T, D]``, which ``token_embedding.logits`` reads out."""
+        encoded = self.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
+        return self.decode(preprocessed.target_BTD, encoded)
+
+    def encode(
+        self, source_BSD: Tensor, source_lengths: Tensor, task_embedding: Tensor | None
+    ) -> Encoded:
+        """Run the encoder on a preprocessed source, modulated by ``[B, O]`` or ``[1, O]``."""
         film, vector = self._modulation(task_embedding)
-        memory_BSD, mask_BS = self._encode(
-            preprocessed.source_BSD, preprocessed.source_lengths, film, vector
-        )
-        place = len(self.encoder) + 1
-        x_BTD = self._enter(preprocessed.target_BTD, place, film, vector)
-        for index, block in enumerate(self.decoder, start=place + 1):
-            x_BTD = block(x_BTD, memory_BSD, memory_mask_BS=mask_BS)
-            x_BTD = x_BTD if film is None else film(x_BTD, index)
+        x_BSD = self._enter(source_BSD, 0, film, vector)
+        lengths = source_lengths if vector is None else source_lengths + 1
+        mask_BS = valid_mask(lengths, x_BSD.shape[1])
+        for place, block in enumerate(self.encoder, start=1):
+            x_BSD = block(x_BSD, mask_BS=mask_BS)
+            x_BSD = x_BSD if film is None else film(x_BSD, place)
+        return Encoded(self.encoder_norm(x_BSD), mask_BS, film, vector)
+
+    def decode(self, target_BTD: Tensor, encoded: Encoded) -> Tensor:
+        """Run the decoder on an embedded target; return its states ``[B, T, D]``."""
+        film, vector = encoded.film, encoded.vector_BD
+        first = len(self.encoder) + 1
+        x_BTD = self._enter(target_BTD, first, film, vector)
+        for place, block in enumerate(self.decoder, start=first + 1):
+            x_BTD = block(x_BTD, encoded.memory_BSD, memory_mask_BS=encoded.mask_BS)
+            x_BTD = x_BTD if film is None else film(x_BTD, place)
         return self.decoder_norm(x_BTD if vector is None else x_BTD[:, 1:])
 
     # --- the two steps of decoding ---
@@ -184,23 +217,23 @@ class TaskAwareTransformer(nn.Module):
             task_embedding: ``[B, O]`` or ``[1, O]``.
             width: W, the hypotheses that will be decoded for each example.
         """
-        film, vector = self._modulation(task_embedding)
         sequence, lengths = self.preprocess_source(source, source_lengths, modality)
-        memory_BSD, mask_BS = self._encode(sequence, lengths, film, vector)
+        encoded = self.encode(sequence, lengths, task_embedding)
+        memory_BSD = encoded.memory_BSD
         state = DecodingState(
-            memory=[block.cross_attention.look_at(memory_BSD) for block in self.decoder],
-            memory_mask_BS=mask_BS,
+            memory=[block.cross_attention.look_at(memory_BSD) for block in self._decoder_layers()],
+            memory_mask_BS=encoded.mask_BS,
             past=[None] * len(self.decoder),
             position=0,
-            film=film,
+            film=encoded.film,
         )
-        if vector is not None:
-            B, D = memory_BSD.shape[0], self.d_model
-            self._advance(vector[:, None].expand(B, width, D), state)
+        if encoded.vector_BD is not None:
+            vector_BWD = encoded.vector_BD[:, None].expand(memory_BSD.shape[0], width, -1)
+            self._advance(vector_BWD, state)
         return state
 
     def step(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
-        """Return the logits of the next piece, ``[B, W, V]``, and move the state one position on."""
+        """Return the next piece's logits, ``[B, W, V]``, and move the state one position on."""
         x_BWD = self.token_embedding.embed(pieces_BW)
         if state.film is not None:
             x_BWD = state.film(x_BWD, len(self.encoder) + 1)
@@ -208,22 +241,16 @@ class TaskAwareTransformer(nn.Module):
 
     # --- parts ---
 
+    def _decoder_layers(self) -> Sequence[DecoderLayer]:
+        # To a type checker a ModuleList holds modules of no kind in particular.
+        return cast("Sequence[DecoderLayer]", self.decoder)
+
     def _modulation(self, task_embedding: Tensor | None) -> tuple[Film | None, Tensor | None]:
         if task_embedding is None:
             return None, None
         if self.acts_by == "prepend":
             return None, task_embedding
         return Film.from_task_embedding(task_embedding, self.d_model), None
-
-    def _encode(
-        self, x_BSD: Tensor, lengths: Tensor, film: Film | None, vector: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        x_BSD = self._enter(x_BSD, 0, film, vector)
-        mask_BS = valid_mask(lengths if vector is None else lengths + 1, x_BSD.shape[1])
-        for index, block in enumerate(self.encoder, start=1):
-            x_BSD = block(x_BSD, mask_BS=mask_BS)
-            x_BSD = x_BSD if film is None else film(x_BSD, index)
-        return self.encoder_norm(x_BSD), mask_BS
 
     def _enter(self, x_BSD: Tensor, place: int, film: Film | None, vector: Tensor | None) -> Tensor:
         """Modulate a preprocessing layer's output, then add positions and dropout."""
@@ -237,7 +264,7 @@ class TaskAwareTransformer(nn.Module):
     def _advance(self, x_BWD: Tensor, state: DecodingState) -> Tensor:
         B, W, D = x_BWD.shape
         x_BWD = self.positions(x_BWD.reshape(B * W, 1, D), first=state.position).view(B, W, D)
-        for index, block in enumerate(self.decoder):
+        for index, block in enumerate(self._decoder_layers()):
             x_BWD, state.past[index] = block.step(
                 x_BWD,
                 state.past[index],

@@ -1,7 +1,7 @@
 """Checkpoints: everything a resumed run needs to be bitwise the run that was never stopped.
 
-Tensors in safetensors, the rest in JSON; nothing pickled is ever written or read. A checkpoint's folder
-gets its name only once it is complete.
+Tensors in safetensors, the rest in JSON; nothing pickled is ever written or read. A checkpoint's
+folder gets its name only once it is complete.
 
 ::
 
@@ -15,7 +15,6 @@ gets its name only once it is complete.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -85,7 +84,7 @@ def save_state(state: TrainState, folder: Path, *, processes: Processes, keep: i
     processes.wait()
     if processes.is_first:
         shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
+        partial.replace(path)
         for old in checkpoints(folder)[:-keep]:
             shutil.rmtree(old)
     return path
@@ -108,8 +107,8 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
         )
     if content["num_ranks"] != processes.num_ranks:
         raise CheckpointError(
-            f"{path} was written by {content['num_ranks']} processes and must be resumed by as many, "
-            f"but there are {processes.num_ranks}"
+            f"{path} was written by {content['num_ranks']} processes and must be resumed by as "
+            f"many, but there are {processes.num_ranks}"
         )
     load_weights(state.model, path / "model.safetensors")
     _load_optimiser(state.optimiser, load_tensors(path / "optimiser.safetensors"))

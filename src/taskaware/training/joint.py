@@ -14,10 +14,11 @@ from torch import Tensor
 from taskaware.model.attention import valid_mask
 from taskaware.model.film import film_penalty
 from taskaware.model.transformer import Preprocessed
-from taskaware.training.loss import smoothed_cross_entropy
+from taskaware.training.loss import ctc_loss, smoothed_cross_entropy
 
 if TYPE_CHECKING:
     from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.training.settings import ObjectiveSettings
     from taskaware.types import Batch
 
 
@@ -26,12 +27,12 @@ class TaskLoss:
     """The loss of one batch.
 
     Attributes:
-        objective: What is minimised: the mean over target positions, plus the FiLM penalty.
+        total: What is minimised: the cross-entropy plus the weighted FiLM penalty and CTC loss.
         cross_entropy: Its label-smoothed cross-entropy alone (nats a piece).
         num_pieces: Valid target positions.
     """
 
-    objective: Tensor
+    total: Tensor
     cross_entropy: Tensor
     num_pieces: int
 
@@ -39,8 +40,8 @@ class TaskLoss:
 def derangement(num_examples: int, generator: torch.Generator) -> Tensor:
     """Return a random permutation without a fixed point, int64 ``[B]`` (the identity where B is 1).
 
-    Drawn by rejection: a permutation has no fixed point with probability about 1/e, so a draw succeeds
-    after 2.7 tries on average and every derangement is equally likely.
+    Drawn by rejection: a permutation has no fixed point with probability about 1/e, so a draw
+    succeeds after 2.7 tries on average and every derangement is equally likely.
     """
     identity = torch.arange(num_examples)
     if num_examples < 2:
@@ -89,8 +90,7 @@ def batch_loss(
     task_index: int,
     permutation: Tensor | None,
     gradient_reaches_shared_layers: bool,
-    label_smoothing: float,
-    film_penalty_weight: float,
+    objective: ObjectiveSettings,
 ) -> TaskLoss:
     """Return the loss of a batch, each example modulated by the t_e of another."""
     preprocessed = model.preprocess(batch)
@@ -106,8 +106,7 @@ def batch_loss(
         batch,
         preprocessed,
         task_embedding,
-        label_smoothing=label_smoothing,
-        film_penalty_weight=film_penalty_weight,
+        objective=objective,
     )
 
 
@@ -117,19 +116,25 @@ def transformed_loss(
     preprocessed: Preprocessed,
     task_embedding: Tensor | None,
     *,
-    label_smoothing: float,
-    film_penalty_weight: float = 0.0,
+    objective: ObjectiveSettings,
 ) -> TaskLoss:
     """Return the loss of a batch under given task embeddings, ``[B, O]`` or ``[1, O]``."""
-    states_BTD = model.transform(preprocessed, task_embedding)
+    encoded = model.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
+    states_BTD = model.decode(preprocessed.target_BTD, encoded)
     # Only valid positions reach the output layer, the widest product of a small model.
     mask_BT = valid_mask(batch.target_lengths, batch.target_output.shape[1])
     logits_NV = model.token_embedding.logits(states_BTD[mask_BT])
     cross_entropy = smoothed_cross_entropy(
-        logits_NV, batch.target_output[mask_BT], smoothing=label_smoothing
+        logits_NV, batch.target_output[mask_BT], smoothing=objective.label_smoothing
     ).mean()
-    objective = cross_entropy
-    if task_embedding is not None and film_penalty_weight and model.acts_by == "film":
+    total = cross_entropy
+    if objective.ctc_weight and batch.task.kind == "asr":
+        logits_BSV = model.token_embedding.logits(encoded.memory_BSD)
+        ctc = ctc_loss(
+            logits_BSV, encoded.mask_BS.sum(dim=1), batch.target_output, batch.target_lengths - 1
+        )
+        total = total + objective.ctc_weight * ctc
+    if task_embedding is not None and objective.film_penalty and model.acts_by == "film":
         penalty = film_penalty(task_embedding.float(), model.d_model)
-        objective = cross_entropy + film_penalty_weight * penalty
-    return TaskLoss(objective, cross_entropy.detach(), logits_NV.shape[0])
+        total = total + objective.film_penalty * penalty
+    return TaskLoss(total, cross_entropy.detach(), logits_NV.shape[0])

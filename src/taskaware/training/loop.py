@@ -1,12 +1,12 @@
-"""The training loop: an update, a log line, a validation, a checkpoint, until done or interrupted."""
+"""The training loop: update, log line, validation, checkpoint, until done or interrupted."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from taskaware.training.joint import batch_loss, derangement
 from taskaware.training.optimiser import OptimiserSettings, learning_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from taskaware.model.settings import ConditioningSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.processes import Processes
-    from taskaware.training.settings import TrainingSettings
+    from taskaware.training.settings import ObjectiveSettings, TrainingSettings
     from taskaware.types import Batch, Task
 
 
@@ -97,6 +98,7 @@ def train(
     tasks: Sequence[Task],
     settings: TrainingSettings,
     optimiser_settings: OptimiserSettings,
+    objective: ObjectiveSettings,
     conditioning: ConditioningSettings,
     processes: Processes,
     checkpoint_folder: Path,
@@ -104,13 +106,13 @@ def train(
 ) -> bool:
     """Train until all updates are done or the process is told to stop; return whether all are done.
 
-    On SIGINT or SIGTERM the update under way is finished and a checkpoint written; on a second signal the
-    process ends at once.
+    On SIGINT or SIGTERM the update under way is finished and a checkpoint written; on a second
+    signal the process ends at once.
 
     Raises:
         TrainingError: The loss is not finite.
     """
-    step = _Step(model, tasks, settings, optimiser_settings, conditioning, processes)
+    step = _Step(model, tasks, settings, optimiser_settings, objective, conditioning, processes)
     meter = _Meter(processes.num_ranks)
     with _stop_signals() as stop:
         while state.update < settings.updates:
@@ -150,7 +152,7 @@ def bfloat16_pays(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in questions)
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
+def autocast(device: torch.device, precision: str) -> torch.autocast | contextlib.nullcontext[None]:
     """Return the context in which the model computes: bfloat16 autocast, or nothing."""
     wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
@@ -165,6 +167,7 @@ class _Step:
         tasks: Sequence[Task],
         settings: TrainingSettings,
         optimiser_settings: OptimiserSettings,
+        objective: ObjectiveSettings,
         conditioning: ConditioningSettings,
         processes: Processes,
     ) -> None:
@@ -172,6 +175,7 @@ class _Step:
         self._task_index = {task.name: index for index, task in enumerate(tasks)}
         self._settings = settings
         self._optimiser_settings = optimiser_settings
+        self._objective = objective
         self._conditioning = conditioning
         self._processes = processes
 
@@ -210,10 +214,9 @@ class _Step:
                 task_index=self._task_index[batch.task.name],
                 permutation=permutation,
                 gradient_reaches_shared_layers=self._conditioning.gradient_reaches_shared_layers,
-                label_smoothing=self._settings.label_smoothing,
-                film_penalty_weight=self._settings.film_penalty,
+                objective=self._objective,
             )
-        (loss.objective / num_groups).backward()
+        (loss.total / num_groups).backward()
         meter.add(batch, loss.cross_entropy, loss.num_pieces)
 
     def _clip(self) -> float:
@@ -304,9 +307,12 @@ def _stop_signals() -> Iterator[_Stop]:
     """Turn the first SIGINT or SIGTERM into a wish to stop; the second acts as always."""
     stop = _Stop()
     before: dict[signal.Signals, object] = {}
+    is_launched = "TORCHELASTIC_RUN_ID" in os.environ
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.asked = True
+        if is_launched:
+            return  # torchrun passes every signal on a second time; SIGKILL is the way out
         signal.signal(number, before[signal.Signals(number)])  # type: ignore[arg-type]
 
     for number in (signal.SIGINT, signal.SIGTERM):

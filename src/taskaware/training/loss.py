@@ -1,6 +1,7 @@
-"""The loss of a batch: cross-entropy with label smoothing.
+"""The losses of a batch: cross-entropy with label smoothing, and CTC.
 
-Shape legend: N valid target positions, V vocabulary.
+Shape legend: B batch, S source positions, T target positions, N valid target positions,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         ctx.save_for_backward(gradient_NV)
         return loss_N[:, 0]
 
+    # The types of `once_differentiable` make ctx positional, as torch itself always passes it.
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor, None, None]:
         (gradient_NV,) = ctx.saved_tensors
         return gradient_NV * gradients[0][:, None], None, None
 
@@ -41,9 +45,9 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 def smoothed_cross_entropy(logits_NV: Tensor, target_N: Tensor, *, smoothing: float) -> Tensor:
     """Return the cross-entropy (nats) of each position, float32 ``[N]``.
 
-    The wanted distribution has ``1 - smoothing`` on the target and ``smoothing`` spread evenly over the
-    whole vocabulary (Szegedy et al. 2016, section 7), as in ``torch.nn.functional.cross_entropy``. Not
-    twice differentiable.
+    The wanted distribution has ``1 - smoothing`` on the target and ``smoothing`` spread evenly over
+    the whole vocabulary (Szegedy et al. 2016, section 7), as in
+    ``torch.nn.functional.cross_entropy``. Not twice differentiable.
 
     Args:
         logits_NV: Scores before the softmax.
@@ -52,3 +56,29 @@ def smoothed_cross_entropy(logits_NV: Tensor, target_N: Tensor, *, smoothing: fl
     """
     loss: Tensor = _SmoothedCrossEntropy.apply(logits_NV, target_N, smoothing)  # type: ignore[assignment]
     return loss
+
+
+def ctc_loss(
+    logits_BSV: Tensor, source_lengths: Tensor, target_BT: Tensor, target_lengths: Tensor
+) -> Tensor:
+    """Return the connectionist temporal classification loss (Graves et al. 2006), nats a piece.
+
+    Piece 0, padding, is the blank. A target that does not fit its source positions counts as 0.
+
+    Args:
+        logits_BSV: Scores of each source position before the softmax.
+        source_lengths: int64 ``[B]``.
+        target_BT: int64 pieces, without blanks in the valid part.
+        target_lengths: int64 ``[B]``.
+    """
+    log_probs_SBV = logits_BSV.float().log_softmax(dim=-1).transpose(0, 1)
+    loss_B = torch.nn.functional.ctc_loss(
+        log_probs_SBV,
+        target_BT,
+        source_lengths,
+        target_lengths,
+        blank=0,
+        reduction="none",
+        zero_infinity=True,
+    )
+    return (loss_B / target_lengths.clamp(min=1)).mean()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
     from taskaware.model.transformer import TaskAwareTransformer
@@ -17,9 +18,10 @@ class OptimiserSettings:
     """Adam and its learning rate; the defaults are Table 8.
 
     Attributes:
-        learning_rate: For `inverse_sqrt` the factor before d_model^-0.5 (Table 8: 2.0); for `linear` the
-            highest learning rate itself.
-        schedule: `inverse_sqrt`: factor * d_model^-0.5 * min(1, step/warmup) / sqrt(max(step, warmup)).
+        learning_rate: For `inverse_sqrt` the factor before d_model^-0.5 (Table 8: 2.0); for
+            `linear` the highest learning rate itself.
+        schedule: `inverse_sqrt`:
+            factor * d_model^-0.5 * min(1, step/warmup) / sqrt(max(step, warmup)).
             `linear`: up to `learning_rate` over the warm-up, then down to 0 at the last update.
         warmup_updates: Updates over which the learning rate rises.
         beta1: Adam's decay of the mean gradient.

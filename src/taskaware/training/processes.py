@@ -6,13 +6,16 @@ Started by ``torchrun``; alone without it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,24 +74,49 @@ class Processes:
             dist.barrier()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """Which process this is to be, before it has joined the others.
+
+    Attributes:
+        rank: Counted from 0.
+        num_ranks: Processes that train together.
+        meeting_place: Where they meet: ``"env://"`` under ``torchrun``, or ``"file://PATH"``.
+    """
+
+    rank: int = 0
+    num_ranks: int = 1
+    meeting_place: str = "env://"
+
+    @classmethod
+    def from_environment(cls) -> Seat:
+        """The seat that ``torchrun`` gives, or a process alone."""
+        rank, num_ranks = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+        return cls(rank=int(rank), num_ranks=int(num_ranks))
+
+
 @contextmanager
-def join(device_name: str) -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` started, or be alone.
+def join(device_name: str, seat: Seat) -> Iterator[Processes]:
+    """Join the other processes, or be alone.
 
     Args:
         device_name: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        seat: Which process this is.
     """
     on_cuda = torch.cuda.is_available() if device_name == "auto" else device_name == "cuda"
-    rank = int(os.environ.get("RANK", "0"))
-    num_ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", str(seat.rank)))
     device = torch.device("cuda", local_rank) if on_cuda else torch.device("cpu")
     if on_cuda:
         torch.cuda.set_device(device)
-    if num_ranks > 1:
-        dist.init_process_group("nccl" if on_cuda else "gloo")
+    if seat.num_ranks > 1:
+        dist.init_process_group(
+            "nccl" if on_cuda else "gloo",
+            init_method=seat.meeting_place,
+            rank=seat.rank,
+            world_size=seat.num_ranks,
+        )
     try:
-        yield Processes(rank=rank, num_ranks=num_ranks, device=device)
+        yield Processes(rank=seat.rank, num_ranks=seat.num_ranks, device=device)
     finally:
-        if num_ranks > 1:
+        if seat.num_ranks > 1:
             dist.destroy_process_group()

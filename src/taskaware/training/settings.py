@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSettings:
+    """What is minimised.
+
+    Attributes:
+        label_smoothing: Share of the wanted distribution that is spread over the vocabulary
+            (Table 8: 0.1).
+        film_penalty: Weight of the mean square of (gamma - 1, beta).
+        ctc_weight: Weight, on tasks of kind `asr`, of the CTC loss of the encoder's output against
+            the target (Watanabe et al. 2017, equation 14; not in the paper). It has no parameters
+            of its own: the shared embedding is its output layer, the padding piece its blank.
+    """
+
+    label_smoothing: float = 0.1
+    film_penalty: float = 1e-3
+    ctc_weight: float = 0.0
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if not 0 <= self.label_smoothing < 1:
+            yield "label_smoothing", "must be at least 0 and below 1"
+        for name in ("film_penalty", "ctc_weight"):
+            if getattr(self, name) < 0:
+                yield name, "must not be negative"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +43,6 @@ class TrainingSettings:
         updates: Steps of the optimiser.
         seed: Decides the initial weights, the order of the examples, dropout and the derangements.
         accumulate: Groups of batches whose gradients are summed before a step.
-        label_smoothing: Share of the wanted distribution that is spread over the vocabulary (Table 8: 0.1).
-        film_penalty: Weight of the mean square of (gamma - 1, beta) in the objective.
         precision: `auto`: bfloat16 autocast where the machine computes in it, else float32.
         device: `auto`: a CUDA device where there is one, else the CPU.
         num_threads: Threads of torch on a CPU; 0 leaves torch's own choice.
@@ -25,10 +51,10 @@ class TrainingSettings:
         save_every: Updates between two checkpoints; 0: only after the last.
         keep: Checkpoints that are kept, the newest.
         average_last: Checkpoints whose weights are averaged into the model `average`; 0: none.
-        final: Which weights become the run's `model`: the `last`, the `best` on the dev split, or the
-            `average`.
-        selection: What `best` means: the lowest mean dev `loss` over the tasks, or the highest mean of the
-            normalised dev `score` (1 - word error rate, or BLEU / 100).
+        final: Which weights become the run's `model`: the `last`, the `best` on the dev split, or
+            the `average`.
+        selection: What `best` means: the lowest mean dev `loss` over the tasks, or the highest mean
+            of the normalised dev `score` (1 - word error rate, or BLEU / 100).
         validation_examples: Dev examples of each task that a validation uses, at most.
         support_examples: Training examples of each task whose mean t_e is kept for inference.
     """
@@ -36,8 +62,6 @@ class TrainingSettings:
     updates: int = 100_000
     seed: int = 1
     accumulate: int = 1
-    label_smoothing: float = 0.1
-    film_penalty: float = 1e-3
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int = 0
@@ -61,10 +85,6 @@ class TrainingSettings:
                 yield name, "must not be negative"
         if self.validation_examples < 1:
             yield "validation_examples", "must be at least 1"
-        if not 0 <= self.label_smoothing < 1:
-            yield "label_smoothing", "must be at least 0 and below 1"
-        if self.film_penalty < 0:
-            yield "film_penalty", "must not be negative"
         if self.average_last > self.keep:
             yield "average_last", f"must be at most `keep` ({self.keep})"
         if self.final == "average" and self.average_last == 0:

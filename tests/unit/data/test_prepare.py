@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +18,9 @@ from taskaware.data.checks import CheckSettings
 from taskaware.data.features import FeatureSettings, log_mel
 from taskaware.data.prepare import PrepareReport, PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
+from taskaware.data.split_writer import SplitReport
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, ManifestError, UserError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RATE_HZ = 16_000
 ENGLISH = ["the red house", "a green tree", "two old dogs", "my blue car", "one white bird"]
@@ -255,6 +254,33 @@ def test_a_vocabulary_without_the_tasks_is_accepted_with_a_warning(tmp_path: Pat
     vocabulary = tmp_path / "v.model"
     report = prepare({"train": [path]}, tmp_path / "out", LENIENT, vocabulary=vocabulary)
     assert "no piece for the task 'asr'" in report.warnings[0]
+
+
+def test_the_summary_is_a_table_that_lines_up_and_says_where_the_left_out_lines_are():
+    splits = {
+        "train": SplitReport(
+            examples={"asr_en": 12_345, "st_en_de": 7},
+            num_left_out=1_002,
+            num_frames=9,
+            hours=10.254,
+        ),
+        "dev": SplitReport(examples={"asr_en": 50}, num_left_out=0, num_frames=9, hours=0.1),
+    }
+    report = PrepareReport(
+        folder=Path("out"), splits=splits, warnings=(), vocabulary_size=8_000, reused=False
+    )
+    assert report.summary_lines() == [
+        "split  task      examples  hours of speech  lines left out",
+        "train  all         12,352            10.25           1,002",
+        "       asr_en      12,345",
+        "       st_en_de         7",
+        "dev    all             50             0.10               0",
+        "       asr_en          50",
+        "vocabulary: 8,000 pieces",
+        f"left-out lines, each with its reason: {Path('out/report.tsv')}",
+    ]
+    clean = replace(report, splits={"dev": splits["dev"]}).summary_lines()
+    assert clean[-1] == "vocabulary: 8,000 pieces"
 
 
 def test_splits_that_share_texts_are_warned_about(tmp_path: Path):

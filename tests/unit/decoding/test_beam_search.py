@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 import torch
-from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 
+from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.scoring import DecodingSettings, length_penalty
 from taskaware.model.transformer import create_model

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import NUM_BINS
 
+from conftest import NUM_BINS
 from taskaware.model.frontend import FeatureFrontend, SpeechFrontend, TokenEmbedding
 
 

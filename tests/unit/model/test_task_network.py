@@ -32,9 +32,7 @@ def test_equation_1_is_one_linear_layer_on_a_one_hot_vector():
     network = ExplicitTaskNetwork(3, identity_bias(D, 1))
     torch.nn.init.normal_(network.rows)
     one_hot = torch.nn.functional.one_hot(torch.tensor([2, 0]), 3).float()
-    torch.testing.assert_close(
-        network(torch.tensor([2, 0])), one_hot @ network.rows + network.bias
-    )
+    torch.testing.assert_close(network(torch.tensor([2, 0])), one_hot @ network.rows + network.bias)
 
 
 def test_an_explicit_network_has_s_times_2d_parameters_and_a_bias():
@@ -69,7 +67,9 @@ def test_the_summary_is_taken_at_the_last_valid_position_never_at_padding():
     for b in range(2):
         s, t = int(source_lengths[b]), int(target_lengths[b])
         alone = network(
-            source[b : b + 1, :s], source_lengths[b : b + 1], target[b : b + 1, :t],
+            source[b : b + 1, :s],
+            source_lengths[b : b + 1],
+            target[b : b + 1, :t],
             target_lengths[b : b + 1],
         )
         torch.testing.assert_close(together[b], alone[0])

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ASR, MT, NUM_BINS, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 
+from conftest import ASR, MT, NUM_BINS, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.model.settings import ModelSettings
 from taskaware.model.task_network import identity_bias
 from taskaware.model.transformer import create_model
@@ -126,9 +126,7 @@ def test_a_target_position_sees_nothing_behind_it():
     torch.testing.assert_close(before[:, :2], after[:, :2])
 
 
-@pytest.mark.parametrize(
-    ("preset", "num_layers"), [("single_modality", 6), ("multi_modality", 12)]
-)
+@pytest.mark.parametrize(("preset", "num_layers"), [("single_modality", 6), ("multi_modality", 12)])
 def test_the_presets_have_the_sizes_of_table_8(preset: str, num_layers: int):
     settings = from_mapping(ModelSettings, {"preset": preset})
     assert (settings.num_encoder_layers, settings.num_decoder_layers) == (num_layers, num_layers)

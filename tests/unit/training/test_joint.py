@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 
+from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import batch_loss, derangement, support_embedding
+from taskaware.training.settings import ObjectiveSettings
 
 
 @pytest.mark.parametrize("num_examples", [2, 3, 5, 16])
@@ -61,8 +62,7 @@ def loss(model, batch, **changes):
         "task_index": 0,
         "permutation": derangement(batch.num_examples, torch.Generator().manual_seed(0)),
         "gradient_reaches_shared_layers": True,
-        "label_smoothing": 0.1,
-        "film_penalty_weight": 0.0,
+        "objective": ObjectiveSettings(film_penalty=0.0),
     }
     return batch_loss(model, batch, **(settings | changes))
 
@@ -86,10 +86,13 @@ def test_the_gradient_of_the_task_network_reaches_the_shared_layers_only_where_a
 
 def test_the_film_penalty_is_added_to_the_objective_and_not_to_the_cross_entropy():
     model, batch = network().eval(), random_batch(MT)
-    without, with_penalty = loss(model, batch), loss(model, batch, film_penalty_weight=10.0)
+    without, with_penalty = (
+        loss(model, batch),
+        loss(model, batch, objective=ObjectiveSettings(film_penalty=10.0)),
+    )
     torch.testing.assert_close(without.cross_entropy, with_penalty.cross_entropy)
-    assert with_penalty.objective > without.objective
-    torch.testing.assert_close(without.objective, without.cross_entropy)
+    assert with_penalty.total > without.total
+    torch.testing.assert_close(without.total, without.cross_entropy)
 
 
 def test_padded_targets_do_not_count_in_the_loss():
@@ -117,11 +120,11 @@ def test_one_batch_of_each_task_is_learnt_by_heart(conditioning):
                 model,
                 batch,
                 task_index=index,
-                label_smoothing=0.0,
+                objective=ObjectiveSettings(label_smoothing=0.0),
                 permutation=derangement(3, generator),
             )
             for index, batch in enumerate([speech, other])
         ]
-        sum(one.objective for one in losses).backward()
+        sum(one.total for one in losses).backward()
         optimiser.step()
     assert all(float(one.cross_entropy) < 0.05 for one in losses)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import NUM_PIECES, TASKS, tiny_settings
 
+from conftest import NUM_PIECES, TASKS, tiny_settings
 from taskaware.model.transformer import create_model
 from taskaware.training.optimiser import OptimiserSettings, create_optimiser, learning_rate
 

@@ -1,0 +1,176 @@
+"""The models that are compared, with equal sizes, and the synthetic speech that all of them get.
+
+Hugging Face's ``Speech2TextForConditionalGeneration`` is the nearest model in wide use: log-Mel
+bins, strided convolutions, a pre-norm Transformer, sinusoidal positions, one embedding for target
+and output. What still differs is in ``DIFFERENCES``, which the comparison prints.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from taskaware.model.settings import ConditioningSettings, Cue, ModelSettings
+from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.types import Batch, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded
+
+TASK = Task(
+    name="asr_en", kind="asr", source_modality="speech", source_language="en", target_language="en"
+)
+NUM_TASKS = 3
+DROPOUT = 0.1
+# The ids of the control pieces, so chosen that theirs takes its own default for padding.
+BOS, PAD, EOS = 0, 1, 2
+THEIR_PAD_LABEL = -100
+DIFFERENCES = (
+    "theirs makes one position of 4 frames (2 conv1d of stride 2 with gated linear units); ours of "
+    "8 (3 conv2d), or of 4 with 2 layers: only the rows of 4 frames have encoders of equal length",
+    "theirs has biases in its attention, one product each for Q, K and V, and explicit attention: "
+    "this model of theirs refuses torch's fused one",
+    "theirs computes logits at padded targets too; the loss leaves them out on both sides",
+    "theirs repeats the encoder's output for every hypothesis of a beam; ours keeps one an example",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What is computed.
+
+    Attributes:
+        num_examples: Recordings of a batch.
+        num_frames: Frames of the longest recording; the shortest has three quarters of them.
+        num_bins: Log-Mel bins of a frame.
+        num_pieces: Pieces of the longest target, its end included; the shortest has three quarters.
+        vocabulary_size: Pieces there are.
+        d_model: Width of the residual stream.
+        num_heads: Attention heads.
+        d_ff: Inner size of the feed-forward layers.
+        num_layers: Blocks of the encoder, and as many of the decoder.
+        cnn_channels: Channels of our convolutions.
+        their_conv_channels: Channels of theirs before the gate (their default).
+        decoded_pieces: Pieces that a decode gives every recording, its end included.
+        beam: Hypotheses of a recording.
+    """
+
+    num_examples: int = 8
+    num_frames: int = 800
+    num_bins: int = 80
+    num_pieces: int = 30
+    vocabulary_size: int = 8000
+    d_model: int = 256
+    num_heads: int = 4
+    d_ff: int = 1024
+    num_layers: int = 6
+    cnn_channels: int = 64
+    their_conv_channels: int = 1024
+    decoded_pieces: int = 40
+    beam: int = 4
+
+
+TINY = Sizes(
+    num_examples=2,
+    num_frames=80,
+    num_pieces=8,
+    vocabulary_size=50,
+    d_model=32,
+    d_ff=64,
+    num_layers=1,
+    cnn_channels=4,
+    their_conv_channels=16,
+    decoded_pieces=5,
+)
+
+
+def our_model(sizes: Sizes, *, cue: Cue, num_cnn_layers: int) -> TaskAwareTransformer:
+    """Return our model, dropout as in Table 8 of the paper (0.1 everywhere)."""
+    settings = ModelSettings(
+        d_model=sizes.d_model,
+        num_heads=sizes.num_heads,
+        d_ff=sizes.d_ff,
+        num_encoder_layers=sizes.num_layers,
+        num_decoder_layers=sizes.num_layers,
+        dropout=DROPOUT,
+        attention_dropout=DROPOUT,
+        relu_dropout=DROPOUT,
+        num_features=sizes.num_bins,
+        num_cnn_layers=num_cnn_layers,
+        cnn_channels=sizes.cnn_channels,
+        # The task network grows with the model: Table 8's 512 : 256, and a filter twice as wide.
+        conditioning=ConditioningSettings(
+            cue=cue, d_task=sizes.d_model // 2, d_task_ff=sizes.d_model
+        ),
+    )
+    tasks = [TASK] * NUM_TASKS
+    return create_model(settings, vocabulary_size=sizes.vocabulary_size, tasks=tasks)
+
+
+def their_model(sizes: Sizes) -> Any:
+    """Return Hugging Face's model of the same sizes and dropout, weights random."""
+    from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
+
+    config = Speech2TextConfig(
+        vocab_size=sizes.vocabulary_size,
+        d_model=sizes.d_model,
+        encoder_layers=sizes.num_layers,
+        decoder_layers=sizes.num_layers,
+        encoder_attention_heads=sizes.num_heads,
+        decoder_attention_heads=sizes.num_heads,
+        encoder_ffn_dim=sizes.d_ff,
+        decoder_ffn_dim=sizes.d_ff,
+        dropout=DROPOUT,
+        attention_dropout=DROPOUT,
+        activation_dropout=DROPOUT,
+        input_feat_per_channel=sizes.num_bins,
+        conv_channels=sizes.their_conv_channels,
+        max_source_positions=sizes.num_frames,
+        pad_token_id=PAD,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        decoder_start_token_id=BOS,
+    )
+    return Speech2TextForConditionalGeneration(config)
+
+
+def synthetic_batch(sizes: Sizes, *, device: torch.device) -> Batch:
+    """Return normally distributed frames and uniformly distributed pieces, of unequal lengths."""
+    generator = torch.Generator().manual_seed(0)
+    B = sizes.num_examples
+
+    def lengths(longest: int) -> torch.Tensor:
+        return torch.linspace(0.75 * longest, longest, B).long()
+
+    source_lengths, target_lengths = lengths(sizes.num_frames), lengths(sizes.num_pieces)
+    source = torch.randn(B, sizes.num_frames, sizes.num_bins, generator=generator)
+    source[torch.arange(sizes.num_frames) >= source_lengths[:, None]] = 0.0
+    shape = (B, sizes.num_pieces)
+    pieces = torch.randint(EOS + 1, sizes.vocabulary_size, shape, generator=generator)
+    pieces[torch.arange(B), target_lengths - 1] = EOS
+    pieces[torch.arange(sizes.num_pieces) >= target_lengths[:, None]] = PAD
+    begin = torch.full((B, 1), BOS)
+    return Batch(
+        task=TASK,
+        source=source,
+        source_lengths=source_lengths,
+        target_input=torch.cat([begin, pieces[:, :-1]], dim=1),
+        target_output=pieces,
+        target_lengths=target_lengths,
+    ).to(device)
+
+
+def source_mask(batch: Batch) -> torch.Tensor:
+    """Return what theirs wants instead of lengths: int64 ``[B, S]``, 1 where a frame is valid."""
+    frames = torch.arange(batch.source.shape[1], device=batch.source.device)
+    return (frames < batch.source_lengths[:, None]).long()
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Return how many numbers a model learns, shared ones counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,133 @@
+"""One training update: what is measured, and the contestants.
+
+Measured: gradients cleared, forward with dropout, label-smoothed cross-entropy (0.1) over the valid
+target positions, backward, the gradient's norm clipped to 1, a fused Adam step. The batch is on the
+device already. Ours runs the functions that ``taskaware train`` runs, the FiLM penalty among them;
+theirs gets the same loss from ``torch.nn.functional.cross_entropy``, the same optimiser and
+clipping.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from contestants import (
+    PAD,
+    THEIR_PAD_LABEL,
+    Sizes,
+    num_parameters,
+    our_model,
+    source_mask,
+    synthetic_batch,
+    their_model,
+)
+from timing import Contestant
+from torch import nn
+
+from taskaware.training.joint import batch_loss, derangement
+from taskaware.training.loop import autocast
+from taskaware.training.optimiser import OptimiserSettings, create_optimiser
+from taskaware.training.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    from taskaware.model.settings import Cue
+    from taskaware.types import Batch
+
+LABEL_SMOOTHING = 0.1
+MAX_GRADIENT_NORM = 1.0
+CUES: dict[str, Cue] = {"vanilla": "none", "explicit": "explicit", "implicit": "implicit"}
+
+
+def contestants(sizes: Sizes, *, device: torch.device, precision: str) -> list[Contestant]:
+    """Return theirs, then ours with no and each task network, for 4 and for 8 frames a position."""
+    batch = synthetic_batch(sizes, device=device)
+    found = [_theirs(sizes, batch, device, precision)]
+    for num_cnn_layers in (2, 3):
+        for name, cue in CUES.items():
+            found.append(
+                _ours(sizes, batch, device, precision, name, cue=cue, num_cnn_layers=num_cnn_layers)
+            )
+    return found
+
+
+def _ours(
+    sizes: Sizes,
+    batch: Batch,
+    device: torch.device,
+    precision: str,
+    name: str,
+    *,
+    cue: Cue,
+    num_cnn_layers: int,
+) -> Contestant:
+    model = our_model(sizes, cue=cue, num_cnn_layers=num_cnn_layers).to(device).train()
+    optimiser = create_optimiser(OptimiserSettings(learning_rate=1e-4), model)
+    objective = ObjectiveSettings(label_smoothing=LABEL_SMOOTHING, ctc_weight=0.0)
+    generator = torch.Generator().manual_seed(0)
+
+    def run() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        has_task_network = cue != "none"
+        permutation = derangement(batch.num_examples, generator) if has_task_network else None
+        with autocast(device, precision):
+            loss = batch_loss(
+                model,
+                batch,
+                task_index=0,
+                permutation=permutation,
+                gradient_reaches_shared_layers=False,
+                objective=objective,
+            )
+        loss.total.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        optimiser.step()
+
+    return Contestant(
+        name=f"taskaware, {name}",
+        frames_per_position=2**num_cnn_layers,
+        num_parameters=num_parameters(model),
+        run=run,
+    )
+
+
+def _theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:
+    model: Any = their_model(sizes).to(device).train()
+    defaults = OptimiserSettings()
+    optimiser = torch.optim.AdamW(
+        model.parameters(),
+        lr=1e-4,
+        betas=(defaults.beta1, defaults.beta2),
+        eps=defaults.epsilon,
+        weight_decay=defaults.weight_decay,
+        fused=True,
+    )
+    mask = source_mask(batch)
+    labels = batch.target_output.masked_fill(batch.target_output == PAD, THEIR_PAD_LABEL)
+
+    def run() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        with autocast(device, precision):
+            logits = model(
+                input_features=batch.source,
+                attention_mask=mask,
+                decoder_input_ids=batch.target_input,
+                use_cache=False,
+            ).logits
+            loss = F.cross_entropy(
+                logits.flatten(0, 1),
+                labels.flatten(),
+                ignore_index=THEIR_PAD_LABEL,
+                label_smoothing=LABEL_SMOOTHING,
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        optimiser.step()
+
+    return Contestant(
+        name="Hugging Face Speech2Text",
+        frames_per_position=4,
+        num_parameters=num_parameters(model),
+        run=run,
+    )

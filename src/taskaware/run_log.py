@@ -1,0 +1,72 @@
+"""The log of a run: ``log.jsonl``, and the same figures for TensorBoard.
+
+A line is a JSON object: ``kind`` (``"progress"`` or ``"validation"``), ``update``, and the fields
+of ``training.loop.Progress`` or ``Validation``.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return a run's log, oldest line first."""
+    path = folder / "log.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+class RunLog:
+    """Appends lines of JSON, and the same figures for TensorBoard where it is installed.
+
+    A context; where it is not ``on`` (all processes but the first), it writes nothing.
+    """
+
+    def __init__(self, folder: Path, *, first_update: int, on: bool) -> None:
+        self._folder = folder
+        self._first_update = first_update
+        self._on = on
+        self._file: TextIO | None = None
+        self._board: Any = None
+
+    def __enter__(self) -> RunLog:
+        if not self._on:
+            return self
+        # Lines after the checkpoint that the run goes on from would come twice.
+        kept = [line for line in read_log(self._folder) if line["update"] <= self._first_update]
+        self._file = (self._folder / "log.jsonl").open("w")
+        for line in kept:
+            self._file.write(json.dumps(line) + "\n")
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            board_folder = self._folder / "tensorboard"
+            self._board = SummaryWriter(str(board_folder), purge_step=self._first_update + 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line, so that it is there even if the run is killed right after."""
+        if self._file is None:
+            return
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board is None:
+            return
+        for name, value in line.items():
+            if isinstance(value, dict):
+                for task, figure in value.items():
+                    self._board.add_scalar(f"{line['kind']}/{name}/{task}", figure, line["update"])
+            elif isinstance(value, float):
+                self._board.add_scalar(f"{line['kind']}/{name}", value, line["update"])
