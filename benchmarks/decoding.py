@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from contestants import (
     BOS,
     EOS,
@@ -34,6 +33,8 @@ from taskaware.model.task_network import identity_bias
 from taskaware.training.loop import autocast
 
 if TYPE_CHECKING:
+    import torch
+
     from taskaware.model.settings import Cue
     from taskaware.model.transformer import DecodingState, TaskAwareTransformer
     from taskaware.types import Batch
@@ -126,7 +127,6 @@ def _theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) ->
     model: Any = their_model(sizes).to(device).eval()
     mask = source_mask(batch)
 
-    @torch.inference_mode()
     def run() -> None:
         with autocast(device, precision):
             sequences = model.generate(

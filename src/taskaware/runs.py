@@ -44,7 +44,7 @@ from taskaware.training.checkpoint import (
 )
 from taskaware.training.loop import Progress, Validation, Watchers, train
 from taskaware.training.optimiser import create_optimiser
-from taskaware.training.processes import Processes, join
+from taskaware.training.processes import Processes, Seat, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -161,7 +161,12 @@ class Run:
 
 
 def train_experiment(
-    experiment: Experiment, folder: Path, *, display: Display, restart: bool = False
+    experiment: Experiment,
+    folder: Path,
+    *,
+    display: Display,
+    restart: bool = False,
+    seat: Seat | None = None,
 ) -> bool:
     """Train an experiment, or go on with it; return whether it is finished.
 
@@ -170,6 +175,7 @@ def train_experiment(
         folder: Where to write; what is there of the same experiment is gone on with.
         display: Shows the run.
         restart: Whether to delete what is there and start over.
+        seat: Which of several processes this is; by default what ``torchrun`` says, or the only one.
 
     Raises:
         ExperimentError: The folder holds another experiment, or the data does not fit this one.
@@ -177,7 +183,7 @@ def train_experiment(
     """
     if experiment.training.num_threads:
         torch.set_num_threads(experiment.training.num_threads)
-    with join(experiment.training.device) as processes, ExitStack() as stack:
+    with join(experiment.training.device, seat or Seat.from_environment()) as processes, ExitStack() as stack:
         if processes.is_first:
             _claim(folder, experiment, restart=restart)
         processes.wait()
@@ -353,13 +359,13 @@ def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, .
     The data's vocabulary may be another than the model's, which encodes texts itself.
 
     Raises:
-        UnknownTaskError: The model has no task of a name.
-        UserError: Without names: model and data share no task.
-        DataError: Without names: the data was prepared with other features than the model hears.
+        UnknownTaskError: The model or the data has no task of a name.
+        UserError: Model and data share no task.
+        DataError: The data was prepared with other features than the model hears.
     """
-    if names:
-        return [model.task(name) for name in names]
     shared = [task for task in model.tasks if task.name in {other.name for other in data.tasks}]
+    if names:
+        shared = [model.task(data.task(name).name) for name in names]
     if not shared:
         raise UserError(
             f"the data must have tasks of the model ({', '.join(t.name for t in model.tasks)}), "

@@ -21,7 +21,7 @@ def evaluate(
     *,
     data: Path,
     split: str = "test",
-    task: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
     beam: int | None = None,
     limit: int | None = None,

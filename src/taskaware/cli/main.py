@@ -15,7 +15,7 @@ app = App(
     help="Train one Transformer on many tasks - speech recognition, speech translation, machine "
     "translation, any source to text - and use it for all of them.",
     version=taskaware.__version__,
-    help_format="plaintext",
+    help_format="markdown",
 )
 app.command(demo.demo)
 app.command(prepare.prepare)

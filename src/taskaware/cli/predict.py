@@ -21,9 +21,9 @@ _TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ""})
 def predict(
     model: Path,
     /,
-    *files: Path,
-    text: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    task: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    *files: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    text: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     output: Literal["text", "jsonl"] = "text",
     beam: int | None = None,
     num_best: int = 1,
@@ -56,6 +56,9 @@ def predict(
     from taskaware.inference import with_beam
     from taskaware.runs import run_model
 
+    for file in files:
+        if str(file).startswith("-") and str(file) != "-":
+            raise UserError(f"`{file}` is not an option of predict; see taskaware predict --help")
     if not files and not text:
         raise UserError("a recording, a text file, `-` or --text must be given, but there is none")
     loaded = run_model(model, device=device)

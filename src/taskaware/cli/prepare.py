@@ -13,9 +13,9 @@ from taskaware.cli.display import out, stage_display
 def prepare(
     *,
     to: Path,
-    train: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
-    dev: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
-    test: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    dev: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    test: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
     vocabulary_size: int | None = None,
     vocabulary: Path | None = None,
     max_bad_share: float | None = None,

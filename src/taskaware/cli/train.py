@@ -14,6 +14,7 @@ def train(
     *overrides: str,
     to: Path | None = None,
     restart: bool = False,
+    processes: int = 1,
     fields: bool = False,
 ) -> int:
     """Train the experiment that a TOML file describes.
@@ -32,6 +33,9 @@ def train(
         The run's folder (default: runs/ and the experiment's name).
     restart
         Delete the run that is there and start over.
+    processes
+        Processes that train together on this machine, each with its own batches of the size that the
+        file says. On a CPU two processes of one thread are faster than one of two.
     fields
         Print every field with its meaning and default, as a TOML file, and stop.
     """
@@ -47,11 +51,13 @@ def train(
 
         raise UserError("an experiment file must be given: taskaware train FILE [FIELD=VALUE ...]")
     described = experiment_file.load(experiment, overrides)
-    from taskaware.runs import train_experiment
+    from taskaware.launch import train_in_processes
 
     folder = to or Path("runs") / described.name
     with training_display() as display:
-        finished = train_experiment(described, folder, display=display, restart=restart)
+        finished = train_in_processes(
+            described, folder, num_processes=processes, display=display, restart=restart
+        )
     if int(os.environ.get("RANK", "0")) > 0:
         return 0 if finished else 130  # the first process speaks for all
     command = f"taskaware train {experiment} {' '.join(overrides)}".rstrip()
