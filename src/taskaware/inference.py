@@ -336,13 +336,19 @@ _EXPECTED: Mapping[Modality, str] = {
 }
 
 
-def load(folder: Path | str, *, device: str = "cpu") -> TaskAwareModel:
+def load(folder: Path | str, *, device: str = "auto") -> TaskAwareModel:
     """Load a model folder. Nothing in it is executed.
+
+    Args:
+        folder: The folder.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a CUDA device where there is one.
 
     Raises:
         CheckpointError: It is missing, incomplete, damaged, or of another version.
     """
     folder = Path(folder)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     path = folder / "model.json"
     try:
         description = json.loads(path.read_text())

@@ -10,7 +10,7 @@ import torch
 
 from taskaware.data.batching import cut_batches, make_batch, text_cue
 from taskaware.decoding.scoring import DecodingSettings
-from taskaware.evaluation.evaluate import evaluate
+from taskaware.evaluation.evaluate import evaluate, spread
 from taskaware.inference import TaskAwareModel
 from taskaware.training.joint import transformed_loss
 from taskaware.training.loop import Validation, autocast
@@ -62,7 +62,7 @@ def validate(run: Run) -> Validation:
 
 def _dev_batches(run: Run, task: Task, split_name: str) -> Iterator[Batch]:
     split = run.data.split(split_name)
-    indices = split.indices(task.name)[: run.experiment.training.validation_examples]
+    indices = spread(split.indices(task.name), run.experiment.training.validation_examples)
     if not len(indices):
         return
     indices = indices[np.argsort(split.source_lengths[indices], kind="stable")]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import platform
 import shutil
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -28,6 +28,7 @@ from taskaware import __version__
 from taskaware import experiment as experiment_file
 from taskaware.data.batching import TrainingBatches, make_batch, text_cue
 from taskaware.data.prepared import PreparedData
+from taskaware.decoding.scoring import DecodingSettings
 from taskaware.errors import DataError, ExperimentError, UserError
 from taskaware.inference import TaskAwareModel, load
 from taskaware.model.support import mean_task_embedding
@@ -66,6 +67,23 @@ __all__ = [
     "train_experiment",
     "validate",
 ]
+
+
+# What a run writes into its folder: all that starting over deletes.
+_WRITTEN = (
+    "experiment.toml",
+    "log.jsonl",
+    "checkpoints",
+    "best_weights",
+    "model",
+    "best",
+    "average",
+    "taskwise",
+    "evaluation",
+    "tensorboard",
+)
+# Fields of the training section that a run may go on with under another value.
+_CHANGEABLE = ("updates", "log_every", "validate_every", "save_every", "keep", "num_threads")
 
 
 class Display(Protocol):
@@ -183,7 +201,10 @@ def train_experiment(
     """
     if experiment.training.num_threads:
         torch.set_num_threads(experiment.training.num_threads)
-    with join(experiment.training.device, seat or Seat.from_environment()) as processes, ExitStack() as stack:
+    with (
+        join(experiment.training.device, seat or Seat.from_environment()) as processes,
+        ExitStack() as stack,
+    ):
         if processes.is_first:
             _claim(folder, experiment, restart=restart)
         processes.wait()
@@ -253,7 +274,7 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     )
 
 
-def run_model(folder: Path, which: str = "model", *, device: str = "cpu") -> TaskAwareModel:
+def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
     """Load one of a run's models, or a model folder itself."""
     inner = folder / which
     return load(inner if inner.is_dir() or which != "model" else folder, device=device)
@@ -271,20 +292,34 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
 
 def _claim(folder: Path, experiment: Experiment, *, restart: bool) -> None:
     """Make the folder this experiment's, or find that it is."""
-    wanted = experiment_file.dump(experiment)
     path = folder / "experiment.toml"
     if restart and path.exists():
-        shutil.rmtree(folder)
-    if path.exists() and path.read_text() != wanted:
-        was = path.read_text().splitlines()
-        lines = [line for line in wanted.splitlines() if line not in was]
-        raise ExperimentError(
-            f"{folder} must be a new folder or one of this experiment, but holds another; these "
-            f"lines differ: {'; '.join(lines[:5])}. Choose another folder with --to, or start "
-            "over with --restart"
-        )
+        for name in _WRITTEN:
+            target = folder / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    if path.exists():
+        before = experiment_file.load(path)
+        if _course(before) != _course(experiment):
+            was = experiment_file.dump(before).splitlines()
+            lines = [
+                line for line in experiment_file.dump(experiment).splitlines() if line not in was
+            ]
+            raise ExperimentError(
+                f"{folder} must be a new folder or one of this experiment, but holds another; these "
+                f"lines differ: {'; '.join(lines[:5])}. Choose another folder with --to, or start "
+                "over with --restart"
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(wanted)
+    path.write_text(experiment_file.dump(experiment))
+
+
+def _course(experiment: Experiment) -> Experiment:
+    """Return the experiment without what may change while a run goes on."""
+    return replace(
+        experiment,
+        decoding=DecodingSettings(),
+        training=replace(experiment.training, **dict.fromkeys(_CHANGEABLE, 1), average_last=0),
+    )
 
 
 def _batches(run: Run) -> TrainingBatches:

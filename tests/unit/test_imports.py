@@ -33,8 +33,11 @@ ALLOWED: dict[str, set[str]] = {
     "run_validation": GROUND | ROOMS | {"inference"},
     "runs": GROUND | ROOMS | {"taskaware", "experiment", "inference", "run_log", "run_validation"},
     "comparison": GROUND | ROOMS | {"taskaware", "inference", "runs"},
-    "demo": GROUND | ROOMS | {"experiment", "inference", "runs", "comparison"},
-    "cli": GROUND | ROOMS | {"taskaware", "experiment", "inference", "runs", "comparison", "demo"},
+    "launch": GROUND | ROOMS | {"experiment", "runs"},
+    "demo": GROUND | ROOMS | {"experiment", "inference", "runs", "comparison", "launch"},
+    "cli": GROUND
+    | ROOMS
+    | {"taskaware", "experiment", "inference", "runs", "comparison", "launch", "demo"},
     "__main__": {"cli"},
     "taskaware": set(),  # its names are loaded when they are first used
 }

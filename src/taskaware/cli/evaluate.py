@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskaware.evaluation.evaluate import TaskResult
+    from taskaware.evaluation.metrics import Score
 
 
 def evaluate(
@@ -25,7 +26,7 @@ def evaluate(
     which: str = "model",
     beam: int | None = None,
     limit: int | None = None,
-    device: str = "cpu",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     to: Path | None = None,
 ) -> int:
     """Decode a split with a model and score every task: word error rate, BLEU, chrF, confusion.
@@ -45,12 +46,12 @@ def evaluate(
     beam
         Beam width (default: the model's own; 1 is greedy).
     limit
-        Decode only the first examples of each task.
+        Decode only so many examples of each task, spread evenly over the split.
     device
-        cpu or cuda.
+        Where to compute; auto: a CUDA device where there is one.
     to
-        Where to write results.json and outputs.jsonl (default: the model's folder,
-        evaluation/SPLIT).
+        Where to write results.json and outputs.jsonl (default: evaluation/WHICH/SPLIT in the
+        model's folder).
     """
     import json
 
@@ -72,7 +73,7 @@ def evaluate(
             limit=limit,
             progress=progress,
         )
-    folder = to or model / "evaluation" / split
+    folder = to or model / "evaluation" / which / split
     save_outputs(results, folder / "outputs.jsonl")
     summary = {
         "model": str(model),
@@ -102,15 +103,22 @@ def print_results(results: dict[str, Sequence[TaskResult]]) -> None:
     signatures: dict[str, str] = {}
     for model, rows in results.items():
         for row in rows:
-            for number, score in enumerate(row.scores):
+            first = [model] if several else []
+            rate = "-" if row.confusion_rate is None else f"{row.confusion_rate:.1%}"
+            figures = [rate, f"{row.num_examples:,}", f"{row.seconds:.1f}"]
+            for score in row.scores:
                 signatures.setdefault(score.metric, score.signature)
-                is_share = score.metric == "wer"
-                value = f"{score.value:.3f}" if is_share else f"{score.value:.1f}"
-                rate = "-" if row.confusion_rate is None else f"{row.confusion_rate:.1%}"
-                figures = [rate, f"{row.num_examples:,}", f"{row.seconds:.1f}"]
-                cells = [row.task, score.metric, value, *(figures if not number else ["", "", ""])]
-                table.add_row(*([model] if several else []), *cells)
+                table.add_row(*first, row.task, score.metric, _shown(score), *figures)
+                figures = ["", "", ""]
+            for dataset, scores in row.by_dataset.items():
+                count = f"{scores[0].num_examples:,}"
+                cells = [f"  {dataset}", scores[0].metric, _shown(scores[0]), "", count, ""]
+                table.add_row(*([""] if several else []), *cells)
     console = out()
     console.print(table)
     for metric, signature in signatures.items():
         console.print(f"{metric}: {signature}", style="dim", soft_wrap=True, highlight=False)
+
+
+def _shown(score: Score) -> str:
+    return f"{score.value:.3f}" if score.metric == "wer" else f"{score.value:.1f}"

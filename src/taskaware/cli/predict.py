@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,14 @@ from cyclopts import Parameter
 from taskaware.errors import AudioError, UserError
 
 if TYPE_CHECKING:
+    from taskaware.decoding.scoring import DecodingSettings
     from taskaware.inference import TaskAwareModel
     from taskaware.types import Modality, Task
 
-_TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ""})
+_AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".sph", ".aif", ".aiff", ".au"}
+)
+_TEXTS_TOGETHER = 64
 
 
 def predict(
@@ -24,10 +29,11 @@ def predict(
     *files: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     text: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    which: str = "model",
     output: Literal["text", "jsonl"] = "text",
     beam: int | None = None,
     num_best: int = 1,
-    device: str = "cpu",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
     """Run a model on recordings and texts.
 
@@ -44,6 +50,8 @@ def predict(
         A text given here; the option can be repeated.
     task
         The tasks to run (default: every task that fits the source); the option can be repeated.
+    which
+        Which of a run's models: model, best, average, taskwise/TASK.
     output
         `text`: one line each; `jsonl`: one JSON object each, with scores.
     beam
@@ -51,7 +59,7 @@ def predict(
     num_best
         Outputs for each source.
     device
-        cpu or cuda.
+        Where to compute; auto: a CUDA device where there is one.
     """
     from taskaware.inference import with_beam
     from taskaware.runs import run_model
@@ -61,25 +69,58 @@ def predict(
             raise UserError(f"`{file}` is not an option of predict; see taskaware predict --help")
     if not files and not text:
         raise UserError("a recording, a text file, `-` or --text must be given, but there is none")
-    loaded = run_model(model, device=device)
+    loaded = run_model(model, which, device=device)
     tasks = [loaded.task(name) for name in task] or list(loaded.tasks)
     decoding = with_beam(loaded.decoding, beam, num_best)
-    failed = 0
-    for name, modality, source in _sources(loaded, files, text):
+    failed = False
+    for modality, sources in _groups(_sources(loaded, files, text)):
         fitting = [one for one in tasks if one.source_modality == modality]
-        if not fitting:
-            failed += 1
-            print(f"taskaware: {name}: no task asked for takes {modality}", file=sys.stderr)
-        for one in fitting:
-            try:
-                hypotheses = loaded.run_many(one.name, [source], decoding=decoding)[0]
-            except AudioError as error:
-                failed += 1
-                print(f"taskaware: {error}", file=sys.stderr)
-                break
-            for rank, hypothesis in enumerate(hypotheses, start=1):
-                _print(output, name, one, rank, hypothesis, alone=len(fitting) == 1)
+        failed |= not _predict(loaded, modality, sources, fitting, decoding, output)
     return 1 if failed else 0
+
+
+def _groups(
+    sources: Iterator[tuple[str, Modality, Any]],
+) -> Iterator[tuple[Modality, list[tuple[str, Any]]]]:
+    """Put texts that follow one another together: they are decoded faster so."""
+
+    def modality_of(source: tuple[str, Modality, Any]) -> Modality:
+        return source[1]
+
+    for modality, run in itertools.groupby(sources, key=modality_of):
+        size = _TEXTS_TOGETHER if modality == "text" else 1
+        named = ((name, source) for name, _, source in run)
+        while group := list(itertools.islice(named, size)):
+            yield modality, group
+
+
+def _predict(
+    model: TaskAwareModel,
+    modality: Modality,
+    sources: list[tuple[str, Any]],
+    tasks: list[Task],
+    decoding: DecodingSettings,
+    output: str,
+) -> bool:
+    """Print the outputs of every task for each source; return whether all went well."""
+    if not tasks:
+        print(f"taskaware: {sources[0][0]}: no task asked for takes {modality}", file=sys.stderr)
+        return False
+    try:
+        found = {
+            task.name: model.run_many(
+                task.name, [source for _, source in sources], decoding=decoding
+            )
+            for task in tasks
+        }
+    except AudioError as error:
+        print(f"taskaware: {error}", file=sys.stderr)
+        return False
+    for number, (name, _) in enumerate(sources):
+        for task in tasks:
+            for rank, hypothesis in enumerate(found[task.name][number], start=1):
+                _print(output, name, task, rank, hypothesis, alone=len(tasks) == 1)
+    return True
 
 
 def _sources(
@@ -88,20 +129,22 @@ def _sources(
     for text in texts:
         yield text, "text", text
     for path in files:
+        suffix = path.suffix.lower()
         if str(path) == "-":
             yield from _standard_input(model)
-        elif path.suffix.lower() == ".npy":
+        elif suffix == ".npy":
             yield str(path), "features", path
-        elif path.suffix.lower() in _TEXT_SUFFIXES:
+        elif suffix in _AUDIO_SUFFIXES:
+            yield str(path), "speech", path
+        else:
             try:
                 lines = path.read_text(encoding="utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(
-                    f"{path} must be a readable UTF-8 text file, but: {error}"
+                    f"{path} must be a recording ({', '.join(sorted(_AUDIO_SUFFIXES))}), features "
+                    f"(.npy) or UTF-8 text, but: {error}"
                 ) from error
-            yield from _texts(lines)
-        else:
-            yield str(path), "speech", path
+            yield from _lines(lines)
 
 
 def _standard_input(model: TaskAwareModel) -> Iterator[tuple[str, Modality, Any]]:
@@ -117,10 +160,10 @@ def _standard_input(model: TaskAwareModel) -> Iterator[tuple[str, Modality, Any]
         rate = model.feature_settings.sample_rate_hz
         yield "-", "speech", audio.read(io.BytesIO(content), sample_rate_hz=rate)
         return
-    yield from _texts(lines)
+    yield from _lines(lines)
 
 
-def _texts(lines: list[str]) -> Iterator[tuple[str, Modality, Any]]:
+def _lines(lines: list[str]) -> Iterator[tuple[str, Modality, Any]]:
     for line in lines:
         if line.strip():
             yield line, "text", line

@@ -43,7 +43,7 @@ def prepare(
     max_bad_share
         Stop if more than this share of a split must be left out (default 0.05).
     max_seconds
-        Leave out longer recordings (default 30).
+        Leave out longer recordings (default 40).
     """
     from dataclasses import replace
 

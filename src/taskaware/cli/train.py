@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from taskaware.cli.display import out, training_display
@@ -60,7 +61,10 @@ def train(
         )
     if int(os.environ.get("RANK", "0")) > 0:
         return 0 if finished else 130  # the first process speaks for all
-    command = f"taskaware train {experiment} {' '.join(overrides)}".rstrip()
+    options = (["--to", str(to)] if to else []) + (
+        ["--processes", str(processes)] if processes > 1 else []
+    )
+    command = shlex.join(["taskaware", "train", str(experiment), *overrides, *options])
     if not finished:
         out().print(f"Stopped; a checkpoint is written. Go on with: {command}", soft_wrap=True)
         return 130

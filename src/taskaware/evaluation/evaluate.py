@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class TaskResult:
         num_examples: Examples decoded.
         seconds: Time that decoding took.
         outputs: Every output.
+        by_dataset: The scores on each corpus, where the task's examples come from several.
     """
 
     task: str
@@ -65,6 +66,7 @@ class TaskResult:
     num_examples: int
     seconds: float
     outputs: tuple[DecodedOutput, ...]
+    by_dataset: dict[str, tuple[Score, ...]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Return the result without its outputs, as JSON."""
@@ -77,6 +79,10 @@ class TaskResult:
             "examples": self.num_examples,
             "seconds": round(self.seconds, 3),
             "scores": [asdict(score) for score in self.scores],
+            "by_dataset": {
+                name: [asdict(score) for score in scores]
+                for name, scores in self.by_dataset.items()
+            },
         }
 
 
@@ -96,15 +102,22 @@ def evaluate(
         split: The examples.
         tasks: Tasks to decode; a task without examples in the split is left out.
         decoding: How to search, in place of the model's own settings.
-        limit: Examples of each task, the first ones; ``None``: all.
+        limit: Examples of each task, spread evenly over the split; ``None``: all.
         progress: Called with task, examples done, examples in all.
     """
     results = []
     for task in tasks:
-        indices = split.indices(task.name)[:limit]
+        indices = spread(split.indices(task.name), limit)
         if len(indices):
             results.append(_evaluate_task(model, split, task, indices, decoding, progress))
     return results
+
+
+def spread(indices: np.ndarray, limit: int | None) -> np.ndarray:
+    """Return at most ``limit`` of the indices, evenly spread, so that every corpus has its share."""
+    if limit is None or len(indices) <= limit:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, limit).round().astype(np.int64)]
 
 
 def save_outputs(results: Sequence[TaskResult], path: Path) -> None:
@@ -144,6 +157,7 @@ def _evaluate_task(
     others = references_of_other_tasks(examples, model.tasks, pool=_known(split, model))
     confusion = confusion_rate(texts, references, others)
     return TaskResult(
+        by_dataset=_by_dataset(task, examples, texts),
         task=task.name,
         scores=tuple(score_task(task, texts, references)),
         confusion_rate=confusion.rate,
@@ -163,6 +177,21 @@ def _evaluate_task(
             )
         ),
     )
+
+
+def _by_dataset(
+    task: Task, examples: Sequence[Example], texts: Sequence[str]
+) -> dict[str, tuple[Score, ...]]:
+    """Return the scores on each corpus, nothing where there is only one."""
+    names = dict.fromkeys(example.dataset for example in examples)
+    if len(names) < 2:
+        return {}
+    scores = {}
+    for name in names:
+        chosen = [i for i, example in enumerate(examples) if example.dataset == name]
+        references = [examples[i].target_text for i in chosen]
+        scores[name] = tuple(score_task(task, [texts[i] for i in chosen], references))
+    return scores
 
 
 def _source(model: TaskAwareModel, split: TaskSource, index: int) -> np.ndarray:

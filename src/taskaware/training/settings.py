@@ -55,7 +55,8 @@ class TrainingSettings:
             the `average`.
         selection: What `best` means: the lowest mean dev `loss` over the tasks, or the highest mean
             of the normalised dev `score` (1 - word error rate, or BLEU / 100).
-        validation_examples: Dev examples of each task that a validation uses, at most.
+        validation_examples: Dev examples of each task that a validation uses, at most, spread
+            evenly over the split.
         support_examples: Training examples of each task whose mean t_e is kept for inference.
     """
 
