@@ -114,7 +114,7 @@ def run_demo(
 
 
 def _train(experiment: Experiment, folder: Path, display: Display) -> bool:
-    """Train with as many examples an update on any machine, in two processes on a CPU of two cores."""
+    """Train in two processes on a CPU of two cores or more, with as many examples an update."""
     num_processes = 2 if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available() else 1
     batching = experiment.batching
     share = replace(batching, examples_per_batch=batching.examples_per_batch // num_processes)

@@ -15,9 +15,8 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -25,14 +24,13 @@ import torch
 from safetensors.torch import save_file
 
 from taskaware import __version__
-from taskaware import experiment as experiment_file
 from taskaware.data.batching import TrainingBatches, make_batch, text_cue
 from taskaware.data.prepared import PreparedData
-from taskaware.decoding.scoring import DecodingSettings
 from taskaware.errors import DataError, ExperimentError, UserError
 from taskaware.inference import TaskAwareModel, load
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.run_folder import claim
 from taskaware.run_log import RunLog, read_log
 from taskaware.run_validation import validate
 from taskaware.training.checkpoint import (
@@ -67,23 +65,6 @@ __all__ = [
     "train_experiment",
     "validate",
 ]
-
-
-# What a run writes into its folder: all that starting over deletes.
-_WRITTEN = (
-    "experiment.toml",
-    "log.jsonl",
-    "checkpoints",
-    "best_weights",
-    "model",
-    "best",
-    "average",
-    "taskwise",
-    "evaluation",
-    "tensorboard",
-)
-# Fields of the training section that a run may go on with under another value.
-_CHANGEABLE = ("updates", "log_every", "validate_every", "save_every", "keep", "num_threads")
 
 
 class Display(Protocol):
@@ -193,7 +174,8 @@ def train_experiment(
         folder: Where to write; what is there of the same experiment is gone on with.
         display: Shows the run.
         restart: Whether to delete what is there and start over.
-        seat: Which of several processes this is; by default what ``torchrun`` says, or the only one.
+        seat: Which of several processes this is; by default what ``torchrun`` says, or the
+            only one.
 
     Raises:
         ExperimentError: The folder holds another experiment, or the data does not fit this one.
@@ -206,7 +188,7 @@ def train_experiment(
         ExitStack() as stack,
     ):
         if processes.is_first:
-            _claim(folder, experiment, restart=restart)
+            claim(folder, experiment, restart=restart)
         processes.wait()
         run = set_up(experiment, folder, processes)
         state = TrainState(
@@ -288,38 +270,6 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
         part = ".".join(words[:2]) if words[0] == "frontends" else words[0].removesuffix("_norm")
         counts[part.replace("_", " ")] = counts.get(part.replace("_", " "), 0) + parameter.numel()
     return counts
-
-
-def _claim(folder: Path, experiment: Experiment, *, restart: bool) -> None:
-    """Make the folder this experiment's, or find that it is."""
-    path = folder / "experiment.toml"
-    if restart and path.exists():
-        for name in _WRITTEN:
-            target = folder / name
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    if path.exists():
-        before = experiment_file.load(path)
-        if _course(before) != _course(experiment):
-            was = experiment_file.dump(before).splitlines()
-            lines = [
-                line for line in experiment_file.dump(experiment).splitlines() if line not in was
-            ]
-            raise ExperimentError(
-                f"{folder} must be a new folder or one of this experiment, but holds another; these "
-                f"lines differ: {'; '.join(lines[:5])}. Choose another folder with --to, or start "
-                "over with --restart"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(experiment_file.dump(experiment))
-
-
-def _course(experiment: Experiment) -> Experiment:
-    """Return the experiment without what may change while a run goes on."""
-    return replace(
-        experiment,
-        decoding=DecodingSettings(),
-        training=replace(experiment.training, **dict.fromkeys(_CHANGEABLE, 1), average_last=0),
-    )
 
 
 def _batches(run: Run) -> TrainingBatches:

@@ -30,8 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "experiment": {"settings", *ROOMS},
     "inference": GROUND | {"data", "model", "decoding", "training"},
     "run_log": set(),
+    "run_folder": {"taskaware", "experiment", "decoding", "errors"},
     "run_validation": GROUND | ROOMS | {"inference"},
-    "runs": GROUND | ROOMS | {"taskaware", "experiment", "inference", "run_log", "run_validation"},
+    "runs": GROUND
+    | ROOMS
+    | {"taskaware", "experiment", "inference", "run_folder", "run_log", "run_validation"},
     "comparison": GROUND | ROOMS | {"taskaware", "inference", "runs"},
     "launch": GROUND | ROOMS | {"experiment", "runs"},
     "demo": GROUND | ROOMS | {"experiment", "inference", "runs", "comparison", "launch"},

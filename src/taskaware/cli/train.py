@@ -35,8 +35,8 @@ def train(
     restart
         Delete the run that is there and start over.
     processes
-        Processes that train together on this machine, each with its own batches of the size that the
-        file says. On a CPU two processes of one thread are faster than one of two.
+        Processes that train together on this machine, each with its own batches of the size that
+        the file says. On a CPU two processes of one thread are faster than one of two.
     fields
         Print every field with its meaning and default, as a TOML file, and stop.
     """

@@ -114,7 +114,7 @@ def evaluate(
 
 
 def spread(indices: np.ndarray, limit: int | None) -> np.ndarray:
-    """Return at most ``limit`` of the indices, evenly spread, so that every corpus has its share."""
+    """Return at most ``limit`` indices, evenly spread, so that every corpus has its share."""
     if limit is None or len(indices) <= limit:
         return indices
     return indices[np.linspace(0, len(indices) - 1, limit).round().astype(np.int64)]

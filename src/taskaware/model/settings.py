@@ -25,8 +25,8 @@ class ConditioningSettings:
             before source and target as a vector.
         film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for
             each.
-        d_task: Size inside the implicit network (256 with a filter of 512: 1.58 million parameters at
-            d_model 512; the paper says about 1 million).
+        d_task: Size inside the implicit network (256 with a filter of 512: 1.58 million parameters
+            at d_model 512; the paper says about 1 million).
         d_task_ff: Inner size of its feed-forward layers.
         num_task_heads: Attention heads of its two blocks.
         gradient_reaches_shared_layers: Whether the task network's gradient also changes the front

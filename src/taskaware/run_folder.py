@@ -1,0 +1,68 @@
+"""Whose folder a run's folder is, and what starting over deletes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from taskaware import experiment as experiment_file
+from taskaware.decoding.scoring import DecodingSettings
+from taskaware.errors import ExperimentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taskaware.experiment import Experiment
+
+# What a run writes into its folder: all that starting over deletes.
+_WRITTEN = (
+    "experiment.toml",
+    "log.jsonl",
+    "checkpoints",
+    "best_weights",
+    "model",
+    "best",
+    "average",
+    "taskwise",
+    "evaluation",
+    "tensorboard",
+)
+# Fields of the training section that a run may go on with under another value.
+_CHANGEABLE = ("updates", "log_every", "validate_every", "save_every", "keep", "num_threads")
+
+
+def claim(folder: Path, experiment: Experiment, *, restart: bool) -> None:
+    """Make the folder this experiment's, or find that it is.
+
+    Raises:
+        ExperimentError: It holds another experiment.
+    """
+    path = folder / "experiment.toml"
+    if restart and path.exists():
+        for name in _WRITTEN:
+            target = folder / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    if path.exists():
+        before = experiment_file.load(path)
+        if _course(before) != _course(experiment):
+            was = experiment_file.dump(before).splitlines()
+            lines = [
+                line for line in experiment_file.dump(experiment).splitlines() if line not in was
+            ]
+            raise ExperimentError(
+                f"{folder} must be a new folder or one of this experiment, but holds another; "
+                f"these lines differ: {'; '.join(lines[:5])}. Choose another folder with --to, or "
+                "start over with --restart"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(experiment_file.dump(experiment))
+
+
+def _course(experiment: Experiment) -> Experiment:
+    """Return the experiment without what may change while a run goes on."""
+    return replace(
+        experiment,
+        decoding=DecodingSettings(),
+        training=replace(experiment.training, **dict.fromkeys(_CHANGEABLE, 1), average_last=0),
+    )
