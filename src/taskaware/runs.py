@@ -41,7 +41,7 @@ from taskaware.training.checkpoint import (
     load_tensors,
     weights,
 )
-from taskaware.training.loop import Progress, Validation, Watchers, train
+from taskaware.training.loop import Progress, Validation, Watchers, stop_signals, train
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join
 
@@ -218,7 +218,8 @@ def train_experiment(
             watchers=_watchers(run, display, log),
         )
         if finished and processes.is_first:
-            _write_models(run, state)
+            with stop_signals():  # a moment: better finished than broken off
+                _write_models(run, state)
         processes.wait()
     return finished
 

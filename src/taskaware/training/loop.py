@@ -114,7 +114,7 @@ def train(
     """
     step = _Step(model, tasks, settings, optimiser_settings, objective, conditioning, processes)
     meter = _Meter(processes.num_ranks)
-    with _stop_signals() as stop:
+    with stop_signals() as stop:
         while state.update < settings.updates:
             began = time.perf_counter()
             groups = [next(batches) for _ in range(settings.accumulate)]
@@ -298,14 +298,16 @@ def _is_due(update: int, every: int) -> bool:
 
 
 @dataclass
-class _Stop:
+class Stop:
+    """Whether the process was told to stop."""
+
     asked: bool = False
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[_Stop]:
+def stop_signals() -> Iterator[Stop]:
     """Turn the first SIGINT or SIGTERM into a wish to stop; the second acts as always."""
-    stop = _Stop()
+    stop = Stop()
     before: dict[signal.Signals, object] = {}
     is_launched = "TORCHELASTIC_RUN_ID" in os.environ
 
