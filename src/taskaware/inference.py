@@ -25,16 +25,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from taskaware import settings as settings_file
-from taskaware.data import audio
 from taskaware.data.batching import TextCue, collate, pad_sources, text_cue
-from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.features import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.scoring import DecodingSettings
-from taskaware.errors import AudioError, CheckpointError, UnknownTaskError, UserError, nearest
+from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
 from taskaware.model.settings import ModelSettings
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.sources import Source, encode_source, looks_like_text
 from taskaware.training.checkpoint import fill_weights, load_tensors, weights
 from taskaware.types import Hypothesis, Modality, Task
 
@@ -42,13 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMAT_VERSION = 1
-_AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph", ".aif", ".aiff", ".au"}
-)
-
-Source = str | Path | np.ndarray
-"""Text; the path of a recording or of a ``.npy`` file of features; a waveform float ``[N]`` at the
-model's sample rate; or features float ``[S, F]``."""
+_DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
 
 
 @dataclass
@@ -100,7 +94,7 @@ class TaskAwareModel:
             to: The language wanted, e.g. ``"de"``.
             source_language: The language of the source, where the model knows several.
         """
-        modality = "text" if self._looks_like_text(source) else "speech"
+        modality = "text" if looks_like_text(source) else "speech"
         found = [
             task
             for task in self.tasks
@@ -169,7 +163,7 @@ class TaskAwareModel:
         if not examples:
             raise UserError("at least one example must be given, but there is none")
         if task is None:
-            is_text = self._looks_like_text(examples[0][0])
+            is_text = looks_like_text(examples[0][0])
             wanted: Modality = "text" if is_text else "speech"
             found = next((t for t in self.tasks if t.source_modality == wanted), None)
             if found is None:
@@ -208,27 +202,12 @@ class TaskAwareModel:
         return text_cue(self.vocabulary, task, self.settings.conditioning.cue)
 
     def encode_source(self, source: Source, modality: Modality) -> np.ndarray:
-        """Return a source as the model reads it: float32 ``[S, F]`` or int64 ``[S]``.
-
-        Raises:
-            AudioError: A recording cannot be read or has no whole frame.
-            UserError: The source is of another modality.
-        """
-        match modality, source:
-            case "text", str():
-                return np.array(self.vocabulary.encode(source), dtype=np.int64)
-            case "speech", np.ndarray() if source.ndim == 1:
-                return self._hear(source, "the waveform")
-            case "speech", str() | Path():
-                rate = self.feature_settings.sample_rate_hz
-                return self._hear(audio.read(source, sample_rate_hz=rate), str(source))
-            case "features", np.ndarray() if source.ndim == 2:
-                return source.astype(np.float32)
-            case "features", str() | Path():
-                return np.load(source, allow_pickle=False).astype(np.float32)
-        raise UserError(
-            f"the source of a {modality} task must be {_EXPECTED[modality]}, but is "
-            f"{type(source).__name__}"
+        """Return a source as the model reads it (see ``sources.encode_source``)."""
+        return encode_source(
+            source,
+            modality,
+            vocabulary=self.vocabulary,
+            feature_settings=self.feature_settings,
         )
 
     def decode(
@@ -300,20 +279,6 @@ class TaskAwareModel:
 
     # --- inside ---
 
-    def _hear(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        frames = log_mel(torch.from_numpy(waveform), self.feature_settings).numpy()
-        if not len(frames):
-            raise AudioError(
-                f"{name}: must last at least {self.feature_settings.window_ms:g} ms, but has "
-                f"{len(waveform)} samples"
-            )
-        return frames
-
-    def _looks_like_text(self, source: Source) -> bool:
-        if isinstance(source, str):
-            return Path(source).suffix.lower() not in _AUDIO_SUFFIXES
-        return False
-
     def _only(self, found: Sequence[Task], what: str, language: str | None, option: str) -> str:
         names = ", ".join(task.name for task in self.tasks)
         if not found:
@@ -327,13 +292,6 @@ class TaskAwareModel:
                 f"{', '.join(task.name for task in found)} fit; use model.run(task, source)"
             )
         return found[0].name
-
-
-_EXPECTED: Mapping[Modality, str] = {
-    "text": "a string",
-    "speech": "the path of a recording or a waveform of one dimension",
-    "features": "the path of a .npy file or an array of two dimensions",
-}
 
 
 def load(folder: Path | str, *, device: str = "auto") -> TaskAwareModel:
@@ -360,10 +318,13 @@ def load(folder: Path | str, *, device: str = "auto") -> TaskAwareModel:
         ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} must be readable JSON, but: {error}") from error
-    if description.get("format_version") != FORMAT_VERSION:
+    required = {"format_version", *_DESCRIBED}
+    if not isinstance(description, dict) or not required <= set(description):
+        raise CheckpointError(f"{path} must have {', '.join(sorted(required))}, but has not")
+    if description["format_version"] != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} must have format version {FORMAT_VERSION}, but has "
-            f"{description.get('format_version')!r}: another version of taskaware wrote it"
+            f"{description['format_version']!r}: another version of taskaware wrote it"
         )
     vocabulary = Vocabulary.load(folder / "vocabulary.model")
     if vocabulary.sha256 != description["vocabulary_sha256"]:

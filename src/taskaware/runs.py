@@ -187,10 +187,11 @@ def train_experiment(
         join(experiment.training.device, seat or Seat.from_environment()) as processes,
         ExitStack() as stack,
     ):
+        # First, so that a folder is not claimed for data that is not there.
+        run = set_up(experiment, folder, processes)
         if processes.is_first:
             claim(folder, experiment, restart=restart)
         processes.wait()
-        run = set_up(experiment, folder, processes)
         state = TrainState(
             model=run.model,
             optimiser=create_optimiser(experiment.optimiser, run.model),

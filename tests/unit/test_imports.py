@@ -28,7 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "decoding": GROUND | {"model"},
     "evaluation": GROUND | {"data", "decoding"},
     "experiment": {"settings", *ROOMS},
-    "inference": GROUND | {"data", "model", "decoding", "training"},
+    "sources": GROUND | {"data"},
+    "inference": GROUND | {"data", "model", "decoding", "training", "sources"},
     "run_log": set(),
     "run_folder": {"taskaware", "experiment", "decoding", "errors"},
     "run_validation": GROUND | ROOMS | {"inference"},
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": GROUND | ROOMS | {"experiment", "inference", "runs", "comparison", "launch"},
     "cli": GROUND
     | ROOMS
-    | {"taskaware", "experiment", "inference", "runs", "comparison", "launch", "demo"},
+    | {"taskaware", "experiment", "sources", "inference", "runs", "comparison", "launch", "demo"},
     "__main__": {"cli"},
     "taskaware": set(),  # its names are loaded when they are first used
 }

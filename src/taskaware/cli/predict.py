@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from taskaware.inference import TaskAwareModel
     from taskaware.types import Modality, Task
 
-_AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".sph", ".aif", ".aiff", ".au"}
-)
 _TEXTS_TOGETHER = 64
 
 
@@ -126,6 +123,8 @@ def _predict(
 def _sources(
     model: TaskAwareModel, files: tuple[Path, ...], texts: tuple[str, ...]
 ) -> Iterator[tuple[str, Modality, Any]]:
+    from taskaware.sources import AUDIO_SUFFIXES
+
     for text in texts:
         yield text, "text", text
     for path in files:
@@ -134,14 +133,15 @@ def _sources(
             yield from _standard_input(model)
         elif suffix == ".npy":
             yield str(path), "features", path
-        elif suffix in _AUDIO_SUFFIXES:
+        elif suffix in AUDIO_SUFFIXES:
             yield str(path), "speech", path
         else:
             try:
-                lines = path.read_text(encoding="utf-8").splitlines()
+                # Not splitlines: a text may hold U+2028 and the like.
+                lines = path.read_text(encoding="utf-8").split("\n")
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(
-                    f"{path} must be a recording ({', '.join(sorted(_AUDIO_SUFFIXES))}), features "
+                    f"{path} must be a recording ({', '.join(sorted(AUDIO_SUFFIXES))}), features "
                     f"(.npy) or UTF-8 text, but: {error}"
                 ) from error
             yield from _lines(lines)
@@ -153,7 +153,7 @@ def _standard_input(model: TaskAwareModel) -> Iterator[tuple[str, Modality, Any]
 
     content = sys.stdin.buffer.read()
     try:
-        lines = content.decode("utf-8").splitlines()
+        lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError:
         from taskaware.data import audio
 

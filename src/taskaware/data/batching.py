@@ -281,8 +281,10 @@ class TrainingBatches:
     def epoch(self, task_name: str) -> float:
         """Return how often the task's examples were seen, with the current epoch's fraction."""
         epoch, position = self._positions[task_name]
-        plan = self._plans.get(task_name)
-        return epoch + (position / max(len(plan[1]), 1) if plan else 0.0)
+        if not position:
+            return float(epoch)
+        task = next(task for task in self._tasks if task.name == task_name)
+        return epoch + position / len(self._plan(task, epoch))
 
     def _next_batch(self, task: Task) -> Batch:
         epoch, position = self._positions[task.name]

@@ -58,10 +58,19 @@ class TrainState:
     seconds: float = 0.0
 
 
-def save_state(state: TrainState, folder: Path, *, processes: Processes, keep: int) -> Path:
-    """Write a checkpoint below ``folder`` and delete the oldest beyond ``keep``; return its path.
+def save_state(
+    state: TrainState, folder: Path, *, processes: Processes, keep: int, every: int = 1
+) -> Path:
+    """Write a checkpoint below ``folder`` and delete what is not kept; return its path.
 
     Every process must call it; the first writes all but the others' random states.
+
+    Args:
+        state: What to write.
+        folder: Where.
+        processes: Which of the processes this is.
+        keep: Checkpoints to keep, the newest.
+        every: Updates between two checkpoints; others were written by a stop and go with the next.
     """
     path = folder / f"update-{state.update:08d}"
     partial = folder / f".update-{state.update:08d}.partial"
@@ -85,9 +94,20 @@ def save_state(state: TrainState, folder: Path, *, processes: Processes, keep: i
     if processes.is_first:
         shutil.rmtree(path, ignore_errors=True)
         partial.replace(path)
-        for old in checkpoints(folder)[:-keep]:
+        for old in _surplus(checkpoints(folder), keep=keep, every=every):
             shutil.rmtree(old)
     return path
+
+
+def _surplus(paths: Sequence[Path], *, keep: int, every: int) -> list[Path]:
+    """Return what a run that was never stopped would not have, but for the newest.
+
+    The average of the last checkpoints must not depend on where a run was stopped.
+    """
+    older = paths[:-1]
+    planned = [p for p in older if every and int(p.name.removeprefix("update-")) % every == 0]
+    kept = planned[max(0, len(planned) - (keep - 1)) :]
+    return [path for path in older if path not in kept]
 
 
 def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:

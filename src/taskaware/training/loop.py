@@ -137,7 +137,13 @@ def train(
                     _validate(state, model, watchers)
                 processes.wait()
             if done or stopping or _is_due(state.update, settings.save_every):
-                save_state(state, checkpoint_folder, processes=processes, keep=settings.keep)
+                save_state(
+                    state,
+                    checkpoint_folder,
+                    processes=processes,
+                    keep=settings.keep,
+                    every=settings.save_every,
+                )
             if stopping and not done:
                 return False
     return True

@@ -1,0 +1,135 @@
+"""A corpus of tones that says numbers, and an experiment that a test can train in a second."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from taskaware.data.batching_settings import BatchingSettings
+from taskaware.data.prepare import PrepareSettings, prepare
+from taskaware.decoding.scoring import DecodingSettings
+from taskaware.experiment import DataSettings, Experiment
+from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.training.optimiser import OptimiserSettings
+from taskaware.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from taskaware.runs import Run
+    from taskaware.training.loop import Progress, Validation
+
+RATE_HZ = 16_000
+SECONDS_PER_WORD = 0.4
+TASK_NAMES = ("asr_en", "st_en_de", "mt_en_de")
+NUM_EXAMPLES = {"train": 16, "dev": 4, "test": 4}
+_GERMAN = {"one": "eins", "two": "zwei", "six": "sechs", "ten": "zehn"}
+_TONES_HZ = dict(zip(_GERMAN, (300, 600, 1200, 2400), strict=True))
+_COLUMNS = (
+    *("task", "audio", "source_text", "target_text"),
+    *("source_language", "target_language", "utterance"),
+)
+
+
+def speak(words: str) -> np.ndarray:
+    """Return one tone a word, float32 ``[N]`` at ``RATE_HZ``."""
+    times = np.arange(int(SECONDS_PER_WORD * RATE_HZ)) / RATE_HZ
+    tones = [np.sin(2 * np.pi * _TONES_HZ[word] * times) for word in words.split()]
+    return (0.3 * np.concatenate(tones)).astype(np.float32)
+
+
+def write_corpus(folder: Path) -> dict[str, Path]:
+    """Write recordings and a manifest for each split; return the manifests."""
+    import soundfile
+
+    texts = [*_GERMAN, *(f"{first} {second}" for first in _GERMAN for second in _GERMAN)]
+    texts += ["one", "two", "six", "ten"]  # spoken twice: 24 recordings in all
+    np.random.default_rng(1).shuffle(texts)
+    manifests = {}
+    for split, number in NUM_EXAMPLES.items():
+        rows = [_COLUMNS]
+        for i in range(number):
+            english = texts.pop()
+            german = " ".join(_GERMAN[word] for word in english.split())
+            audio = f"{split}{i}.wav"
+            soundfile.write(folder / audio, speak(english), RATE_HZ)
+            rows += [
+                ("asr_en", audio, "", english, "en", "en", f"{split}{i}"),
+                ("st_en_de", audio, "", german, "en", "de", f"{split}{i}"),
+                ("mt_en_de", "", english, german, "en", "de", f"{split}{i}"),
+            ]
+        manifests[split] = folder / f"{split}.tsv"
+        manifests[split].write_text("".join("\t".join(row) + "\n" for row in rows))
+    return manifests
+
+
+def prepare_corpus(folder: Path) -> Path:
+    """Write the corpus and prepare it; return the prepared folder."""
+    manifests = {split: [path] for split, path in write_corpus(folder).items()}
+    prepare(manifests, folder / "data", PrepareSettings(vocabulary_size=300, num_workers=1))
+    return folder / "data"
+
+
+def tiny_experiment(
+    data: Path,
+    *,
+    conditioning: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
+    batching: dict[str, Any] | None = None,
+    **training: Any,
+) -> Experiment:
+    """Return an experiment on the corpus: six updates unless told otherwise."""
+    cue = {"d_task": 8, "d_task_ff": 16, "num_task_heads": 2} | (conditioning or {})
+    sizes = {
+        "d_model": 16,
+        "num_heads": 2,
+        "d_ff": 32,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+        "cnn_channels": 4,
+    }
+    course = {
+        "updates": 6,
+        "log_every": 1,
+        "validate_every": 2,
+        "save_every": 2,
+        "average_last": 2,
+        "support_examples": 8,
+        "num_threads": 1,
+        "precision": "float32",
+        "device": "cpu",
+    }
+    return Experiment(
+        name="tiny",
+        data=DataSettings(folder=data),
+        model=ModelSettings(**(sizes | (model or {})), conditioning=ConditioningSettings(**cue)),
+        batching=BatchingSettings(**({"examples_per_batch": 4} | (batching or {}))),
+        optimiser=OptimiserSettings(schedule="linear", learning_rate=1e-2, warmup_updates=2),
+        training=TrainingSettings(**(course | training)),
+        decoding=DecodingSettings(beam=2, extra_pieces=4),
+    )
+
+
+class Silent:
+    """A display that shows nothing and calls ``after`` with the number of updates done."""
+
+    def __init__(self, after: Callable[[int], object] | None = None) -> None:
+        self._after = after
+        self.first_update = -1
+        self.updates: list[int] = []
+
+    def start(self, run: Run, *, first_update: int) -> None:
+        self.first_update = first_update
+
+    def on_update(self, update: int) -> None:
+        self.updates.append(update)
+        if self._after is not None:
+            self._after(update)
+
+    def on_progress(self, progress: Progress) -> None:
+        pass
+
+    def on_validation(self, update: int, validation: Validation) -> None:
+        pass

@@ -1,0 +1,274 @@
+"""Checkpoints: all comes back bit for bit, what does not fit is refused, nothing is pickled."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+from taskaware.errors import CheckpointError
+from taskaware.model.transformer import create_model
+from taskaware.training import checkpoint
+from taskaware.training.checkpoint import (
+    TrainState,
+    average_weights,
+    checkpoints,
+    load_state,
+    save_state,
+)
+from taskaware.training.joint import batch_loss
+from taskaware.training.optimiser import OptimiserSettings, create_optimiser
+from taskaware.training.processes import Processes
+from taskaware.training.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOURCE = Path(checkpoint.__file__).resolve().parents[1]
+ALONE = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
+BATCHES = {"updates": 3, "positions": {"mt_en_de": [0, 3]}}
+
+
+def new_state(seed: int = 0, **changes) -> TrainState:
+    torch.manual_seed(seed)
+    settings = tiny_settings(dropout=0.2, **changes)
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
+    return TrainState(
+        model=model,
+        optimiser=create_optimiser(OptimiserSettings(learning_rate=1e-2), model),
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def update(state: TrainState, num_updates: int = 1) -> None:
+    """Change the weights, drawing dropout and permutations from the random states."""
+    for _ in range(num_updates):
+        state.model.train()
+        state.optimiser.zero_grad()
+        for group in state.optimiser.param_groups:
+            group["lr"] = 1e-2  # a function of the update alone: the loop sets it
+        for index, task in ((1, ST), (2, MT)):
+            loss = batch_loss(
+                state.model,  # type: ignore[arg-type]
+                random_batch(task, seed=state.update),
+                task_index=index,
+                permutation=torch.randperm(4, generator=state.generator),
+                gradient_reaches_shared_layers=False,
+                objective=ObjectiveSettings(),
+            )
+            loss.total.backward()
+        state.optimiser.step()
+        state.update += 1
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint after two updates; copy it before changing it."""
+    state = new_state()
+    update(state, 2)
+    state.batches = BATCHES
+    state.best = {"all": {"value": 0.1 + 0.2, "update": 2}}
+    state.seconds = 1.0 / 3.0
+    return save_state(state, tmp_path_factory.mktemp("run"), processes=ALONE, keep=5)
+
+
+@pytest.fixture
+def copied(written: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(written, tmp_path / written.name)
+
+
+def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_everything_comes_back_bit_for_bit(written: Path):
+    state = new_state(seed=7)
+    torch.manual_seed(99)
+    load_state(state, written, processes=ALONE)
+    assert (state.update, state.batches, state.seconds) == (2, BATCHES, 1.0 / 3.0)
+    assert state.best == {"all": {"value": 0.1 + 0.2, "update": 2}}
+    expected = new_state()
+    update(expected, 2)
+    assert_equal(dict(state.model.state_dict()), dict(expected.model.state_dict()))
+    moments = expected.optimiser.state_dict()["state"]
+    loaded = state.optimiser.state_dict()["state"]
+    assert moments.keys() == loaded.keys()
+    for index in moments:
+        assert_equal(loaded[index], moments[index])
+
+
+def test_the_updates_after_it_are_those_of_a_training_that_never_stopped(written: Path):
+    never_stopped = new_state()
+    update(never_stopped, 5)
+    gone_on = new_state(seed=7)
+    load_state(gone_on, written, processes=ALONE)
+    update(gone_on, 3)
+    assert_equal(dict(gone_on.model.state_dict()), dict(never_stopped.model.state_dict()))
+
+
+def test_only_the_newest_stay(tmp_path: Path):
+    state = new_state()
+    for number in (5, 10, 100, 20_000):
+        state.update = number
+        save_state(state, tmp_path, processes=ALONE, keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["update-00000100", "update-00020000"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "update-00000100",
+        "update-00020000",
+    ]
+
+
+def test_a_checkpoint_that_is_written_again_replaces_the_old_one(tmp_path: Path):
+    state = new_state()
+    save_state(state, tmp_path, processes=ALONE, keep=2)
+    state.seconds = 5.0
+    path = save_state(state, tmp_path, processes=ALONE, keep=2)
+    assert json.loads((path / "state.json").read_text())["seconds"] == 5.0
+
+
+@pytest.mark.parametrize("num_files_before", [0, 1, 2])
+def test_a_crash_while_writing_leaves_the_older_checkpoint_the_newest(
+    num_files_before: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    state = new_state()
+    state.update = 1
+    older = save_state(state, tmp_path, processes=ALONE, keep=1)
+    files = []
+
+    def crash(tensors: dict[str, Tensor], path: Path) -> None:
+        if len(files) == num_files_before:
+            raise KeyboardInterrupt
+        files.append(path)
+        save_file(tensors, path)
+
+    state.update = 2
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", crash)
+        with pytest.raises(KeyboardInterrupt):
+            save_state(state, tmp_path, processes=ALONE, keep=1)
+    assert checkpoints(tmp_path) == [older]
+    load_state(new_state(), older, processes=ALONE)
+    newer = save_state(state, tmp_path, processes=ALONE, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == [newer.name]
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path: Path):
+    assert checkpoints(tmp_path) == []
+    assert checkpoints(tmp_path / "missing") == []
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimiser.safetensors", "random-0.safetensors", "state.json"]
+)
+def test_a_missing_or_damaged_file_is_refused_by_name(name: str, copied: Path):
+    content = (copied / name).read_bytes()
+    (copied / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=name):
+        load_state(new_state(), copied, processes=ALONE)
+    (copied / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        load_state(new_state(), copied, processes=ALONE)
+
+
+def change_state(path: Path, **fields: object) -> None:
+    content = json.loads((path / "state.json").read_text())
+    (path / "state.json").write_text(json.dumps(content | fields))
+
+
+def test_another_version_is_refused_by_number(copied: Path):
+    change_state(copied, format_version=99)
+    with pytest.raises(CheckpointError, match=r"version 1, but has 99"):
+        load_state(new_state(), copied, processes=ALONE)
+
+
+def test_another_number_of_processes_is_refused(copied: Path):
+    change_state(copied, num_ranks=3)
+    with pytest.raises(CheckpointError, match=r"by 3 processes .* there are 1"):
+        load_state(new_state(), copied, processes=ALONE)
+
+
+def test_another_models_weights_are_refused_by_shape(copied: Path):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors.*must be \(.*but is \("):
+        load_state(new_state(d_ff=48), copied, processes=ALONE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors | {"extra": torch.zeros(1)}, "extra is unknown"),
+        (lambda tensors: dict(list(tensors.items())[1:]), "is missing"),
+    ],
+)
+def test_unknown_and_missing_weights_are_refused_by_name(
+    change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str, copied: Path
+):
+    path = copied / "model.safetensors"
+    save_file(change(load_file(path)), path)
+    with pytest.raises(CheckpointError, match=message):
+        load_state(new_state(), copied, processes=ALONE)
+
+
+# --- averaging ---
+
+
+def test_the_average_is_the_mean_of_the_weights(tmp_path: Path):
+    state, values = new_state(), []
+    for _ in range(3):
+        update(state)
+        save_state(state, tmp_path, processes=ALONE, keep=3)
+        values.append({name: value.clone() for name, value in state.model.state_dict().items()})
+    mean = average_weights(checkpoints(tmp_path))
+    for name, value in mean.items():
+        expected = torch.stack([one[name].double() for one in values]).mean(dim=0)
+        torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-8)
+        assert value.dtype == torch.float32
+    one = average_weights(checkpoints(tmp_path)[:1])
+    assert_equal(one, values[0])
+
+
+def test_an_average_of_nothing_is_refused():
+    with pytest.raises(CheckpointError, match="at least one"):
+        average_weights([])
+
+
+# --- nothing pickled ---
+
+
+def test_a_checkpoint_holds_safetensors_and_json_only(written: Path):
+    assert {path.suffix for path in written.iterdir()} == {".safetensors", ".json"}
+
+
+def test_no_source_file_pickles_or_unpickles():
+    forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    found = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Import(names=names):
+                    bad = any(name.name.split(".")[0] in forbidden for name in names)
+                case ast.ImportFrom(module=str(module), names=names):
+                    bad = module.split(".")[0] in forbidden
+                    bad |= module == "torch" and any(
+                        name.name in ("load", "save") for name in names
+                    )
+                case ast.Attribute(value=ast.Name(id="torch"), attr=name):
+                    bad = name in ("load", "save")
+                case ast.keyword(arg="allow_pickle", value=value):
+                    bad = not (isinstance(value, ast.Constant) and value.value is False)
+                case _:
+                    bad = False
+            if bad:
+                found.append(f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', '?')}")
+    assert found == []
