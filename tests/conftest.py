@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from taskaware.model.settings import ConditioningSettings, ModelSettings
 from taskaware.types import Batch, Task
+
+# Where a failure must mean that the change is wrong, the same examples are drawn every time.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
