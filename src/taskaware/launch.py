@@ -6,11 +6,12 @@ On many machines, or with many devices, ``torchrun`` starts them instead.
 from __future__ import annotations
 
 import multiprocessing
-import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskaware.errors import TaskawareError
 from taskaware.runs import Display, Run, train_experiment
 from taskaware.training.processes import Seat
 
@@ -60,9 +61,10 @@ def train_in_processes(
 def _train_silently(experiment: Experiment, folder: Path, seat: Seat) -> None:
     try:
         train_experiment(experiment, folder, display=_NoDisplay(), seat=seat)
-    except Exception:
-        # The first process fails at the same place, or at the lost connection, and says so.
-        os._exit(1)
+    except TaskawareError:
+        sys.exit(1)  # the first process meets the same and says so
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 class _NoDisplay:
