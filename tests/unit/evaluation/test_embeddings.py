@@ -116,7 +116,7 @@ def test_more_tasks_than_styles_can_be_drawn() -> None:
 def test_a_loss_of_one_value_and_of_none_can_be_drawn() -> None:
     for losses in ([1.0], []):
         curve = LossCurve(task="asr", updates=list(range(len(losses))), losses=losses)
-        ElementTree.fromstring(loss_figure([curve]))
+        assert ElementTree.fromstring(loss_figure([curve])).tag.endswith("svg")
 
 
 def relative_luminance(colour: str) -> float:
