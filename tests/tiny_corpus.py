@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.runs import Run
-    from taskaware.training.loop import Progress, Validation
+    from taskaware.training.loop import Validation
+    from taskaware.training.progress import Progress
 
 RATE_HZ = 16_000
 SECONDS_PER_WORD = 0.4

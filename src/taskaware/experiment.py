@@ -10,7 +10,12 @@ from taskaware.data.batching_settings import BatchingSettings
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.model.settings import ModelSettings
 from taskaware.training.optimiser import OptimiserSettings
-from taskaware.training.settings import ObjectiveSettings, TrainingSettings
+from taskaware.training.settings import (
+    LearningSettings,
+    ObjectiveSettings,
+    RetentionSettings,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +42,27 @@ class DataSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartSettings:
+    """Where a run starts.
+
+    Attributes:
+        model: A finished run, one of its models (`runs/NAME/best`), or one of its checkpoints
+            (`runs/NAME/checkpoints/update-00001000`), whose weights the run starts from:
+            fine-tuning. The model keeps all the tasks of the start; `data.tasks` says which are
+            trained. `"none"`: new weights.
+        retention: What keeps the start's other tasks from being forgotten.
+    """
+
+    model: Path | None = None
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.model is None and self.retention.method != "none":
+            yield "model", "must be set where `start.retention.method` is: there is nothing to keep"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run.
 
@@ -44,8 +70,10 @@ class Experiment:
         name: What tables and reports call it.
         data: What to train on.
         model: Sizes, regularisation, conditioning.
+        start: The weights that training starts from, and what keeps their tasks.
         batching: How examples become updates.
         objective: What is minimised.
+        learning: Joint learning or meta-learning.
         optimiser: Adam and its learning rate.
         training: How long, how often to validate and save.
         decoding: How the finished model searches.
@@ -54,8 +82,10 @@ class Experiment:
     name: str
     data: DataSettings
     model: ModelSettings = field(default_factory=ModelSettings)
+    start: StartSettings = field(default_factory=StartSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    learning: LearningSettings = field(default_factory=LearningSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     decoding: DecodingSettings = field(default_factory=DecodingSettings)
@@ -64,6 +94,14 @@ class Experiment:
         """Yield (field, what it must be) for every impossible value."""
         if not self.name or "/" in self.name:
             yield "name", "must be a word or words without a slash"
+        if self.learning.second_order and self.objective.ctc_weight:
+            yield (
+                "learning",
+                (
+                    "must not be second-order where `objective.ctc_weight` is above 0: torch's "
+                    "CTC loss has no second derivative"
+                ),
+            )
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -17,7 +17,8 @@ from taskaware.training.processes import Seat
 
 if TYPE_CHECKING:
     from taskaware.experiment import Experiment
-    from taskaware.training.loop import Progress, Validation
+    from taskaware.training.loop import Validation
+    from taskaware.training.progress import Progress
 
 
 def train_in_processes(

@@ -13,8 +13,9 @@ from taskaware.decoding.scoring import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate, spread
 from taskaware.inference import TaskAwareModel
 from taskaware.training.joint import transformed_loss
-from taskaware.training.loop import Validation, autocast
+from taskaware.training.loop import Validation
 from taskaware.training.settings import ObjectiveSettings
+from taskaware.training.step import autocast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ def validate(run: Run) -> Validation:
         return Validation(values={})
     embeddings = run.task_embeddings(run.model)
     values: dict[str, float] = {}
-    for task in run.tasks:
+    for task in run.trained_tasks:
         total, count = 0.0, 0
         for batch in _dev_batches(run, task, name):
             batch = batch.to(run.processes.device)
@@ -92,7 +93,7 @@ def _dev_scores(run: Run, embeddings: Mapping[str, Tensor], split_name: str) -> 
     results = evaluate(
         model,
         run.data.split(split_name),
-        run.tasks,
+        run.trained_tasks,
         limit=experiment.training.validation_examples,
     )
     return {

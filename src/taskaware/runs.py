@@ -24,26 +24,29 @@ import torch
 from safetensors.torch import save_file
 
 from taskaware import __version__
-from taskaware.data.batching import TrainingBatches, make_batch, text_cue
+from taskaware.data.batching import make_batch, text_cue
 from taskaware.data.prepared import PreparedData
-from taskaware.errors import DataError, ExperimentError, UserError
+from taskaware.errors import DataError, ExperimentError, UnknownTaskError, UserError, nearest
 from taskaware.inference import TaskAwareModel, load
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.run_folder import claim
 from taskaware.run_log import RunLog, read_log
+from taskaware.run_start import create_retention, open_start, training_batches
 from taskaware.run_validation import validate
 from taskaware.training.checkpoint import (
     TrainState,
     average_weights,
     checkpoints,
+    fill_weights,
     load_state,
     load_tensors,
     weights,
 )
-from taskaware.training.loop import Progress, Validation, Watchers, stop_signals, train
+from taskaware.training.loop import Validation, Watchers, stop_signals, train
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join
+from taskaware.training.step import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.experiment import Experiment
+    from taskaware.run_start import Start
+    from taskaware.training.progress import Progress
     from taskaware.types import Batch, Task
 
 __all__ = [
@@ -95,17 +100,21 @@ class Run:
         experiment: What it was asked to be.
         folder: Where it writes.
         data: What it trains on.
-        tasks: The tasks that it trains.
+        tasks: The tasks of its model.
+        trained_tasks: Those that it trains; all, unless it starts from a model of more tasks.
         model: The network.
         processes: Which of the processes that train together this is.
+        start: What it starts from, where that is not new weights.
     """
 
     experiment: Experiment
     folder: Path
     data: PreparedData
     tasks: tuple[Task, ...]
+    trained_tasks: tuple[Task, ...]
     model: TaskAwareTransformer
     processes: Processes
+    start: Start | None = None
 
     def finished_model(self, tensors: Mapping[str, Tensor], *, update: int) -> TaskAwareModel:
         """Return the model with these weights and the task embeddings that they give."""
@@ -128,6 +137,7 @@ class Run:
                 "run": str(self.folder),
                 "update": update,
                 "seed": self.experiment.training.seed,
+                "start": str(self.experiment.start.model or ""),
                 "data": str(self.data.folder),
                 "data_fingerprint": self.data.fingerprint,
                 "taskaware": __version__,
@@ -139,10 +149,16 @@ class Run:
     def task_embeddings(self, model: TaskAwareTransformer) -> dict[str, Tensor]:
         """Return the mean t_e of random training examples for each task, ``[1, O]`` each.
 
-        The examples depend on seed and task alone, so that all validations see the same.
+        The examples depend on seed and task alone, so that all validations see the same. A task of
+        the start that the data has no examples of keeps the embedding that it had there.
         """
         embeddings: dict[str, Tensor] = {}
+        split = self.data.split(self.experiment.data.train_split)
         for index, task in enumerate(self.tasks):
+            if self.start is not None and not len(split.indices(task.name)):
+                if task.name in self.start.task_embeddings:
+                    embeddings[task.name] = self.start.task_embeddings[task.name]
+                continue
             embedding = mean_task_embedding(model, self._support(task), task_index=index)
             if embedding is not None:
                 embeddings[task.name] = embedding
@@ -197,11 +213,14 @@ def train_experiment(
             optimiser=create_optimiser(experiment.optimiser, run.model),
             generator=torch.Generator().manual_seed(experiment.training.seed + processes.rank),
         )
-        batches = _batches(run)
+        batches = training_batches(run)
+        retention = create_retention(run)
         found = checkpoints(folder / "checkpoints")
         if found:
             load_state(state, found[-1], processes=processes)
             batches.load_state_dict(state.batches)
+            if retention is not None:
+                retention.load_state_dict(state.retention)
         log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))
         if processes.is_first:
             display.start(run, first_update=state.update)
@@ -210,10 +229,14 @@ def train_experiment(
             run.model,
             batches,
             tasks=run.tasks,
-            settings=experiment.training,
-            optimiser_settings=experiment.optimiser,
-            objective=experiment.objective,
-            conditioning=experiment.model.conditioning,
+            recipe=Recipe(
+                training=experiment.training,
+                optimiser=experiment.optimiser,
+                objective=experiment.objective,
+                learning=experiment.learning,
+                conditioning=experiment.model.conditioning,
+            ),
+            retention=retention,
             processes=processes,
             checkpoint_folder=folder / "checkpoints",
             watchers=_watchers(run, display, log),
@@ -228,8 +251,7 @@ def train_experiment(
 def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     """Open the data and build the model, the same in every process."""
     data = PreparedData.open(experiment.data.folder)
-    names = experiment.data.tasks or tuple(task.name for task in data.tasks)
-    tasks = tuple(data.task(name) for name in names)
+    tasks, trained_tasks, start = _tasks(experiment, data)
     width = data.num_feature_columns
     takes_features = any(task.source_modality != "text" for task in tasks)
     if takes_features and width != experiment.model.num_features:
@@ -246,6 +268,8 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     seed = experiment.training.seed
     torch.manual_seed(seed)
     model = create_model(experiment.model, vocabulary_size=data.vocabulary.size, tasks=tasks)
+    if start is not None:
+        fill_weights(model, start.tensors, where=str(experiment.start.model))
     model.to(processes.device)
     torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
     return Run(
@@ -253,9 +277,30 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         folder=folder,
         data=data,
         tasks=tasks,
+        trained_tasks=trained_tasks,
         model=model,
         processes=processes,
+        start=start,
     )
+
+
+def _tasks(
+    experiment: Experiment, data: PreparedData
+) -> tuple[tuple[Task, ...], tuple[Task, ...], Start | None]:
+    """Return the tasks of the model, those to train, and what the run starts from."""
+    names = experiment.data.tasks or tuple(task.name for task in data.tasks)
+    if experiment.start.model is None:
+        tasks = tuple(data.task(name) for name in names)
+        return tasks, tasks, None
+    start = open_start(experiment.start.model, data)
+    known = {task.name: task for task in start.tasks}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UnknownTaskError(
+            f"`data.tasks` must name tasks of {experiment.start.model} ({', '.join(known)}), but "
+            f"names '{unknown[0]}'{nearest(unknown[0], known)}: fine-tuning adds no tasks"
+        )
+    return start.tasks, tuple(known[name] for name in names), start
 
 
 def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
@@ -272,19 +317,6 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
         part = ".".join(words[:2]) if words[0] == "frontends" else words[0].removesuffix("_norm")
         counts[part.replace("_", " ")] = counts.get(part.replace("_", " "), 0) + parameter.numel()
     return counts
-
-
-def _batches(run: Run) -> TrainingBatches:
-    vocabulary, conditioning = run.data.vocabulary, run.experiment.model.conditioning
-    return TrainingBatches(
-        run.data.split(run.experiment.data.train_split),
-        run.tasks,
-        run.experiment.batching,
-        cues={task.name: text_cue(vocabulary, task, conditioning.cue) for task in run.tasks},
-        seed=run.experiment.training.seed,
-        rank=run.processes.rank,
-        num_ranks=run.processes.num_ranks,
-    )
 
 
 def _watchers(run: Run, display: Display, log: RunLog) -> Watchers:
@@ -329,8 +361,8 @@ def _write_models(run: Run, state: TrainState) -> None:
     for name in ("best", "average"):
         if name in candidates and name != final:
             run.finished_model(candidates[name](), update=updates[name]).save(run.folder / name)
-    for task in run.tasks:
-        if task.name in state.best and len(run.tasks) > 1:
+    for task in run.trained_tasks:
+        if task.name in state.best and len(run.trained_tasks) > 1:
             tensors = load_tensors(best_folder / f"{task.name}.safetensors")
             update = int(state.best[task.name]["update"])
             target = run.folder / "taskwise" / task.name

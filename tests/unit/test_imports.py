@@ -33,9 +33,13 @@ ALLOWED: dict[str, set[str]] = {
     "run_log": set(),
     "run_folder": {"taskaware", "experiment", "decoding", "errors"},
     "run_validation": GROUND | ROOMS | {"inference"},
+    "run_start": GROUND | ROOMS | {"taskaware", "experiment", "inference"},
     "runs": GROUND
     | ROOMS
-    | {"taskaware", "experiment", "inference", "run_folder", "run_log", "run_validation"},
+    | {
+        *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
+        "run_validation",
+    },
     "comparison": GROUND | ROOMS | {"taskaware", "inference", "runs"},
     "launch": GROUND | ROOMS | {"experiment", "runs"},
     "demo": GROUND | ROOMS | {"experiment", "inference", "runs", "comparison", "launch"},

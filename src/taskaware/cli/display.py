@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from taskaware.runs import Run
-    from taskaware.training.loop import Progress, Validation
+    from taskaware.training.loop import Validation
+    from taskaware.training.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 15.0
 

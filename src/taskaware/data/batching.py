@@ -224,6 +224,7 @@ class TrainingBatches:
         seed: Decides the order.
         rank: Which of ``num_ranks`` processes this is; each sees its own batches.
         num_ranks: Processes that train together.
+        batches_per_task: Batches of each task in an update, one after the other.
     """
 
     def __init__(
@@ -234,6 +235,7 @@ class TrainingBatches:
         *,
         cues: Mapping[str, TextCue],
         seed: int,
+        batches_per_task: int = 1,
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
@@ -242,6 +244,7 @@ class TrainingBatches:
         self._settings = settings
         self._cues = cues
         self._seed = seed
+        self._batches_per_task = batches_per_task
         self._rank = rank
         self._num_ranks = num_ranks
         self._updates = 0
@@ -260,7 +263,7 @@ class TrainingBatches:
             random = np.random.default_rng([self._seed, self._updates, 1])
             chosen = [self._tasks[random.choice(len(self._tasks), p=self._probabilities)]]
         self._updates += 1
-        return [self._next_batch(task) for task in chosen]
+        return [self._next_batch(task) for task in chosen for _ in range(self._batches_per_task)]
 
     def state_dict(self) -> dict[str, object]:
         """Return where the stream stands, as JSON."""
@@ -277,6 +280,10 @@ class TrainingBatches:
             )
         self._updates = int(state["updates"])  # type: ignore[call-overload]
         self._positions = {name: list(position) for name, position in positions.items()}
+
+    def epochs(self) -> dict[str, float]:
+        """Return how often each task's examples were seen (see ``epoch``)."""
+        return {task.name: self.epoch(task.name) for task in self._tasks}
 
     def epoch(self, task_name: str) -> float:
         """Return how often the task's examples were seen, with the current epoch's fraction."""

@@ -45,6 +45,7 @@ class TrainState:
         generator: Draws the derangements.
         update: Updates done.
         batches: Where the stream of batches stands.
+        retention: Where that which keeps the old tasks stands.
         best: Best value so far and its update, by ``"all"`` or a task's name.
         seconds: Time spent training, over all sessions.
     """
@@ -54,6 +55,7 @@ class TrainState:
     generator: torch.Generator
     update: int = 0
     batches: dict[str, Any] = field(default_factory=dict)
+    retention: dict[str, Any] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -83,6 +85,7 @@ def save_state(
             "format_version": FORMAT_VERSION,
             "update": state.update,
             "batches": state.batches,
+            "retention": state.retention,
             "best": state.best,
             "seconds": state.seconds,
             "num_ranks": processes.num_ranks,
@@ -135,6 +138,7 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
     _restore_random(state.generator, load_tensors(path / f"random-{processes.rank}.safetensors"))
     state.update = content["update"]
     state.batches = content["batches"]
+    state.retention = content.get("retention", {})
     state.best = content["best"]
     state.seconds = content["seconds"]
 
@@ -209,6 +213,7 @@ def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
         f"{index}.{name}": value.detach().cpu().contiguous()
         for index, moments in optimiser.state_dict()["state"].items()
         for name, value in moments.items()
+        if isinstance(value, Tensor)  # SGD without momentum keeps None
     }
 
 

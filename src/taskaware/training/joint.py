@@ -91,6 +91,7 @@ def batch_loss(
     permutation: Tensor | None,
     gradient_reaches_shared_layers: bool,
     objective: ObjectiveSettings,
+    twice_differentiable: bool = False,
 ) -> TaskLoss:
     """Return the loss of a batch, each example modulated by the t_e of another."""
     preprocessed = model.preprocess(batch)
@@ -107,6 +108,7 @@ def batch_loss(
         preprocessed,
         task_embedding,
         objective=objective,
+        twice_differentiable=twice_differentiable,
     )
 
 
@@ -117,6 +119,7 @@ def transformed_loss(
     task_embedding: Tensor | None,
     *,
     objective: ObjectiveSettings,
+    twice_differentiable: bool = False,
 ) -> TaskLoss:
     """Return the loss of a batch under given task embeddings, ``[B, O]`` or ``[1, O]``."""
     encoded = model.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
@@ -125,7 +128,10 @@ def transformed_loss(
     mask_BT = valid_mask(batch.target_lengths, batch.target_output.shape[1])
     logits_NV = model.token_embedding.logits(states_BTD[mask_BT])
     cross_entropy = smoothed_cross_entropy(
-        logits_NV, batch.target_output[mask_BT], smoothing=objective.label_smoothing
+        logits_NV,
+        batch.target_output[mask_BT],
+        smoothing=objective.label_smoothing,
+        twice_differentiable=twice_differentiable,
     ).mean()
     total = cross_entropy
     if objective.ctc_weight and batch.task.kind == "asr":

@@ -10,52 +10,23 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
 from taskaware.errors import TrainingError
 from taskaware.training.checkpoint import TrainState, save_state
-from taskaware.training.joint import batch_loss, derangement
-from taskaware.training.optimiser import OptimiserSettings, learning_rate
+from taskaware.training.progress import Meter, Progress
+from taskaware.training.step import Recipe, create_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import FrameType
 
+    from torch import nn
+
     from taskaware.data.batching import TrainingBatches
-    from taskaware.model.settings import ConditioningSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.processes import Processes
-    from taskaware.training.settings import ObjectiveSettings, TrainingSettings
-    from taskaware.types import Batch, Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """One line of the log, over the updates since the line before.
-
-    Attributes:
-        update: Updates done.
-        losses: Mean label-smoothed cross-entropy by task (nats a piece).
-        learning_rate: Of the last update.
-        gradient_norm: Of the last update, before clipping.
-        examples_per_second: All processes together.
-        pieces_per_second: Target pieces, all processes together.
-        seconds: Spent training so far.
-        epochs: How often each task's examples were seen.
-        padding: Share of source positions that are padding.
-    """
-
-    update: int
-    losses: dict[str, float]
-    learning_rate: float
-    gradient_norm: float
-    examples_per_second: float
-    pieces_per_second: float
-    seconds: float
-    epochs: dict[str, float]
-    padding: float
+    from taskaware.training.retention.interface import Retention
+    from taskaware.types import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +67,8 @@ def train(
     batches: TrainingBatches,
     *,
     tasks: Sequence[Task],
-    settings: TrainingSettings,
-    optimiser_settings: OptimiserSettings,
-    objective: ObjectiveSettings,
-    conditioning: ConditioningSettings,
+    recipe: Recipe,
+    retention: Retention | None,
     processes: Processes,
     checkpoint_folder: Path,
     watchers: Watchers,
@@ -109,25 +78,39 @@ def train(
     On SIGINT or SIGTERM the update under way is finished and a checkpoint written; on a second
     signal the process ends at once.
 
+    Args:
+        state: Where training stands; changed in place.
+        model: The network.
+        batches: Endless updates.
+        tasks: All tasks of the model; the batches may be of some of them.
+        recipe: How to learn.
+        retention: What keeps the tasks that are not trained; ``None``: nothing.
+        processes: Which of the processes that train together this is.
+        checkpoint_folder: Where checkpoints go.
+        watchers: What is called meanwhile.
+
     Raises:
         TrainingError: The loss is not finite.
     """
-    step = _Step(model, tasks, settings, optimiser_settings, objective, conditioning, processes)
-    meter = _Meter(processes.num_ranks)
+    settings = recipe.training
+    step = create_step(model, tasks, recipe, processes)
+    meter = Meter(processes.num_ranks)
     with stop_signals() as stop:
         while state.update < settings.updates:
             began = time.perf_counter()
             groups = [next(batches) for _ in range(settings.accumulate)]
-            rate, norm = step(state, groups, meter)
+            rate, norm = step(state, groups, meter, retention)
             state.update += 1
             state.batches = batches.state_dict()
+            if retention is not None:
+                state.retention = retention.state_dict()
             state.seconds += time.perf_counter() - began
             stopping = processes.any(stop.asked)
             done = state.update == settings.updates
             if processes.is_first:
                 watchers.on_update(state.update)
             if state.update % settings.log_every == 0 or done:
-                epochs = {task.name: batches.epoch(task.name) for task in tasks}
+                epochs = batches.epochs()
                 progress = meter.read(state, rate=rate, norm=norm, epochs=epochs)
                 _check_finite(progress)
                 if processes.is_first:
@@ -147,131 +130,6 @@ def train(
             if stopping and not done:
                 return False
     return True
-
-
-def bfloat16_pays(device: torch.device) -> bool:
-    """Return whether the device multiplies matrices faster in bfloat16 than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # torch has no public name for these two questions.
-    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in questions)
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast | contextlib.nullcontext[None]:
-    """Return the context in which the model computes: bfloat16 autocast, or nothing."""
-    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
-    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
-
-
-class _Step:
-    """One update of joint learning."""
-
-    def __init__(
-        self,
-        model: TaskAwareTransformer,
-        tasks: Sequence[Task],
-        settings: TrainingSettings,
-        optimiser_settings: OptimiserSettings,
-        objective: ObjectiveSettings,
-        conditioning: ConditioningSettings,
-        processes: Processes,
-    ) -> None:
-        self._model = model
-        self._task_index = {task.name: index for index, task in enumerate(tasks)}
-        self._settings = settings
-        self._optimiser_settings = optimiser_settings
-        self._objective = objective
-        self._conditioning = conditioning
-        self._processes = processes
-
-    def __call__(
-        self, state: TrainState, groups: Sequence[Sequence[Batch]], meter: _Meter
-    ) -> tuple[float, float]:
-        """Change the weights once; return the learning rate and the gradient's norm."""
-        rate = learning_rate(
-            self._optimiser_settings,
-            state.update + 1,
-            d_model=self._model.d_model,
-            num_updates=self._settings.updates,
-        )
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        self._model.train()
-        state.optimiser.zero_grad(set_to_none=True)
-        for batch in (batch for group in groups for batch in group):
-            self._add_gradient(batch, state.generator, num_groups=len(groups), meter=meter)
-        self._processes.average_gradients(self._model)
-        norm = self._clip()
-        state.optimiser.step()
-        return rate, norm
-
-    def _add_gradient(
-        self, batch: Batch, generator: torch.Generator, *, num_groups: int, meter: _Meter
-    ) -> None:
-        permutation = None
-        if self._conditioning.has_task_network and self._conditioning.derange_support:
-            permutation = derangement(batch.num_examples, generator)
-        device = self._processes.device
-        with autocast(device, self._settings.precision):
-            loss = batch_loss(
-                self._model,
-                batch.to(device),
-                task_index=self._task_index[batch.task.name],
-                permutation=permutation,
-                gradient_reaches_shared_layers=self._conditioning.gradient_reaches_shared_layers,
-                objective=self._objective,
-            )
-        (loss.total / num_groups).backward()
-        meter.add(batch, loss.cross_entropy, loss.num_pieces)
-
-    def _clip(self) -> float:
-        limit = self._optimiser_settings.max_gradient_norm
-        parameters = [p for p in self._model.parameters() if p.grad is not None]
-        if limit:
-            return float(nn.utils.clip_grad_norm_(parameters, limit))
-        return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-
-
-class _Meter:
-    """Sums what happened since the last line of the log."""
-
-    def __init__(self, num_ranks: int) -> None:
-        self._num_ranks = num_ranks
-        self._reset()
-
-    def _reset(self) -> None:
-        self._losses: dict[str, list[torch.Tensor]] = {}
-        self._examples = 0
-        self._pieces = 0
-        self._valid = 0
-        self._padded = 0
-        self._began = time.perf_counter()
-
-    def add(self, batch: Batch, loss: torch.Tensor, num_pieces: int) -> None:
-        self._losses.setdefault(batch.task.name, []).append(loss)
-        self._examples += batch.num_examples
-        self._pieces += num_pieces
-        self._valid += int(batch.source_lengths.sum())
-        self._padded += batch.source.shape[0] * batch.source.shape[1]
-
-    def read(
-        self, state: TrainState, *, rate: float, norm: float, epochs: Mapping[str, float]
-    ) -> Progress:
-        seconds = time.perf_counter() - self._began
-        progress = Progress(
-            update=state.update,
-            losses={name: float(torch.stack(v).mean()) for name, v in self._losses.items()},
-            learning_rate=rate,
-            gradient_norm=norm,
-            examples_per_second=self._num_ranks * self._examples / seconds,
-            pieces_per_second=self._num_ranks * self._pieces / seconds,
-            seconds=state.seconds,
-            epochs=dict(epochs),
-            padding=1 - self._valid / max(self._padded, 1),
-        )
-        self._reset()
-        return progress
 
 
 def _validate(state: TrainState, model: nn.Module, watchers: Watchers) -> None:

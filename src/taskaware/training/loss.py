@@ -42,18 +42,28 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         return gradient_NV * gradients[0][:, None], None, None
 
 
-def smoothed_cross_entropy(logits_NV: Tensor, target_N: Tensor, *, smoothing: float) -> Tensor:
+def smoothed_cross_entropy(
+    logits_NV: Tensor, target_N: Tensor, *, smoothing: float, twice_differentiable: bool = False
+) -> Tensor:
     """Return the cross-entropy (nats) of each position, float32 ``[N]``.
 
     The wanted distribution has ``1 - smoothing`` on the target and ``smoothing`` spread evenly over
     the whole vocabulary (Szegedy et al. 2016, section 7), as in
-    ``torch.nn.functional.cross_entropy``. Not twice differentiable.
+    ``torch.nn.functional.cross_entropy``.
 
     Args:
         logits_NV: Scores before the softmax.
         target_N: int64 pieces.
         smoothing: Share that is spread, 0 to 1.
+        twice_differentiable: Whether the gradient itself must have a gradient; slower.
     """
+    if twice_differentiable:
+        return torch.nn.functional.cross_entropy(
+            logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)),
+            target_N,
+            label_smoothing=smoothing,
+            reduction="none",
+        )
     loss: Tensor = _SmoothedCrossEntropy.apply(logits_NV, target_N, smoothing)  # type: ignore[assignment]
     return loss
 

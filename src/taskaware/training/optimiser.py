@@ -1,4 +1,4 @@
-"""Adam and the learning rate's course."""
+"""The optimiser and the learning rate's course."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
-    """Adam and its learning rate; the defaults are Table 8.
+    """The optimiser and its learning rate; the defaults are Table 8.
 
     Attributes:
+        algorithm: `adam` (Table 8), or `sgd`: stochastic gradient descent with `beta1` as momentum.
         learning_rate: For `inverse_sqrt` the factor before d_model^-0.5 (Table 8: 2.0); for
             `linear` the highest learning rate itself.
         schedule: `inverse_sqrt`:
             factor * d_model^-0.5 * min(1, step/warmup) / sqrt(max(step, warmup)).
             `linear`: up to `learning_rate` over the warm-up, then down to 0 at the last update.
         warmup_updates: Updates over which the learning rate rises.
-        beta1: Adam's decay of the mean gradient.
+        beta1: Adam's decay of the mean gradient; the momentum of `sgd`.
         beta2: Adam's decay of the mean squared gradient.
         epsilon: Adam's addition to the denominator.
         weight_decay: Decoupled weight decay of all weights but those of the task network.
@@ -32,6 +33,7 @@ class OptimiserSettings:
         max_gradient_norm: The gradient is scaled down to this norm where it is longer; 0: never.
     """
 
+    algorithm: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 2.0
     schedule: Literal["inverse_sqrt", "linear"] = "inverse_sqrt"
     warmup_updates: int = 16_000
@@ -74,7 +76,7 @@ def learning_rate(
 def create_optimiser(
     settings: OptimiserSettings, model: TaskAwareTransformer
 ) -> torch.optim.Optimizer:
-    """Return Adam (with decoupled weight decay) over the model's parameters.
+    """Return the optimiser over the model's parameters; Adam's weight decay is decoupled.
 
     Norms and biases are not decayed; the task network has a decay of its own.
     """
@@ -85,8 +87,13 @@ def create_optimiser(
         in_task_network = name.startswith("task_network.")
         decay = settings.task_network_weight_decay if in_task_network else settings.weight_decay
         groups.setdefault(decay if parameter.dim() > 1 else 0.0, []).append(parameter)
+    described = [
+        {"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()
+    ]
+    if settings.algorithm == "sgd":
+        return torch.optim.SGD(described, lr=settings.learning_rate, momentum=settings.beta1)
     return torch.optim.AdamW(
-        [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()],
+        described,
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,

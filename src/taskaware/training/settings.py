@@ -36,6 +36,69 @@ class ObjectiveSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LearningSettings:
+    """How an update learns from its batches (paper, section 2.3).
+
+    Attributes:
+        strategy: `joint`: the losses of the tasks are summed. `meta`: model-agnostic meta-learning
+            (Finn et al. 2017); each task gives two batches, the inner step adapts the base weights
+            to the first (support), the outer step minimises the loss of the adapted weights on the
+            second (query). The task network is changed by the outer step alone.
+        inner_learning_rate: Step size of the inner step, alpha (the paper does not say; ours).
+        inner_steps: Inner steps on the support batch.
+        second_order: Whether the outer gradient goes through the inner one. Exact, and several
+            times as slow; without it, the first-order approximation.
+    """
+
+    strategy: Literal["joint", "meta"] = "joint"
+    inner_learning_rate: float = 1e-3
+    inner_steps: int = 1
+    second_order: bool = False
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.inner_learning_rate <= 0:
+            yield "inner_learning_rate", "must be above 0"
+        if self.inner_steps < 1:
+            yield "inner_steps", "must be at least 1"
+
+    @property
+    def batches_per_task(self) -> int:
+        """Batches of each task that an update needs: support and query, or one."""
+        return 2 if self.strategy == "meta" else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionSettings:
+    """What keeps the start's other tasks from being forgotten while some are fine-tuned.
+
+    Attributes:
+        method: `none`: plain fine-tuning. `replay`: every update also sees a batch of an old task,
+            from a memory of few examples (Chaudhry et al. 2019). `distillation`: on the new tasks'
+            inputs, the outputs are held near those of the start (Li and Hoiem 2016, Learning
+            without Forgetting). `ewc`: weights that matter to old tasks are held in place
+            (Kirkpatrick et al. 2017, elastic weight consolidation).
+        weight: Weight of the loss that keeps the old tasks (lambda in `ewc`).
+        memory_examples: Training examples of each old task: what `replay` draws from, and what
+            `ewc` measures importance on.
+        temperature: For `distillation`: both distributions are softened by it.
+    """
+
+    method: Literal["none", "replay", "distillation", "ewc"] = "none"
+    weight: float = 1.0
+    memory_examples: int = 200
+    temperature: float = 2.0
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("weight", "temperature"):
+            if getattr(self, name) <= 0:
+                yield name, "must be above 0"
+        if self.memory_examples < 1:
+            yield "memory_examples", "must be at least 1"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """The course of one training.
 

@@ -1,0 +1,219 @@
+"""What a run starts from and learns from: a model to fine-tune, its batches, what is retained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from taskaware import experiment as experiment_file
+from taskaware.data.batching import TrainingBatches, make_batch, text_cue
+from taskaware.errors import CheckpointError, DataError, UserError
+from taskaware.inference import load
+from taskaware.training.checkpoint import load_tensors, weights
+from taskaware.training.retention.distillation import Distillation
+from taskaware.training.retention.ewc import ElasticWeights, fisher_information
+from taskaware.training.retention.replay import Replay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from taskaware.data.batching import TaskSource
+    from taskaware.data.prepared import PreparedData
+    from taskaware.runs import Run
+    from taskaware.training.retention.interface import Retention
+    from taskaware.types import Batch, Example, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A trained model to go on from.
+
+    Attributes:
+        tasks: Its tasks.
+        tensors: Its weights.
+        task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
+    """
+
+    tasks: tuple[Task, ...]
+    tensors: Mapping[str, Tensor]
+    task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def open_start(path: Path, data: PreparedData) -> Start:
+    """Read what a run starts from: a run, one of its models, or one of its checkpoints.
+
+    Raises:
+        CheckpointError: There is no such thing there.
+        DataError: It was trained with another vocabulary than the data has.
+    """
+    if (path / "state.json").is_file():
+        return _open_checkpoint(path, data)
+    model = load(path / "model" if (path / "model").is_dir() else path, device="cpu")
+    if model.vocabulary.sha256 != data.vocabulary.sha256:
+        raise DataError(
+            f"{data.folder} must have the vocabulary of {path}, but has another; prepare it with "
+            f"`taskaware prepare --vocabulary {path}/.../vocabulary.model`"
+        )
+    return Start(
+        tasks=model.tasks,
+        tensors=weights(model.transformer),
+        task_embeddings=model.task_embeddings,
+    )
+
+
+def _open_checkpoint(path: Path, data: PreparedData) -> Start:
+    """A checkpoint holds weights alone; what its tasks are stands in its run's experiment."""
+    run_folder = path.parent.parent
+    if not (run_folder / "experiment.toml").is_file():
+        raise CheckpointError(
+            f"{path} must lie in a run's folder `checkpoints`, but {run_folder} has no "
+            "experiment.toml; name the run, or one of its models, instead"
+        )
+    experiment = experiment_file.load(run_folder / "experiment.toml")
+    if experiment.start.model is not None:
+        tasks = open_start(experiment.start.model, data).tasks
+    else:
+        names = experiment.data.tasks or tuple(task.name for task in data.tasks)
+        tasks = tuple(data.task(name) for name in names)
+    return Start(tasks=tasks, tensors=load_tensors(path / "model.safetensors"))
+
+
+def training_batches(run: Run) -> TrainingBatches:
+    """Return the endless updates of a run."""
+    split = run.data.split(run.experiment.data.train_split)
+    return _stream(run, split, run.trained_tasks)
+
+
+def create_retention(run: Run) -> Retention | None:
+    """Return what keeps the start's other tasks, ``None`` where nothing does.
+
+    Raises:
+        UserError: There is no other task to keep.
+        DataError: The data has no examples of a task that must be remembered.
+    """
+    settings = run.experiment.start.retention
+    if settings.method == "none" or run.start is None:
+        return None
+    trained = {task.name for task in run.trained_tasks}
+    old_tasks = [task for task in run.tasks if task.name not in trained]
+    if not old_tasks:
+        raise UserError(
+            f"`data.tasks` must leave out tasks of {run.experiment.start.model} where "
+            f"`start.retention.method` is '{settings.method}', but names all: there is none to keep"
+        )
+    match settings.method:
+        case "replay":
+            return Replay(
+                run.model,
+                run.tasks,
+                _stream(run, _memory(run, old_tasks), old_tasks, one_at_a_time=True),
+                weight=settings.weight,
+                objective=run.experiment.objective,
+                conditioning=run.experiment.model.conditioning,
+            )
+        case "distillation":
+            device = run.processes.device
+            tags = run.experiment.model.conditioning.cue == "target_tag"
+            return Distillation(
+                run.model,
+                old_tasks,
+                task_embeddings={
+                    task.name: run.start.task_embeddings[task.name].to(device)
+                    for task in old_tasks
+                    if task.name in run.start.task_embeddings
+                },
+                begin_pieces={
+                    task.name: text_cue(run.data.vocabulary, task, "target_tag").begin
+                    for task in old_tasks
+                    if tags
+                },
+                weight=settings.weight,
+                temperature=settings.temperature,
+            )
+        case "ewc":
+            importance = fisher_information(run.model, _single_examples(run, old_tasks))
+            return ElasticWeights(run.model, importance, weight=settings.weight)
+
+
+class _Memory:
+    """A few examples of some tasks of a split, as another split."""
+
+    def __init__(self, split: TaskSource, indices: Mapping[str, NDArray[np.int64]]) -> None:
+        self._split = split
+        self._indices = indices
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        return self._split.examples
+
+    @property
+    def source_lengths(self) -> NDArray[np.int64]:
+        return self._split.source_lengths
+
+    @property
+    def target_lengths(self) -> NDArray[np.int64]:
+        return self._split.target_lengths
+
+    def indices(self, task_name: str) -> NDArray[np.int64]:
+        return self._indices[task_name]
+
+    def source(self, index: int) -> NDArray:
+        return self._split.source(index)
+
+    def target(self, index: int) -> NDArray[np.int64]:
+        return self._split.target(index)
+
+
+def _memory(run: Run, tasks: Sequence[Task]) -> _Memory:
+    """Draw the examples to remember, the same in every process and after every stop."""
+    split = run.data.split(run.experiment.data.train_split)
+    number = run.experiment.start.retention.memory_examples
+    chosen: dict[str, NDArray[np.int64]] = {}
+    for task in tasks:
+        indices = split.indices(task.name)
+        if not len(indices):
+            raise DataError(
+                f"{run.data.folder} must have training examples of task '{task.name}', which is "
+                'to be kept, but has none; `start.retention.method = "distillation"` needs none'
+            )
+        random = np.random.default_rng([run.experiment.training.seed, 3])
+        chosen[task.name] = np.sort(
+            random.choice(indices, size=min(number, len(indices)), replace=False)
+        )
+    return _Memory(split, chosen)
+
+
+def _single_examples(run: Run, tasks: Sequence[Task]) -> Iterator[tuple[Batch, int]]:
+    """Yield every remembered example as a batch of its own, with its task's index."""
+    memory = _memory(run, tasks)
+    for index, task in enumerate(run.tasks):
+        if task not in tasks:
+            continue
+        cue = text_cue(run.data.vocabulary, task, run.experiment.model.conditioning.cue)
+        for example in memory.indices(task.name):
+            yield make_batch(memory, task, [int(example)], cue).to(run.processes.device), index
+
+
+def _stream(
+    run: Run, split: TaskSource, tasks: Sequence[Task], *, one_at_a_time: bool = False
+) -> TrainingBatches:
+    vocabulary, cue = run.data.vocabulary, run.experiment.model.conditioning.cue
+    batching = run.experiment.batching
+    if one_at_a_time:
+        batching = replace(batching, mix="sampled", task_weights={}, temperature=1.0)
+    return TrainingBatches(
+        split,
+        tasks,
+        batching,
+        cues={task.name: text_cue(vocabulary, task, cue) for task in tasks},
+        seed=run.experiment.training.seed,
+        rank=run.processes.rank,
+        num_ranks=run.processes.num_ranks,
+        batches_per_task=1 if one_at_a_time else run.experiment.learning.batches_per_task,
+    )

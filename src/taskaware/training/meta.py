@@ -1,0 +1,144 @@
+"""Meta-learning (MAML, Finn et al. 2017) with a task network: paper, section 2.3.
+
+For a task with a support batch S and a query batch Q, base weights theta and task network phi:
+
+    meta-train:  theta' = theta - alpha * grad_theta L(S; theta, phi)
+    meta-test:   (theta, phi) are updated with the gradient of L(Q; theta', phi)
+
+The task embedding is computed in both steps, but phi is not adapted in the first. Weights are
+dictionaries of tensors by name, and nothing here changes one: ``torch.func.functional_call`` runs a
+module with the weights that it is given.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from taskaware.training.joint import TaskLoss, batch_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.types import Batch
+
+    Weights = Mapping[str, Tensor]
+
+Data = TypeVar("Data")
+
+_TASK_NETWORK = "model.task_network."
+
+
+def adapt(
+    loss: Callable[[Weights, Weights, Data], Tensor],
+    theta: Weights,
+    phi: Weights,
+    support: Data,
+    *,
+    inner_learning_rate: float,
+    inner_steps: int = 1,
+    second_order: bool = False,
+) -> dict[str, Tensor]:
+    """Meta-train: return ``theta' = theta - alpha * grad_theta L(S; theta, phi)``, step by step.
+
+    In the first-order approximation the gradient counts as a constant, so that the derivative of
+    theta' with respect to theta is the identity.
+
+    Args:
+        loss: ``L(theta, phi, data)``, a scalar.
+        theta: The base weights, which are adapted.
+        phi: The task network's weights, which are not.
+        support: What to adapt to.
+        inner_learning_rate: alpha.
+        inner_steps: How many steps to take on the same support.
+        second_order: Whether the result depends on theta through the gradient as well.
+    """
+    adapted = dict(theta)
+    for _ in range(inner_steps):
+        gradients = torch.autograd.grad(
+            loss(adapted, phi, support),
+            list(adapted.values()),
+            create_graph=second_order,
+            allow_unused=True,  # a text batch does not use the speech front end
+        )
+        adapted = {
+            name: weight if gradient is None else weight - inner_learning_rate * gradient
+            for (name, weight), gradient in zip(adapted.items(), gradients, strict=True)
+        }
+    return adapted
+
+
+class BatchLoss(nn.Module):
+    """``training.joint.batch_loss`` as a module, so that it can be called with other weights."""
+
+    def __init__(self, model: TaskAwareTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, batch: Batch, permutation: Tensor | None, arguments: dict[str, Any]
+    ) -> TaskLoss:
+        """Return the loss of a batch; ``arguments`` are those of ``batch_loss``."""
+        return batch_loss(self.model, batch, permutation=permutation, **arguments)
+
+    def theta_and_phi(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the base weights and the task network's."""
+        theta: dict[str, Tensor] = {}
+        phi: dict[str, Tensor] = {}
+        for name, parameter in self.named_parameters():
+            (phi if name.startswith(_TASK_NETWORK) else theta)[name] = parameter
+        return theta, phi
+
+
+def episode_loss(
+    module: BatchLoss,
+    support: tuple[Batch, Tensor | None],
+    query: tuple[Batch, Tensor | None],
+    *,
+    arguments: dict[str, Any],
+    inner_learning_rate: float,
+    inner_steps: int,
+    second_order: bool,
+) -> TaskLoss:
+    """Meta-test: return ``L(Q; theta', phi)``, whose gradient updates the model's theta and phi.
+
+    Args:
+        module: The model's loss.
+        support: A batch and whose t_e each of its examples gets.
+        query: Another of the same task.
+        arguments: Those of ``training.joint.batch_loss`` that both batches share.
+        inner_learning_rate: alpha.
+        inner_steps: Steps on the support batch.
+        second_order: Whether to differentiate through them.
+    """
+    arguments = {**arguments, "twice_differentiable": second_order}
+
+    def run(theta: Weights, phi: Weights, data: tuple[Batch, Tensor | None]) -> TaskLoss:
+        return functional_call(module, {**theta, **phi}, (*data, arguments))
+
+    def loss(theta: Weights, phi: Weights, data: tuple[Batch, Tensor | None]) -> Tensor:
+        return run(theta, phi, data).total
+
+    theta, phi = module.theta_and_phi()
+    with _attention_with_second_derivative() if second_order else nullcontext():
+        adapted = adapt(
+            loss,
+            theta,
+            phi,
+            support,
+            inner_learning_rate=inner_learning_rate,
+            inner_steps=inner_steps,
+            second_order=second_order,
+        )
+        return run(adapted, phi, query)
+
+
+def _attention_with_second_derivative() -> AbstractContextManager[object]:
+    """Torch's fused attention has no second derivative; its plain one has."""
+    return sdpa_kernel(SDPBackend.MATH)

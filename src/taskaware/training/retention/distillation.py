@@ -1,0 +1,109 @@
+"""Learning without Forgetting (Li and Hoiem 2016): outputs held near those of the start.
+
+No old example is needed: on the new tasks' inputs, the model must go on answering as the start did
+when it is told an old task.
+
+Shape legend: T target positions, N valid target positions, V vocabulary, O size of t_e.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from taskaware.model.attention import valid_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.types import Batch, Task
+
+
+class Distillation:
+    """Adds the divergence between the start's outputs and the model's under the old tasks' cues.
+
+    Args:
+        model: The network that is fine-tuned, with the weights of the start.
+        old_tasks: Those to keep; a batch is answered under each that takes its kind of source.
+        task_embeddings: Mean t_e of the old tasks at the start, float32 ``[1, O]`` each; empty for
+            a model without a task network.
+        begin_pieces: First target piece by task, for a model that is told the task by it; else
+            empty.
+        weight: Weight of the divergence.
+        temperature: Both distributions are softened by it.
+    """
+
+    def __init__(
+        self,
+        model: TaskAwareTransformer,
+        old_tasks: Sequence[Task],
+        *,
+        task_embeddings: Mapping[str, Tensor],
+        begin_pieces: Mapping[str, int],
+        weight: float,
+        temperature: float,
+    ) -> None:
+        self._model = model
+        self._start = copy.deepcopy(model).eval().requires_grad_(False)
+        self._old_tasks = old_tasks
+        self._task_embeddings = task_embeddings
+        self._begin_pieces = begin_pieces
+        self._weight = weight
+        self._temperature = temperature
+
+    def add_gradient(
+        self, batches: Sequence[Batch], generator: torch.Generator, *, share: float
+    ) -> None:
+        """Add the gradient of the divergence on the new tasks' batches."""
+        for batch in batches:
+            questions = list(self._questions(batch))
+            for asked, task_embedding in questions:
+                with torch.no_grad():
+                    wanted_NV = _logits(self._start, asked, task_embedding)
+                found_NV = _logits(self._model, asked, task_embedding)
+                loss = softened_divergence(wanted_NV, found_NV, temperature=self._temperature)
+                (share * self._weight * loss / len(questions)).backward()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing changes while training."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing changes while training."""
+
+    def _questions(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Yield the batch as it is asked under every old task's cue, and the cue's t_e."""
+        if not self._task_embeddings and not self._begin_pieces:
+            yield batch, None  # without a cue there is one question only
+            return
+        for task in self._old_tasks:
+            if task.source_modality != batch.task.source_modality:
+                continue
+            asked = batch
+            if task.name in self._begin_pieces:
+                target_input = batch.target_input.clone()
+                target_input[:, 0] = self._begin_pieces[task.name]
+                asked = replace(batch, target_input=target_input)
+            yield asked, self._task_embeddings.get(task.name)
+
+
+def softened_divergence(wanted_NV: Tensor, found_NV: Tensor, *, temperature: float) -> Tensor:
+    """Return ``T^2 KL(softmax(wanted / T) || softmax(found / T))``, nats a position, a scalar.
+
+    The factor keeps the gradient's size independent of T (Hinton et al. 2015, section 2).
+    """
+    wanted = (wanted_NV.float() / temperature).log_softmax(dim=-1)
+    found = (found_NV.float() / temperature).log_softmax(dim=-1)
+    divergence = torch.nn.functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence
+
+
+def _logits(model: TaskAwareTransformer, batch: Batch, task_embedding: Tensor | None) -> Tensor:
+    states_BTD = model.transform(model.preprocess(batch), task_embedding)
+    mask_BT = valid_mask(batch.target_lengths, batch.target_input.shape[1])
+    return model.token_embedding.logits(states_BTD[mask_BT])

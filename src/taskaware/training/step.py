@@ -1,0 +1,201 @@
+"""One update of the weights: joint learning or meta-learning, and what keeps old tasks."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from taskaware.training.joint import batch_loss, derangement
+from taskaware.training.meta import BatchLoss, episode_loss
+from taskaware.training.optimiser import OptimiserSettings, learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskaware.model.settings import ConditioningSettings
+    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.training.checkpoint import TrainState
+    from taskaware.training.processes import Processes
+    from taskaware.training.progress import Meter
+    from taskaware.training.retention.interface import Retention
+    from taskaware.training.settings import (
+        LearningSettings,
+        ObjectiveSettings,
+        TrainingSettings,
+    )
+    from taskaware.types import Batch, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings that an update follows.
+
+    Attributes:
+        training: Its course.
+        optimiser: Its optimiser.
+        objective: What is minimised.
+        learning: Joint or meta.
+        conditioning: Whose task embedding each example gets.
+    """
+
+    training: TrainingSettings
+    optimiser: OptimiserSettings
+    objective: ObjectiveSettings
+    learning: LearningSettings
+    conditioning: ConditioningSettings
+
+
+def create_step(
+    model: TaskAwareTransformer, tasks: Sequence[Task], recipe: Recipe, processes: Processes
+) -> Step:
+    """Return what changes the weights once, by the recipe's strategy."""
+    match recipe.learning.strategy:
+        case "joint":
+            return Step(model, tasks, recipe, processes)
+        case "meta":
+            return MetaStep(model, tasks, recipe, processes)
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Return whether the device multiplies matrices faster in bfloat16 than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public name for these two questions.
+    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in questions)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast | contextlib.nullcontext[None]:
+    """Return the context in which the model computes: bfloat16 autocast, or nothing."""
+    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
+    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+class Step:
+    """One update of joint learning: the losses of all batches, summed."""
+
+    def __init__(
+        self,
+        model: TaskAwareTransformer,
+        tasks: Sequence[Task],
+        recipe: Recipe,
+        processes: Processes,
+    ) -> None:
+        self._model = model
+        self._task_index = {task.name: index for index, task in enumerate(tasks)}
+        self._recipe = recipe
+        self._processes = processes
+
+    def __call__(
+        self,
+        state: TrainState,
+        groups: Sequence[Sequence[Batch]],
+        meter: Meter,
+        retention: Retention | None = None,
+    ) -> tuple[float, float]:
+        """Change the weights once; return the learning rate and the gradient's norm."""
+        rate = learning_rate(
+            self._recipe.optimiser,
+            state.update + 1,
+            d_model=self._model.d_model,
+            num_updates=self._recipe.training.updates,
+        )
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        self._model.train()
+        state.optimiser.zero_grad(set_to_none=True)
+        for group in groups:
+            group_on_device = [batch.to(self._processes.device) for batch in group]
+            self._add_gradient(group_on_device, state.generator, len(groups), meter)
+            if retention is not None:
+                with self._autocast():
+                    retention.add_gradient(group_on_device, state.generator, share=1 / len(groups))
+        self._processes.average_gradients(self._model)
+        norm = self._clip()
+        state.optimiser.step()
+        return rate, norm
+
+    def _add_gradient(
+        self,
+        group: Sequence[Batch],
+        generator: torch.Generator,
+        num_groups: int,
+        meter: Meter,
+    ) -> None:
+        for batch in group:
+            with self._autocast():
+                loss = batch_loss(
+                    self._model,
+                    batch,
+                    permutation=self._permutation(batch, generator),
+                    **self._arguments(batch),
+                )
+            (loss.total / num_groups).backward()
+            meter.add(batch, loss.cross_entropy, loss.num_pieces)
+
+    def _permutation(self, batch: Batch, generator: torch.Generator) -> torch.Tensor | None:
+        conditioning = self._recipe.conditioning
+        if conditioning.has_task_network and conditioning.derange_support:
+            return derangement(batch.num_examples, generator)
+        return None
+
+    def _arguments(self, batch: Batch) -> dict[str, Any]:
+        reaches = self._recipe.conditioning.gradient_reaches_shared_layers
+        return {
+            "task_index": self._task_index[batch.task.name],
+            "gradient_reaches_shared_layers": reaches,
+            "objective": self._recipe.objective,
+        }
+
+    def _autocast(self) -> torch.autocast | contextlib.nullcontext[None]:
+        return autocast(self._processes.device, self._recipe.training.precision)
+
+    def _clip(self) -> float:
+        limit = self._recipe.optimiser.max_gradient_norm
+        parameters = [p for p in self._model.parameters() if p.grad is not None]
+        if limit:
+            return float(nn.utils.clip_grad_norm_(parameters, limit))
+        return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+
+
+class MetaStep(Step):
+    """One update of meta-learning: the query losses of all tasks at their adapted weights, summed.
+
+    A group holds two batches of each task, one after the other: support and query.
+    """
+
+    def __init__(
+        self,
+        model: TaskAwareTransformer,
+        tasks: Sequence[Task],
+        recipe: Recipe,
+        processes: Processes,
+    ) -> None:
+        super().__init__(model, tasks, recipe, processes)
+        self._module = BatchLoss(model)
+
+    def _add_gradient(
+        self,
+        group: Sequence[Batch],
+        generator: torch.Generator,
+        num_groups: int,
+        meter: Meter,
+    ) -> None:
+        learning = self._recipe.learning
+        for support, query in zip(group[::2], group[1::2], strict=True):
+            with self._autocast():
+                loss = episode_loss(
+                    self._module,
+                    (support, self._permutation(support, generator)),
+                    (query, self._permutation(query, generator)),
+                    arguments=self._arguments(query),
+                    inner_learning_rate=learning.inner_learning_rate,
+                    inner_steps=learning.inner_steps,
+                    second_order=learning.second_order,
+                )
+            (loss.total / num_groups).backward()
+            meter.add(query, loss.cross_entropy, loss.num_pieces)
