@@ -9,10 +9,10 @@ import numpy as np
 from taskaware.data.batching_settings import BatchingSettings
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.decoding.scoring import DecodingSettings
-from taskaware.experiment import DataSettings, Experiment
+from taskaware.experiment import DataSettings, Experiment, StartSettings
 from taskaware.model.settings import ConditioningSettings, ModelSettings
 from taskaware.training.optimiser import OptimiserSettings
-from taskaware.training.settings import TrainingSettings
+from taskaware.training.settings import LearningSettings, RetentionSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +79,11 @@ def tiny_experiment(
     conditioning: dict[str, Any] | None = None,
     model: dict[str, Any] | None = None,
     batching: dict[str, Any] | None = None,
+    learning: dict[str, Any] | None = None,
+    start: Path | None = None,
+    retention: dict[str, Any] | None = None,
+    optimiser: dict[str, Any] | None = None,
+    tasks: tuple[str, ...] = (),
     **training: Any,
 ) -> Experiment:
     """Return an experiment on the corpus: six updates unless told otherwise."""
@@ -104,10 +109,17 @@ def tiny_experiment(
     }
     return Experiment(
         name="tiny",
-        data=DataSettings(folder=data),
+        data=DataSettings(folder=data, tasks=tasks),
         model=ModelSettings(**(sizes | (model or {})), conditioning=ConditioningSettings(**cue)),
+        start=StartSettings(model=start, retention=RetentionSettings(**(retention or {}))),
+        learning=LearningSettings(**(learning or {})),
         batching=BatchingSettings(**({"examples_per_batch": 4} | (batching or {}))),
-        optimiser=OptimiserSettings(schedule="linear", learning_rate=1e-2, warmup_updates=2),
+        optimiser=OptimiserSettings(
+            **(
+                {"schedule": "linear", "learning_rate": 1e-2, "warmup_updates": 2}
+                | (optimiser or {})
+            )
+        ),
         training=TrainingSettings(**(course | training)),
         decoding=DecodingSettings(beam=2, extra_pieces=4),
     )

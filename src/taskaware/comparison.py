@@ -10,21 +10,19 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from taskaware import __version__
 from taskaware.data import audio
-from taskaware.data.batching import TaskSource, make_batch, text_cue
+from taskaware.embedding_points import embedding_points
 from taskaware.evaluation import embeddings, report
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.evaluation.figures import LossCurve
-from taskaware.model.support import example_task_embeddings
 from taskaware.runs import parameters_by_part, read_log, run_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from taskaware.data.batching import TaskSource
     from taskaware.data.prepared import PreparedData
     from taskaware.inference import TaskAwareModel
     from taskaware.types import Example
@@ -165,21 +163,10 @@ def _curves(folder: Path) -> list[LossCurve]:
 
 def _picture(run: ComparedRun, split: TaskSource) -> report.EmbeddingPicture | None:
     """Return the t-SNE of the t_e of test examples, where they are computed from examples."""
-    if run.model.settings.conditioning.cue != "implicit":
+    found = embedding_points(run.model, split, num_per_task=_EMBEDDINGS_PER_TASK)
+    if found is None:
         return None
-    points, labels = [], []
-    for index, task in enumerate(run.model.tasks):
-        indices = [int(i) for i in split.indices(task.name)[:_EMBEDDINGS_PER_TASK]]
-        cue = text_cue(run.model.vocabulary, task, run.model.settings.conditioning.cue)
-        batches = [
-            make_batch(split, task, indices[start : start + 32], cue)
-            for start in range(0, len(indices), 32)
-        ]
-        found = example_task_embeddings(run.model.transformer, batches, task_index=index)
-        if found is not None:
-            points.append(found.cpu().numpy())
-            labels += [task.name] * len(found)
-    stacked = np.concatenate(points)
+    stacked, labels = found.embeddings, found.tasks
     flat = embeddings.project(stacked, seed=1)
     return report.EmbeddingPicture(
         model=run.name,

@@ -96,9 +96,4 @@ def _dev_scores(run: Run, embeddings: Mapping[str, Tensor], split_name: str) -> 
         run.trained_tasks,
         limit=experiment.training.validation_examples,
     )
-    return {
-        result.task: max(0.0, 1.0 - result.scores[0].value)
-        if result.scores[0].metric == "wer"
-        else result.scores[0].value / 100.0
-        for result in results
-    }
+    return {result.task: result.scores[0].points / 100.0 for result in results}

@@ -35,6 +35,7 @@ COURSES = {
     "dropout, accumulated": DROPOUT | {"accumulate": 2},
     "dropout, sampled": DROPOUT
     | {"batching": {"mix": "sampled", "temperature": 2.0, "strategy": "dynamic", "max_tokens": 40}},
+    "meta": DROPOUT | {"learning": {"strategy": "meta", "inner_steps": 2}},
     "no cue, final average": {"conditioning": {"cue": "none"}, "final": "average"},
 }
 

@@ -35,6 +35,11 @@ class Score:
     signature: str
     num_examples: int
 
+    @property
+    def points(self) -> float:
+        """The value on one scale for all metrics: 0 to 100, 100 is best (word accuracy for WER)."""
+        return 100.0 * max(0.0, 1.0 - self.value) if self.metric == "wer" else self.value
+
 
 def normalise_transcript(text: str) -> str:
     """What word error rate compares: words alone, in one spelling.

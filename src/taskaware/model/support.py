@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def example_task_embeddings(
     model: TaskAwareTransformer, batches: Iterable[Batch], *, task_index: int
 ) -> Tensor | None:
-    """Return t_e of every example, float32 ``[N, O]``; ``None`` for a model without a task network.
+    """Return t_e of every example, float32 ``[N, O]``; ``None`` without a task network or examples.
+
 
     Args:
         model: In evaluation mode.
@@ -35,7 +36,7 @@ def example_task_embeddings(
         if embedding is None:
             return None
         embeddings.append(embedding.float())
-    return torch.cat(embeddings)
+    return torch.cat(embeddings) if embeddings else None
 
 
 def mean_task_embedding(

@@ -182,6 +182,8 @@ def test_the_readme_says_that_the_corpus_is_synthetic(corpus):
         ("languages", (), "languages"),
         ("speech_per_sentence", 9, "speech_per_sentence"),
         ("sample_rate_hz", 100, "sample_rate_hz"),
+        ("num_ciphers", -1, "num_ciphers"),
+        ("num_ciphers", 100, "num_ciphers"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(field, value, named):

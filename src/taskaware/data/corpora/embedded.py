@@ -11,94 +11,32 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 from taskaware import errors
-from taskaware.data.corpora.grammar import MAX_NUM_SENTENCES, Sentence, generate
+from taskaware.data.corpora.ciphers import ciphers
+from taskaware.data.corpora.embedded_settings import (
+    SPLITS,
+    TRANSLATIONS,
+    EmbeddedCorpusSettings,
+    Split,
+)
+from taskaware.data.corpora.grammar import Sentence, generate
 from taskaware.data.synthesis import Synthesiser, Voice, voices
-
-Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 _COLUMNS = (
     *("id", "task", "kind", "dataset", "audio", "start_seconds", "duration_seconds"),
     *("source_text", "target_text", "source_language", "target_language", "speaker", "utterance"),
 )
-_TRANSLATIONS = {"de": "german", "tr": "turkish", "ro": "romanian"}
+_DATASET = "embedded"
 _README_TITLE = "EMBEDDED CORPUS (SYNTHETIC)"
+_LATER_FIELDS = ("num_ciphers", "one_dataset_a_task", "lexicon_share", "max_words")
 _NUM_RECORDINGS_PER_PROCESS = 800
 _SECONDS_BETWEEN_REPORTS = 0.5
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbeddedCorpusSettings:
-    """What the corpus holds.
-
-    Attributes:
-        num_train_sentences: Distinct English sentences to train on.
-        num_dev_sentences: Sentences to choose checkpoints by; none occurs in train.
-        num_test_sentences: Sentences to score; none occurs in train or dev.
-        num_train_voices: Voices that speak the train sentences: the first of ``voices()``. A
-            multiple of 4 keeps timbres apart (see ``voices``).
-        num_dev_voices: Further voices, for dev.
-        num_test_voices: Further voices, for test.
-        speech_per_sentence: How many different voices speak each train sentence; dev and test
-            sentences are spoken once.
-        languages: Languages to translate into, of speech and of text: ``de``, ``tr``, ``ro``.
-        seed: Seed of sentences and voices. Test and dev sentences do not depend on the number of
-            train sentences.
-        sample_rate_hz: Of the recordings (Hz).
-    """
-
-    num_train_sentences: int = 12_000
-    num_dev_sentences: int = 150
-    num_test_sentences: int = 200
-    num_train_voices: int = 48
-    num_dev_voices: int = 8
-    num_test_voices: int = 16
-    speech_per_sentence: int = 1
-    languages: tuple[str, ...] = ("de",)
-    seed: int = 1
-    sample_rate_hz: int = 16_000
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be written.
-
-        Raises:
-            UserError: A field has an impossible value.
-        """
-        for name in (f"num_{split}_{of}" for split in SPLITS for of in ("sentences", "voices")):
-            _must(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        num_voices = self.num_train_voices + self.num_dev_voices + self.num_test_voices
-        there_are = len(voices())
-        _must(num_voices <= there_are, "num_*_voices", f"at most {there_are} in all", num_voices)
-        num_sentences = self.num_sentences
-        most = f"at most {MAX_NUM_SENTENCES} in all"
-        _must(num_sentences <= MAX_NUM_SENTENCES, "num_*_sentences", most, num_sentences)
-        of_train = f"in 1..num_train_voices ({self.num_train_voices})"
-        speech = self.speech_per_sentence
-        _must(1 <= speech <= self.num_train_voices, "speech_per_sentence", of_train, speech)
-        known = set(self.languages) <= set(_TRANSLATIONS) and len(self.languages) > 0
-        distinct = len(set(self.languages)) == len(self.languages)
-        _must(known and distinct, "languages", "distinct, of de, tr, ro", self.languages)
-        _must(self.sample_rate_hz >= 8_000, "sample_rate_hz", "at least 8000", self.sample_rate_hz)
-
-    @property
-    def num_sentences(self) -> int:
-        """Of all splits."""
-        return self.num_train_sentences + self.num_dev_sentences + self.num_test_sentences
-
-
-def _must(holds: bool, field: str, rule: str, value: object) -> None:
-    if not holds:
-        raise errors.UserError(
-            f"Embedded corpus: `{field}` must be {rule}, but is {value} instead."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +50,7 @@ class Recording:
         first: Whether it is the first recording of its sentence.
         sentence: What is spoken.
         voice: Who speaks.
+        only_task: The one task that it serves; empty where it serves all.
     """
 
     split: Split
@@ -120,6 +59,7 @@ class Recording:
     first: bool
     sentence: Sentence
     voice: Voice
+    only_task: str = ""
 
     @property
     def name(self) -> str:
@@ -130,6 +70,11 @@ class Recording:
     def audio(self) -> str:
         """Path of the recording, relative to the corpus."""
         return f"audio/{self.split}/{self.name}.flac"
+
+    @property
+    def is_spoken(self) -> bool:
+        """Whether a task listens to it."""
+        return not self.only_task.startswith("mt_")
 
 
 def write(
@@ -156,7 +101,7 @@ def write(
         MissingDependencyError: The ``demo`` extra is not installed.
     """
     marker = folder / "complete.json"
-    described = json.loads(json.dumps(asdict(settings)))
+    described = _described(settings)
     if _settings_of(marker) == described:
         return
     Synthesiser()  # Fails here rather than in every worker.
@@ -165,12 +110,13 @@ def write(
     (folder / "README.txt").write_text(_readme(settings), encoding="utf-8")
     for split in SPLITS:
         (folder / "audio" / split).mkdir(parents=True, exist_ok=True)
-    num_seconds = _speak(folder, recordings, settings, num_workers or os.cpu_count() or 1, progress)
+    spoken = [recording for recording in recordings if recording.is_spoken]
+    num_seconds = _speak(folder, spoken, settings, num_workers or os.cpu_count() or 1, progress)
     for split in SPLITS:
         rows = [row for r in recordings if r.split == split for row in _rows(r, settings)]
         lines = ["\t".join(row) + "\n" for row in (_COLUMNS, *rows)]
         (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
-    counts = {"recordings": len(recordings), "hours": round(num_seconds / 3600, 3)}
+    counts = {"recordings": len(spoken), "hours": round(num_seconds / 3600, 3)}
     content = {"synthetic": True, "settings": described, "counts": counts}
     partial = marker.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -180,9 +126,18 @@ def write(
 def plan(settings: EmbeddedCorpusSettings) -> list[Recording]:
     """Who says what: every recording of the corpus, split by split.
 
-    Sentences and voices of a split occur in no other one.
+    Sentences and voices of a split occur in no other one. Where a train sentence serves one task
+    alone and that task reads, its recordings are planned all the same, but not spoken.
     """
-    sentences = iter(generate(settings.num_sentences, seed=settings.seed))
+    tasks = settings.tasks
+    sentences = iter(
+        generate(
+            settings.num_sentences,
+            seed=settings.seed,
+            lexicon_share=settings.lexicon_share,
+            max_words=settings.max_words,
+        )
+    )
     voices_of = dict(zip(SPLITS, _voices(settings), strict=True))
     num_sentences_of = {
         "test": settings.num_test_sentences,
@@ -193,8 +148,10 @@ def plan(settings: EmbeddedCorpusSettings) -> list[Recording]:
     for split in reversed(SPLITS):
         rng = random.Random(f"{settings.seed} {split}")
         num_speakers = settings.speech_per_sentence if split == "train" else 1
+        deals = split == "train" and settings.one_dataset_a_task
         for sentence_number in range(num_sentences_of[split]):
             sentence = next(sentences)
+            only_task = tasks[sentence_number % len(tasks)] if deals else ""
             for turn, voice in enumerate(rng.sample(voices_of[split], num_speakers)):
                 recordings[split].append(
                     Recording(
@@ -204,6 +161,7 @@ def plan(settings: EmbeddedCorpusSettings) -> list[Recording]:
                         first=turn == 0,
                         sentence=sentence,
                         voice=voice,
+                        only_task=only_task,
                     )
                 )
     return [recording for split in SPLITS for recording in recordings[split]]
@@ -220,6 +178,8 @@ def _voices(settings: EmbeddedCorpusSettings) -> tuple[tuple[Voice, ...], ...]:
 
 def _rows(recording: Recording, settings: EmbeddedCorpusSettings) -> list[tuple[str, ...]]:
     """The manifest's rows of one recording: speech tasks, and text tasks once per sentence."""
+    only_task = recording.only_task
+    dataset = f"{_DATASET}_{only_task}" if only_task else _DATASET
     english = recording.sentence.english
     utterance = f"{recording.split}-{recording.sentence_number:06d}"
 
@@ -228,17 +188,26 @@ def _rows(recording: Recording, settings: EmbeddedCorpusSettings) -> list[tuple[
         audio, source_text = ("", english) if of_text else (recording.audio, "")
         speaker = "" if of_text else recording.voice.name
         return (
-            *(f"{recording.name}-{task}", task, kind, "embedded", audio, "", ""),
+            *(f"{recording.name}-{task}", task, kind, dataset, audio, "", ""),
             *(source_text, target_text, "en", language, speaker, utterance),
         )
 
     rows = [row("asr_en", "asr", english, "en")]
-    for language in settings.languages:
-        translation = getattr(recording.sentence, _TRANSLATIONS[language])
+    for language, translation in _translations(recording.sentence, settings):
         rows.append(row(f"st_en_{language}", "st", translation, language))
         if recording.first:
             rows.append(row(f"mt_en_{language}", "mt", translation, language))
-    return rows
+    return [cells for cells in rows if only_task in ("", cells[_COLUMNS.index("task")])]
+
+
+def _translations(
+    sentence: Sentence, settings: EmbeddedCorpusSettings
+) -> Iterator[tuple[str, str]]:
+    """Every target language with what it says."""
+    for language in settings.languages:
+        yield language, getattr(sentence, TRANSLATIONS[language])
+    for cipher in ciphers(settings.num_ciphers):
+        yield cipher.code, cipher.encipher(sentence.english)
 
 
 _Job = tuple[Path, list[Recording], int]
@@ -301,6 +270,16 @@ def _speak_job(job: _Job) -> float:
     return num_samples / sample_rate_hz
 
 
+def _described(settings: EmbeddedCorpusSettings) -> dict[str, object]:
+    """The settings as the marker holds them."""
+    described = json.loads(json.dumps(asdict(settings)))
+    # Left out where they change nothing: corpora from before these fields are still complete.
+    for field in fields(settings):
+        if field.name in _LATER_FIELDS and described[field.name] == field.default:
+            del described[field.name]
+    return described
+
+
 def _settings_of(marker: Path) -> object:
     """The settings of the corpus that ``marker`` completes, or None."""
     try:
@@ -345,8 +324,22 @@ def _readme(settings: EmbeddedCorpusSettings) -> str:
         f"dev:   {settings.num_dev_sentences} sentences, voices {names[1]}",
         f"test:  {settings.num_test_sentences} sentences, voices {names[2]}",
         "Sentences and voices of a split occur in no other split.",
+        *_notes(settings),
         "",
         "Licence: sentences and translations are part of taskaware (MIT). espeak-ng is licensed",
         "under GPL-3.0-or-later, which does not extend to the sound it makes.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _notes(settings: EmbeddedCorpusSettings) -> Iterator[str]:
+    """What else the readme has to say."""
+    if settings.num_ciphers:
+        codes = [cipher.code for cipher in ciphers(settings.num_ciphers)]
+        yield ""
+        yield f"CIPHERS, NOT LANGUAGES: {', '.join(codes)}."
+        yield "Each is English whose words are replaced, one by one, by made-up words."
+    if settings.one_dataset_a_task:
+        yield ""
+        yield f"Each train sentence serves one task; its dataset is {_DATASET}_TASK."
+        yield "Dev and test sentences serve all tasks."

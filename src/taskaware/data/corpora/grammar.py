@@ -7,9 +7,10 @@ exactly one translation into each language.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from taskaware.data.corpora import lexicon
 from taskaware.data.corpora.english import english
@@ -26,12 +27,18 @@ from taskaware.data.corpora.romanian import romanian
 from taskaware.data.corpora.turkish import turkish
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from taskaware.data.corpora.words import Adjective, Modal, Noun, Time, Verb
+
+_Entry = TypeVar("_Entry")
 
 # The grammar has many more; this many it gives in about ten seconds.
 MAX_NUM_SENTENCES = 100_000
 # A sentence is spoken in about two seconds, and is never a mere "Who sings?".
-_MIN_NUM_WORDS, _MAX_NUM_WORDS = 3, 9
+MIN_NUM_WORDS, MAX_NUM_WORDS = 3, 9
+# So many draws without a new sentence: there are hardly any left.
+_MAX_DRAWS_IN_VAIN = 200_000
 
 _ADJECTIVE_OF_SUBJECT_PROBABILITY = 0.1
 _ADJECTIVE_OF_OBJECT_PROBABILITY = 0.3
@@ -59,7 +66,13 @@ class Sentence:
     romanian: str
 
 
-def generate(num_sentences: int, *, seed: int) -> list[Sentence]:
+def generate(
+    num_sentences: int,
+    *,
+    seed: int,
+    lexicon_share: float = 1.0,
+    max_words: int = MAX_NUM_WORDS,
+) -> list[Sentence]:
     """Distinct English sentences with their translations, the same ones for the same seed.
 
     A longer list begins with the shorter list of the same seed.
@@ -67,35 +80,58 @@ def generate(num_sentences: int, *, seed: int) -> list[Sentence]:
     Args:
         num_sentences: How many, 0 to ``MAX_NUM_SENTENCES``.
         seed: Seed of the draws.
+        lexicon_share: Share of the dictionary that they are made of, above 0 to 1: the beginning of
+            each of its tables.
+        max_words: English words of a sentence at most.
 
     Raises:
-        ValueError: ``num_sentences`` is negative or more than ``MAX_NUM_SENTENCES``.
+        ValueError: ``num_sentences`` is negative or more than ``MAX_NUM_SENTENCES``, or so small a
+            part of the grammar does not have as many.
     """
     if not 0 <= num_sentences <= MAX_NUM_SENTENCES:
         raise ValueError(
             f"`num_sentences` must be in 0..{MAX_NUM_SENTENCES}, but is {num_sentences} instead."
         )
     rng = random.Random(seed)
+    allowed = vocabulary(lexicon_share)
     sentences: dict[str, Sentence] = {}
+    in_vain = 0
     while len(sentences) < num_sentences:
         sentence = say(draw(rng))
-        if _MIN_NUM_WORDS <= len(sentence.english.split()) <= _MAX_NUM_WORDS:
-            sentences.setdefault(sentence.english, sentence)
+        words = sentence.english.lower().strip("?.").split()
+        in_vain += 1
+        fits = MIN_NUM_WORDS <= len(words) <= max_words and allowed.issuperset(words)
+        if fits and sentence.english not in sentences:
+            sentences[sentence.english] = sentence
+            in_vain = 0
+        elif in_vain > _MAX_DRAWS_IN_VAIN:
+            raise ValueError(
+                f"`num_sentences` must be at most about {len(sentences)} where `lexicon_share` is "
+                f"{lexicon_share} and `max_words` is {max_words}, but is {num_sentences} instead."
+            )
     return list(sentences.values())
 
 
-def vocabulary() -> set[str]:
-    """The English words that sentences are made of, in lower case."""
+def vocabulary(lexicon_share: float = 1.0) -> set[str]:
+    """The English words that sentences are made of, in lower case.
+
+    Args:
+        lexicon_share: Share of each table of the dictionary, its beginning; above 0 to 1.
+    """
+
+    def part(table: Sequence[_Entry]) -> Sequence[_Entry]:
+        return table[: math.ceil(lexicon_share * len(table))]
+
     phrases = ["the a an my does did not is was who what where and but because with"]
-    nouns = (*lexicon.PERSONS, *lexicon.FAMILY, *lexicon.PRONOUNS)
-    for noun in (*nouns, *lexicon.OBJECTS, *lexicon.DRINKS):
+    nouns = (*part(lexicon.PERSONS), *part(lexicon.FAMILY), *lexicon.PRONOUNS)
+    for noun in (*nouns, *part(lexicon.OBJECTS), *part(lexicon.DRINKS)):
         phrases += [noun.english, noun.english_plural]
-    for verb in (*lexicon.TRANSITIVE_VERBS, *lexicon.INTRANSITIVE_VERBS):
+    for verb in (*part(lexicon.TRANSITIVE_VERBS), *part(lexicon.INTRANSITIVE_VERBS)):
         phrases += [verb.english, verb.english_present, verb.english_past, verb.english_particle]
-    for place in lexicon.PLACES:
+    for place in part(lexicon.PLACES):
         phrases += [place.english, place.english_noun]
-    for word in (*lexicon.ADJECTIVES, *lexicon.TIMES, *lexicon.MODALS, *lexicon.NUMBERS):
-        phrases.append(word.english)
+    for table in (lexicon.ADJECTIVES, lexicon.TIMES, lexicon.MODALS, lexicon.NUMBERS):
+        phrases += [word.english for word in part(table)]
     return {word.lower() for phrase in phrases for word in phrase.split()}
 
 

@@ -1,0 +1,191 @@
+"""Runs that go on from a trained model: what they keep of it, and what keeps its other tasks."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+import taskaware
+from taskaware.data.prepare import PrepareSettings, prepare
+from taskaware.errors import CheckpointError, DataError, UnknownTaskError, UserError
+from taskaware.runs import train_experiment
+from test_run import assert_same_models, figures, interrupt_in
+from tiny_corpus import TASK_NAMES, Silent, prepare_corpus, tiny_experiment, write_corpus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+METHODS = ("replay", "distillation", "ewc")
+DROPOUT = {"model": {"dropout": 0.2, "attention_dropout": 0.1, "relu_dropout": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def vanilla(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "vanilla"
+    experiment = tiny_experiment(data, conditioning={"cue": "none"}, **DROPOUT)
+    assert train_experiment(experiment, folder, display=Silent())
+    return folder
+
+
+def tune(data: Path, start: Path, folder: Path, **changes) -> Path:
+    arguments = {"conditioning": {"cue": "none"}, "tasks": ("st_en_de",)} | DROPOUT | changes
+    experiment = tiny_experiment(data, start=start, **arguments)
+    assert train_experiment(experiment, folder, display=Silent())
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return taskaware.load(folder).transformer.state_dict()
+
+
+def test_a_fine_tuned_model_keeps_all_the_tasks_of_its_start(
+    data: Path, vanilla: Path, tmp_path: Path
+):
+    tuned = taskaware.load(tune(data, vanilla, tmp_path / "tuned") / "model")
+    assert tuple(task.name for task in tuned.tasks) == TASK_NAMES
+    assert tuned.provenance["start"] == str(vanilla)
+
+
+def test_fine_tuning_begins_with_the_weights_of_its_start(
+    data: Path, vanilla: Path, tmp_path: Path
+):
+    start = weights(vanilla / "model")
+    folder = tune(data, vanilla, tmp_path / "still", updates=1, optimiser={"learning_rate": 1e-9})
+    for name, value in weights(folder / "model").items():
+        torch.testing.assert_close(value, start[name], atol=1e-7, rtol=0)
+
+
+def test_fine_tuning_trains_the_tasks_asked_for_alone(data: Path, vanilla: Path, tmp_path: Path):
+    folder = tune(data, vanilla, tmp_path / "text", tasks=("mt_en_de",))
+    start = weights(vanilla / "model")
+    for name, value in weights(folder / "model").items():
+        if name.startswith("frontends.speech"):
+            assert torch.equal(value, start[name]), "no text goes through the speech front end"
+    assert {name for line in figures(folder) for name in line.get("losses", {})} == {"mt_en_de"}
+
+
+@pytest.mark.parametrize("place", ["run", "model", "taskwise", "checkpoint"])
+def test_a_run_its_models_and_its_checkpoints_can_be_a_start(
+    place: str, data: Path, vanilla: Path, tmp_path: Path
+):
+    start = {
+        "run": vanilla,
+        "model": vanilla / "model",
+        "taskwise": vanilla / "taskwise" / "asr_en",
+        "checkpoint": sorted((vanilla / "checkpoints").iterdir())[-1],
+    }[place]
+    folder = tune(data, start, tmp_path / "tuned")
+    assert tuple(t.name for t in taskaware.load(folder / "model").tasks) == TASK_NAMES
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_retention_that_was_stopped_ends_bitwise_as_one_that_never_was(
+    method: str, data: Path, vanilla: Path, tmp_path: Path
+):
+    experiment = tiny_experiment(
+        data,
+        start=vanilla,
+        tasks=("st_en_de",),
+        conditioning={"cue": "none"},
+        retention={"method": method, "memory_examples": 6},
+        **DROPOUT,
+    )
+    assert train_experiment(experiment, tmp_path / "whole", display=Silent())
+    for last in (2, 4):
+        assert not train_experiment(experiment, tmp_path / "parts", display=interrupt_in(last))
+    assert train_experiment(experiment, tmp_path / "parts", display=Silent())
+    assert_same_models(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("cue", ["none", "implicit", "explicit", "target_tag"])
+def test_every_method_works_with_every_cue(method: str, cue: str, data: Path, tmp_path: Path):
+    conditioning = {"cue": cue}
+    start = tmp_path / "start"
+    experiment = tiny_experiment(data, conditioning=conditioning, updates=1)
+    assert train_experiment(experiment, start, display=Silent())
+    retention = {"method": method, "memory_examples": 4}
+    changes = {"conditioning": conditioning, "tasks": ("st_en_de",), "updates": 2, "model": None}
+    plain = tune(data, start, tmp_path / "plain", **changes)
+    kept = tune(data, start, tmp_path / "kept", retention=retention, **changes)
+    left, right = weights(plain / "model"), weights(kept / "model")
+    assert any(not torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_task_without_examples_keeps_the_embedding_of_the_start(tmp_path: Path):
+    manifests = write_corpus(tmp_path)
+    settings = PrepareSettings(vocabulary_size=300, num_workers=1)
+    prepare({split: [path] for split, path in manifests.items()}, tmp_path / "all", settings)
+    start = tmp_path / "start"
+    assert train_experiment(tiny_experiment(tmp_path / "all"), start, display=Silent())
+    for path in manifests.values():
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(line for line in lines if not line.startswith("asr")) + "\n")
+    prepare(
+        {split: [path] for split, path in manifests.items()},
+        tmp_path / "less",
+        settings,
+        vocabulary=tmp_path / "all" / "vocabulary.model",
+    )
+    experiment = tiny_experiment(tmp_path / "less", start=start, tasks=("st_en_de",))
+    assert train_experiment(experiment, tmp_path / "tuned", display=Silent())
+    before = taskaware.load(start / "model").task_embeddings
+    after = taskaware.load(tmp_path / "tuned" / "model").task_embeddings
+    assert torch.equal(before["asr_en"], after["asr_en"])
+    assert not torch.equal(before["st_en_de"], after["st_en_de"])
+    experiment = tiny_experiment(
+        tmp_path / "less", start=start, tasks=("st_en_de",), retention={"method": "replay"}
+    )
+    with pytest.raises(DataError, match="asr_en"):
+        train_experiment(experiment, tmp_path / "replayed", display=Silent())
+
+
+# --- what is refused ---
+
+
+def test_fine_tuning_on_a_task_that_the_start_does_not_have_is_refused(data: Path, tmp_path: Path):
+    first = tiny_experiment(data, tasks=("asr_en", "mt_en_de"), updates=1)
+    assert train_experiment(first, tmp_path / "start", display=Silent())
+    second = tiny_experiment(data, start=tmp_path / "start", tasks=("st_en_de",))
+    with pytest.raises(UnknownTaskError, match="st_en_de"):
+        train_experiment(second, tmp_path / "tuned", display=Silent())
+
+
+def test_a_start_of_other_sizes_or_another_vocabulary_is_refused(
+    data: Path, vanilla: Path, tmp_path: Path
+):
+    larger = {"model": {"d_ff": 64}}
+    with pytest.raises(CheckpointError, match="feed_forward"):
+        tune(data, vanilla, tmp_path / "larger", **larger)
+    other = tmp_path / "other"
+    other.mkdir()
+    manifests = {split: [path] for split, path in write_corpus(other).items()}
+    prepare(manifests, other / "data", PrepareSettings(vocabulary_size=290, num_workers=1))
+    with pytest.raises(DataError, match="vocabulary"):
+        tune(other / "data", vanilla, tmp_path / "tuned")
+
+
+def test_keeping_where_there_is_nothing_to_keep_is_refused(
+    data: Path, vanilla: Path, tmp_path: Path
+):
+    with pytest.raises(UserError, match="none to keep"):
+        tune(data, vanilla, tmp_path / "tuned", tasks=(), retention={"method": "ewc"})
+
+
+def test_a_start_that_is_not_there_or_not_a_runs_checkpoint_is_refused(
+    data: Path, vanilla: Path, tmp_path: Path
+):
+    with pytest.raises(CheckpointError):
+        tune(data, tmp_path / "nowhere", tmp_path / "tuned")
+    alone = tmp_path / "alone"
+    shutil.copytree(sorted((vanilla / "checkpoints").iterdir())[-1], alone / "a" / "b")
+    with pytest.raises(CheckpointError, match=r"experiment\.toml"):
+        tune(data, alone / "a" / "b", tmp_path / "tuned")
