@@ -40,12 +40,19 @@ ALLOWED: dict[str, set[str]] = {
         *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
         "run_validation",
     },
-    "comparison": GROUND | ROOMS | {"taskaware", "inference", "runs"},
+    "embedding_points": GROUND | ROOMS | {"inference"},
+    "comparison": GROUND | ROOMS | {"taskaware", "inference", "runs", "embedding_points"},
+    "study": GROUND | ROOMS | {"taskaware", "experiment", "inference", "runs", "embedding_points"},
     "launch": GROUND | ROOMS | {"experiment", "runs"},
-    "demo": GROUND | ROOMS | {"experiment", "inference", "runs", "comparison", "launch"},
+    "demo": GROUND
+    | ROOMS
+    | {"experiment", "inference", "runs", "comparison", "launch", "embedding_points"},
     "cli": GROUND
     | ROOMS
-    | {"taskaware", "experiment", "sources", "inference", "runs", "comparison", "launch", "demo"},
+    | {
+        *("taskaware", "experiment", "sources", "inference", "runs", "comparison", "launch"),
+        *("demo", "study"),
+    },
     "__main__": {"cli"},
     "taskaware": set(),  # its names are loaded when they are first used
 }

@@ -7,7 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 import taskaware
-from taskaware.cli import demo, evaluate, inspect, predict, prepare, train
+from taskaware.cli import demo, evaluate, inspect, predict, prepare, study, train
 from taskaware.errors import TaskawareError
 
 app = App(
@@ -20,6 +20,7 @@ app = App(
 app.command(demo.demo)
 app.command(prepare.prepare)
 app.command(train.train)
+app.command(study.study)
 app.command(evaluate.evaluate)
 app.command(predict.predict)
 app.command(inspect.inspect)

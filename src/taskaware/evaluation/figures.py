@@ -16,8 +16,9 @@ import numpy as np
 from taskaware.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -110,8 +111,11 @@ def series_style(index: int) -> SeriesStyle:
     )
 
 
-def new_figure() -> tuple[Figure, Axes]:
+def new_figure(size_inches: tuple[float, float] = _SIZE_INCHES) -> tuple[Figure, Axes]:
     """An empty figure without any window behind it, in the report's style.
+
+    Args:
+        size_inches: Width and height.
 
     Raises:
         MissingDependencyError: Matplotlib is not installed.
@@ -122,7 +126,7 @@ def new_figure() -> tuple[Figure, Axes]:
         raise MissingDependencyError(
             "figures need matplotlib: pip install 'taskaware[report]'"
         ) from error
-    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    figure = Figure(figsize=size_inches, layout="constrained")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     axes.tick_params(colors=_MUTED, length=0, labelsize=9)
@@ -133,9 +137,10 @@ def new_figure() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def add_legend(axes: Axes, *, num_columns: int) -> None:
-    """A frameless legend above the axes, at the left."""
+def add_legend(axes: Axes, *, num_columns: int, handles: Sequence[Artist] | None = None) -> None:
+    """A frameless legend above the axes, at the left; by default of all that has a label."""
     axes.legend(
+        handles=handles,
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
         ncols=num_columns,
@@ -148,8 +153,27 @@ def add_legend(axes: Axes, *, num_columns: int) -> None:
     )
 
 
-def to_svg(figure: Figure, description: str) -> str:
-    """The figure as an ``<svg>`` element: real text, CSS colours, no background, no date."""
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What a page knows of one part of a figure.
+
+    Attributes:
+        classes: Its CSS classes.
+        title: What is shown where the pointer rests on it.
+    """
+
+    classes: str
+    title: str
+
+
+def to_svg(figure: Figure, description: str, *, marks: Mapping[str, Mark] | None = None) -> str:
+    """The figure as an ``<svg>`` element: real text, CSS colours, no background, no date.
+
+    Args:
+        figure: What is drawn.
+        description: What it shows, in words.
+        marks: Classes and tooltips of artists, by the name that ``Artist.set_gid`` gave them.
+    """
     import html
 
     from matplotlib import rc_context
@@ -160,6 +184,10 @@ def to_svg(figure: Figure, description: str) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for name, mark in (marks or {}).items():
+        classes, title = html.escape(mark.classes, quote=True), html.escape(mark.title)
+        group = f'<g class="{classes}"><title>{title}</title>'
+        svg = svg.replace(f'<g id="{name}">', group)
     # Names of groups would be there twice where a page holds two figures; nothing refers to them.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     # The page's font, in both forms that Matplotlib writes.
@@ -170,6 +198,35 @@ def to_svg(figure: Figure, description: str) -> str:
     label = html.escape(description, quote=True)
     size = r'<svg (.*?)width="[^"]*"(.*?)height="[^"]*"'
     return re.sub(size, rf'<svg role="img" aria-label="{label}" \1\2', svg, count=1)
+
+
+def use_real_colours(figure: Figure) -> None:
+    """Replace the stand-in colours by those of the light page, for a file that stands alone."""
+    from matplotlib.colors import same_color, to_rgba
+
+    real = {stand_in: light for stand_in, _, (light, _) in _stand_ins()}
+
+    def replaced(colour: object) -> object:
+        """The real colour, with the same alpha; of many colours, each."""
+        if isinstance(colour, np.ndarray) and colour.ndim == 2:
+            return [replaced(tuple(each)) for each in colour]
+        rgba = to_rgba(colour)  # pyright: ignore[reportArgumentType]
+        for stand_in, light in real.items():
+            if same_color(rgba[:3], stand_in):
+                return (*to_rgba(light)[:3], rgba[3])
+        return rgba
+
+    # Ticks come into being when they are drawn.
+    figure.draw_without_rendering()
+    for artist in figure.findobj():
+        # A line's colour first: it is that of its markers as well, unless they have their own.
+        for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            getter = getattr(artist, f"get_{part}", None)
+            if getter is None:
+                continue
+            colour = getter()
+            if not isinstance(colour, str) or colour not in ("none", "auto"):
+                getattr(artist, f"set_{part}")(replaced(colour))
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

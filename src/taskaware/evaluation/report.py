@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "HIGH_CONFUSION",
+    "SYNTHETIC_BADGE",
     "DecodedExample",
     "DecodedOutput",
     "EmbeddingPicture",
@@ -31,15 +33,21 @@ __all__ = [
     "PartParameters",
     "ReportContents",
     "ScoreRow",
+    "figure_card",
+    "html_page",
+    "provenance_section",
     "render_html",
+    "section",
+    "table_card",
     "write_html",
 ]
 
 _METRIC_NAMES = {"wer": "WER", "bleu": "BLEU", "chrf": "chrF"}
 _LOWER_IS_BETTER = {"wer"}
-_HIGH_CONFUSION = 0.05  # from here on the rate is shown in red
+HIGH_CONFUSION = 0.05  # from here on the rate is shown in red
 _MAX_TILES = 6
 _ABSENT = "\u2013"
+SYNTHETIC_BADGE = '<span class="badge synthetic">Synthetic data</span>'
 # Whatever a page may be made to hold, it loads nothing and runs nothing.
 _CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
@@ -61,9 +69,6 @@ def render_html(contents: ReportContents) -> str:
     Raises:
         MissingDependencyError: There are losses to draw, and Matplotlib is not installed.
     """
-    style = files("taskaware.evaluation").joinpath("report.css").read_text(encoding="utf-8")
-    style = style.replace("/* figure colours: light */", css_variables(dark=False))
-    style = style.replace("/* figure colours: dark */", css_variables(dark=True))
     # One picture of each kind: side by side.
     pair = "pair" if len(contents.embeddings) == len(contents.losses) == 1 else "figure-sections"
     sections = (
@@ -75,26 +80,42 @@ def render_html(contents: ReportContents) -> str:
         "</div>",
         _examples(contents.examples),
         _parameters(contents.parameters),
-        _provenance(contents.provenance),
+        provenance_section(contents.provenance),
     )
-    synthetic = '<span class="badge synthetic">Synthetic data</span>' if contents.synthetic else ""
+    badges = SYNTHETIC_BADGE if contents.synthetic else ""
+    return html_page(contents.title, contents.summary, badges, "".join(sections))
+
+
+def html_page(title: str, lead: str, badges: str, body: str, style: str = "") -> str:
+    """A page in the report's style that holds all it shows, runs nothing and loads nothing.
+
+    Args:
+        title: As text.
+        lead: What stands below the title, as text.
+        badges: What stands above it, as HTML.
+        body: The sections, as HTML.
+        style: CSS besides the report's.
+    """
+    report_style = files("taskaware.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    report_style = report_style.replace("/* figure colours: light */", css_variables(dark=False))
+    report_style = report_style.replace("/* figure colours: dark */", css_variables(dark=True))
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_CONTENT_POLICY}">
-<title>{escape(contents.title)}</title>
+<title>{escape(title)}</title>
 <link rel="icon" href="data:,">
 <style>
-{style}</style>
+{report_style}{style}</style>
 </head>
 <body>
-{synthetic}
-<h1>{escape(contents.title)}</h1>
-<p class="lead">{escape(contents.summary)}</p>
+{badges}
+<h1>{escape(title)}</h1>
+<p class="lead">{escape(lead)}</p>
 <main>
-{"".join(sections)}</main>
+{body}</main>
 </body>
 </html>
 """
@@ -148,7 +169,7 @@ def _scores(scores: Sequence[ScoreRow]) -> str:
     if rows:
         facts = f'<dl class="card facts">{rows}</dl>'
         every += f"<details><summary>Signatures of the metrics</summary>{facts}</details>"
-    return _section("Scores", note, every)
+    return section("Scores", note, every)
 
 
 def _comparison(scores: Sequence[ScoreRow], models: Sequence[str]) -> str:
@@ -164,7 +185,7 @@ def _comparison(scores: Sequence[ScoreRow], models: Sequence[str]) -> str:
         unit = f'<span class="unit">{_metric(metric)}</span>'
         body += f'<tr><th scope="row">{escape(task)} {unit}</th>{cells}</tr>'
     heads = "".join(f'<th scope="col">{escape(model)}</th>' for model in models)
-    return _table(f'<th class="text" scope="col">Task</th>{heads}', body)
+    return table_card(f'<th class="text" scope="col">Task</th>{heads}', body)
 
 
 def _comparison_cell(row: ScoreRow | None, best: float) -> str:
@@ -172,7 +193,7 @@ def _comparison_cell(row: ScoreRow | None, best: float) -> str:
         return f"<td>{_ABSENT}</td>"
     rate, small = row.confusion_rate, ""
     if rate is not None:
-        high = ' class="high"' if rate >= _HIGH_CONFUSION else ""
+        high = ' class="high"' if rate >= HIGH_CONFUSION else ""
         small = f"<small{high}>{_percent(rate)} confused</small>"
     best_class = ' class="best"' if row.score == best else ""
     return f"<td{best_class}>{_score(row)}{small}</td>"
@@ -197,7 +218,7 @@ def _score_table(scores: Sequence[ScoreRow]) -> str:
         f'<th scope="col"{" class=text" if index < 3 else ""}>{name}</th>'
         for index, name in enumerate(names)
     )
-    return _table(heads, body)
+    return table_card(heads, body)
 
 
 def _examples(examples: Sequence[DecodedExample]) -> str:
@@ -205,7 +226,7 @@ def _examples(examples: Sequence[DecodedExample]) -> str:
         return ""
     cards = "".join(_example(example) for example in examples)
     note = "Words that the reference does not have at that place are underlined."
-    return _section("Decoded examples", note, f'<div class="examples">{cards}</div>')
+    return section("Decoded examples", note, f'<div class="examples">{cards}</div>')
 
 
 def _example(example: DecodedExample) -> str:
@@ -265,8 +286,8 @@ def _embeddings(pictures: Sequence[EmbeddingPicture]) -> str:
         caption = f"{escape(picture.model)}, {picture.num_embeddings:,} embeddings"
         if picture.silhouette is not None:
             caption += f", silhouette {picture.silhouette:.2f}"
-        figures += _figure(picture.svg, caption)
-    return _section("Task embeddings", note, f'<div class="figures">{figures}</div>')
+        figures += figure_card(picture.svg, caption)
+    return section("Task embeddings", note, f'<div class="figures">{figures}</div>')
 
 
 def _losses(losses: Sequence[ModelLosses]) -> str:
@@ -276,9 +297,10 @@ def _losses(losses: Sequence[ModelLosses]) -> str:
     # One scale for all models, so that their figures compare.
     highest = max((max(curve.losses) for each in losses for curve in each.curves), default=None)
     figures = "".join(
-        _figure(loss_figure(each.curves, max_loss=highest), escape(each.model)) for each in losses
+        figure_card(loss_figure(each.curves, max_loss=highest), escape(each.model))
+        for each in losses
     )
-    return _section("Loss", note, f'<div class="figures">{figures}</div>')
+    return section("Loss", note, f'<div class="figures">{figures}</div>')
 
 
 def _parameters(parameters: Sequence[PartParameters]) -> str:
@@ -295,32 +317,36 @@ def _parameters(parameters: Sequence[PartParameters]) -> str:
     total = "".join(f"<td><strong>{n:,}</strong></td>" for n in totals)
     body += f'<tr><th scope="row">total</th>{total}</tr>'
     heads = "".join(f'<th scope="col">{escape(model)}</th>' for model in models)
-    table = _table(f'<th class="text" scope="col">Part</th>{heads}', body)
-    return _section("Parameters", "", table)
+    table = table_card(f'<th class="text" scope="col">Part</th>{heads}', body)
+    return section("Parameters", "", table)
 
 
-def _provenance(provenance: Mapping[str, str]) -> str:
+def provenance_section(provenance: Mapping[str, str]) -> str:
+    """How the figures came to be, name by name; nothing where nothing is known."""
     if not provenance:
         return ""
     facts = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in provenance.items()
     )
-    return _section("Provenance", "", f'<dl class="card facts">{facts}</dl>')
+    return section("Provenance", "", f'<dl class="card facts">{facts}</dl>')
 
 
-def _section(title: str, note: str, body: str) -> str:
+def section(title: str, note: str, body: str) -> str:
+    """A part of a page: its title, what one must know to read it, and its contents, as HTML."""
     note = f'<p class="note">{note}</p>\n' if note else ""
     return f"<section>\n<h2>{title}</h2>\n{note}{body}\n</section>\n"
 
 
-def _table(heads: str, body: str) -> str:
+def table_card(heads: str, body: str) -> str:
+    """A table that scrolls inside its card where the page is too narrow; cells and rows as HTML."""
     return (
         f'<div class="card scroll"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
 
-def _figure(svg: str, caption: str) -> str:
+def figure_card(svg: str, caption: str) -> str:
+    """A figure in its card; both as HTML."""
     return f'<figure class="card">{svg}<figcaption>{caption}</figcaption></figure>'
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from taskaware import errors
 from taskaware.data.corpora import embedded
 from taskaware.data.corpora.ciphers import ciphers
 from taskaware.data.corpora.embedded import EmbeddedCorpusSettings, plan, write
+from taskaware.data.corpora.grammar import generate, vocabulary
 
 SMALL = EmbeddedCorpusSettings(
     num_train_sentences=12,
@@ -137,3 +140,47 @@ def test_a_corpus_of_other_tasks_is_not_taken_for_this_one(tmp_path, monkeypatch
     write(tmp_path, replace(plain, **change))
     assert (tmp_path / "train.tsv").read_text() != train
     assert json.loads(marker.read_text())["settings"] == settings | change
+
+
+def test_speech_translation_over_the_telephone_has_recordings_of_its_own(tmp_path):
+    pytest.importorskip("espeakng_loader", reason="needs the extra 'demo'")
+    settings = replace(SMALL, one_dataset_a_task=True, telephone_st=True)
+    write(tmp_path, settings, num_workers=1)
+    for split in embedded.SPLITS:
+        rows = rows_of(tmp_path, split)
+        for row in rows:
+            assert row["audio"].endswith("-telephone.flac") == (row["kind"] == "st")
+        assert spoken_of(tmp_path, split) == {row["audio"] for row in rows} - {""}
+    assert "telephone" in (tmp_path / "README.txt").read_text()
+
+
+def test_a_telephone_keeps_its_band_and_nothing_else():
+    times = np.arange(16_000) / 16_000
+    for hz, kept in ((100, 0.0), (1000, 1.0), (3000, 1.0), (6000, 0.0)):
+        tone = 0.5 * np.sin(2 * np.pi * hz * times)
+        power = np.mean(embedded.telephone(tone, 16_000) ** 2) / np.mean(tone**2)
+        assert power == pytest.approx(kept, abs=1e-6)
+
+
+def test_a_part_of_the_dictionary_makes_sentences_of_its_words_alone():
+    few = replace(SMALL, lexicon_share=0.3, max_words=5)
+    words = vocabulary(0.3)
+    for recording in plan(few):
+        spoken = re.findall(r"\w+", recording.sentence.english.lower())
+        assert words.issuperset(spoken)
+        assert len(spoken) <= 5
+    assert words < vocabulary()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"lexicon_share": 0.0}, "lexicon_share"), ({"max_words": 2}, "max_words")],
+)
+def test_a_dictionary_or_sentences_of_nothing_are_refused(change, message):
+    with pytest.raises(errors.UserError, match=message):
+        replace(SMALL, **change)
+
+
+def test_more_sentences_than_a_part_of_the_grammar_has_are_refused():
+    with pytest.raises(ValueError, match="at most about"):
+        generate(2_000, seed=1, lexicon_share=0.05, max_words=3)

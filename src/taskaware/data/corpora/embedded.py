@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 from taskaware import errors
 from taskaware.data.corpora.ciphers import ciphers
 from taskaware.data.corpora.embedded_settings import (
@@ -32,9 +34,10 @@ _COLUMNS = (
 )
 _DATASET = "embedded"
 _README_TITLE = "EMBEDDED CORPUS (SYNTHETIC)"
-_LATER_FIELDS = ("num_ciphers", "one_dataset_a_task", "lexicon_share", "max_words")
+_LATER_FIELDS = ("num_ciphers", "one_dataset_a_task", "telephone_st", "lexicon_share", "max_words")
 _NUM_RECORDINGS_PER_PROCESS = 800
 _SECONDS_BETWEEN_REPORTS = 0.5
+_TELEPHONE_BAND_HZ = (300.0, 3400.0)
 
 Progress = Callable[[int, int], None]
 
@@ -66,15 +69,18 @@ class Recording:
         """Unique in the corpus."""
         return f"{self.split}-{self.number:06d}"
 
-    @property
-    def audio(self) -> str:
-        """Path of the recording, relative to the corpus."""
-        return f"audio/{self.split}/{self.name}.flac"
+    def audio_for(self, kind: str, settings: EmbeddedCorpusSettings) -> str:
+        """Path of what tasks of a kind listen to, relative to the corpus; empty for ``mt``."""
+        if kind == "mt":
+            return ""
+        sound = "-telephone" if kind == "st" and settings.telephone_st else ""
+        return f"audio/{self.split}/{self.name}{sound}.flac"
 
-    @property
-    def is_spoken(self) -> bool:
-        """Whether a task listens to it."""
-        return not self.only_task.startswith("mt_")
+    def audios(self, settings: EmbeddedCorpusSettings) -> tuple[str, ...]:
+        """Paths of all that some task listens to."""
+        kinds = (self.only_task[: self.only_task.index("_")],) if self.only_task else ("asr", "st")
+        found = dict.fromkeys(self.audio_for(kind, settings) for kind in kinds)
+        return tuple(path for path in found if path)
 
 
 def write(
@@ -110,13 +116,14 @@ def write(
     (folder / "README.txt").write_text(_readme(settings), encoding="utf-8")
     for split in SPLITS:
         (folder / "audio" / split).mkdir(parents=True, exist_ok=True)
-    spoken = [recording for recording in recordings if recording.is_spoken]
+    spoken = [recording for recording in recordings if recording.audios(settings)]
     num_seconds = _speak(folder, spoken, settings, num_workers or os.cpu_count() or 1, progress)
     for split in SPLITS:
         rows = [row for r in recordings if r.split == split for row in _rows(r, settings)]
         lines = ["\t".join(row) + "\n" for row in (_COLUMNS, *rows)]
         (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
-    counts = {"recordings": len(spoken), "hours": round(num_seconds / 3600, 3)}
+    num_recordings = sum(len(recording.audios(settings)) for recording in spoken)
+    counts = {"recordings": num_recordings, "hours": round(num_seconds / 3600, 3)}
     content = {"synthetic": True, "settings": described, "counts": counts}
     partial = marker.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -185,7 +192,7 @@ def _rows(recording: Recording, settings: EmbeddedCorpusSettings) -> list[tuple[
 
     def row(task: str, kind: str, target_text: str, language: str) -> tuple[str, ...]:
         of_text = kind == "mt"
-        audio, source_text = ("", english) if of_text else (recording.audio, "")
+        audio, source_text = recording.audio_for(kind, settings), english if of_text else ""
         speaker = "" if of_text else recording.voice.name
         return (
             *(f"{recording.name}-{task}", task, kind, dataset, audio, "", ""),
@@ -210,7 +217,7 @@ def _translations(
         yield cipher.code, cipher.encipher(sentence.english)
 
 
-_Job = tuple[Path, list[Recording], int]
+_Job = tuple[Path, list[Recording], EmbeddedCorpusSettings]
 
 
 def _speak(
@@ -223,7 +230,7 @@ def _speak(
     """Write the audio files; returns their length in seconds."""
     starts = range(0, len(recordings), _NUM_RECORDINGS_PER_PROCESS)
     jobs: list[_Job] = [
-        (folder, recordings[start : start + _NUM_RECORDINGS_PER_PROCESS], settings.sample_rate_hz)
+        (folder, recordings[start : start + _NUM_RECORDINGS_PER_PROCESS], settings)
         for start in starts
     ]
     # Spawned, because a process that has started threads must not be forked. A fresh process for
@@ -258,16 +265,30 @@ def _speak_job(job: _Job) -> float:
     import soundfile
     import soxr
 
-    folder, recordings, sample_rate_hz = job
+    folder, recordings, settings = job
+    rate = settings.sample_rate_hz
     synthesiser = Synthesiser()
     num_samples = 0
     for recording in recordings:
         spoken = synthesiser.synthesise(recording.sentence.english, recording.voice)
-        samples = soxr.resample(spoken, synthesiser.sample_rate_hz, sample_rate_hz).clip(-1, 1)
-        path = folder / recording.audio
-        soundfile.write(path, samples, sample_rate_hz, format="FLAC", subtype="PCM_16")
-        num_samples += len(samples)
-    return num_samples / sample_rate_hz
+        samples = soxr.resample(spoken, synthesiser.sample_rate_hz, rate).clip(-1, 1)
+        for audio in recording.audios(settings):
+            sound = telephone(samples, rate) if audio.endswith("-telephone.flac") else samples
+            soundfile.write(folder / audio, sound, rate, format="FLAC", subtype="PCM_16")
+            num_samples += len(samples)
+    return num_samples / rate
+
+
+def telephone(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """Return what a telephone leaves of a recording, float32 ``[N]``: 300 to 3,400 Hz.
+
+    The band is that of narrow-band telephony (ITU-T recommendation G.712).
+    """
+    spectrum = np.fft.rfft(samples)
+    frequencies = np.fft.rfftfreq(len(samples), 1 / sample_rate_hz)
+    low, high = _TELEPHONE_BAND_HZ
+    spectrum[(frequencies < low) | (frequencies > high)] = 0
+    return np.fft.irfft(spectrum, len(samples)).clip(-1, 1).astype(np.float32)
 
 
 def _described(settings: EmbeddedCorpusSettings) -> dict[str, object]:
@@ -343,3 +364,6 @@ def _notes(settings: EmbeddedCorpusSettings) -> Iterator[str]:
         yield ""
         yield f"Each train sentence serves one task; its dataset is {_DATASET}_TASK."
         yield "Dev and test sentences serve all tasks."
+    if settings.telephone_st:
+        yield ""
+        yield "The recordings of speech translation sound as through a telephone (300 to 3,400 Hz)."

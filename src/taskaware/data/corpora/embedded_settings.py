@@ -40,6 +40,8 @@ class EmbeddedCorpusSettings:
             share an input in training. The sentences are dealt out to the tasks in turn, and the
             dataset of a task is named after it. Dev and test sentences serve all tasks all the
             same.
+        telephone_st: Whether speech translation has recordings of its own, which sound as through
+            a telephone, in all splits: a corpus whose sound gives the task away.
         lexicon_share: Share of the grammar's dictionary that sentences are made of: fewer words
             are learnt sooner.
         max_words: English words of a sentence at most, 3 to 9.
@@ -57,6 +59,7 @@ class EmbeddedCorpusSettings:
     sample_rate_hz: int = 16_000
     num_ciphers: int = 0
     one_dataset_a_task: bool = False
+    telephone_st: bool = False
     lexicon_share: float = 1.0
     max_words: int = MAX_NUM_WORDS
 

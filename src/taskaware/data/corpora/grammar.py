@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -98,7 +99,7 @@ def generate(
     in_vain = 0
     while len(sentences) < num_sentences:
         sentence = say(draw(rng))
-        words = sentence.english.lower().strip("?.").split()
+        words = re.findall(r"\w+", sentence.english.lower())
         in_vain += 1
         fits = MIN_NUM_WORDS <= len(words) <= max_words and allowed.issuperset(words)
         if fits and sentence.english not in sentences:

@@ -1,0 +1,109 @@
+"""``taskaware study``: every run of a table, then the table."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from taskaware.cli.display import out, stage_display
+
+if TYPE_CHECKING:
+    from taskaware.study.plan import Plan
+
+
+def study(
+    file: Path,
+    /,
+    *overrides: str,
+    size: str = "tiny",
+    seeds: Annotated[tuple[int, ...], Parameter(negative=(), show_default=False)] = (),
+    split: str = "",
+    jobs: int = 1,
+    to: Path = Path("runs/studies"),
+    list_only: Annotated[bool, Parameter(name="--list", negative=())] = False,
+) -> int:
+    """Train and score every run of a study, then write its table, figures and page.
+
+    What is done already is not done again; an interrupted study goes on where it was. The same
+    command may run several times at once, on one machine or on many that share the folder: the runs
+    are divided among them. `torchrun --nproc-per-node 8 -m taskaware study FILE` trains every run
+    on 8 devices.
+
+    Parameters
+    ----------
+    file
+        The study: studies/NAME.toml.
+    overrides
+        Fields of every run's experiment over the study's own: `training.updates=50`.
+    size
+        How large: tiny (two CPU cores, minutes), small, paper; a study may have others.
+    seeds
+        Seeds in place of the size's own; give the option once for each.
+    split
+        The split to score in place of the size's own (while you choose settings: dev).
+    jobs
+        Runs at a time on this machine, each in a process of its own.
+    to
+        Where everything goes.
+    list_only
+        Print the runs and how far each is, and stop.
+    """
+    from taskaware.study import settings as study_file
+    from taskaware.study.plan import make_plan
+
+    described = study_file.load(file)
+    plan = make_plan(described, file, size, to, seeds=seeds, split=split, overrides=overrides)
+    if list_only:
+        from taskaware.cli.study_display import overview_table
+
+        out().print(overview_table(plan, running=(), failed={}))
+        return 0
+    options = [f"--seeds {seed}" for seed in seeds] + ([f"--split {split}"] if split else [])
+    words = ["taskaware", "study", str(file), *overrides, "--size", size]
+    command = " ".join([shlex.join(words), *options])
+    finished = _do(plan, jobs)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return 0 if finished else 130
+    if not finished:
+        out().print(f"Stopped. Go on with: {command}", soft_wrap=True, highlight=False)
+        return 130
+    return _report(plan, command)
+
+
+def _do(plan: Plan, jobs: int) -> bool:
+    from taskaware.cli.study_display import StudyDisplay
+    from taskaware.study.scheduler import do_jobs, do_together, make_data
+    from taskaware.training.processes import Seat
+
+    seat = Seat.from_environment()
+    with stage_display() as progress:
+        make_data(plan, progress=progress)
+    if seat.num_ranks > 1:
+        return do_together(plan, seat)
+    with StudyDisplay() as display:
+        return do_jobs(plan, num_workers=max(1, jobs), overview=display)
+
+
+def _report(plan: Plan, command: str) -> int:
+    from taskaware.study.collect import collect
+    from taskaware.study.write import write_all
+
+    with stage_display() as progress:
+        results = collect(plan, command=command, progress=progress)
+    written = write_all(results, plan.folder)
+    sys.stdout.write((plan.folder / "table.md").read_text(encoding="utf-8"))
+    page = plan.folder / "report.html"
+    if written.warning:
+        out().print(f"warning: {written.warning}", soft_wrap=True, highlight=False)
+    out().print(
+        f"\n{len(written.paths)} files in {plan.folder}"
+        + (f"; look at {page}" if page in written.paths else ""),
+        soft_wrap=True,
+        highlight=False,
+    )
+    return 0

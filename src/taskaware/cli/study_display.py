@@ -1,0 +1,105 @@
+"""How far a study is, on the terminal: a table that lives, or a line for every run that ends."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from taskaware.study.job import read_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from taskaware.study.plan import Job, Plan
+
+_SECONDS_BETWEEN_TABLES = 1.0
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+class StudyDisplay:
+    """Shows all runs of a study; a context."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._live: Live | None = None
+        self._last = 0.0
+        self._done: set[str] | None = None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> StudyDisplay:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, plan: Plan, *, running: Sequence[Job], failed: Mapping[str, str]) -> None:
+        """Show how far every job is."""
+        now = time.monotonic()
+        if self._live is not None:
+            if now - self._last >= _SECONDS_BETWEEN_TABLES or not running:
+                self._last = now
+                self._live.update(
+                    overview_table(plan, running=running, failed=failed), refresh=True
+                )
+            return
+        done = {job.title for job in plan.jobs if job.is_complete}
+        news = done - self._done if self._done is not None else set()
+        self._done = done
+        if news or now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            names = ", ".join(
+                f"{job.title} ({_shown(job, running=running, failed=failed)})" for job in running
+            )
+            ended = f"done: {', '.join(sorted(news))}; " if news else ""
+            self._console.print(
+                f"{len(done)}/{len(plan.jobs)} runs, {(now - self._began) / 60:.1f} min; "
+                f"{ended}at work: {names or 'none'}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def overview_table(plan: Plan, *, running: Sequence[Job], failed: Mapping[str, str]) -> Table:
+    """Return a table: a row a run, a column a seed."""
+    done = sum(job.is_complete for job in plan.jobs)
+    table = Table(
+        title=f"{plan.study.name}, {plan.size_name}: {done} of {len(plan.jobs)} runs done",
+        box=None,
+        pad_edge=False,
+        title_justify="left",
+    )
+    table.add_column("run")
+    for seed in plan.size.seeds:
+        table.add_column(f"seed {seed}")
+    for run in plan.study.runs:
+        cells = [
+            _shown(plan.job(run.name, seed), running=running, failed=failed)
+            for seed in plan.size.seeds
+        ]
+        table.add_row(run.name, *cells)
+    return table
+
+
+def _shown(job: Job, *, running: Sequence[Job], failed: Mapping[str, str]) -> str:
+    if job.folder.name in failed:
+        return "[red]failed[/red]"
+    status = read_status(job)
+    match status.state:
+        case "complete":
+            return "[green]done[/green]"
+        case "training" if job in running or status.update:
+            share = status.update / max(status.updates, 1)
+            left = f", {status.seconds_left / 60:.1f} min left" if job in running else ", waiting"
+            return f"{share:.0%}{left}"
+        case "scoring":
+            return "scoring"
+        case _:
+            return "[dim]waiting[/dim]"

@@ -1,0 +1,119 @@
+"""Whether one system's outputs are better than another's by more than chance."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from taskaware.evaluation.metrics import normalise_transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sacrebleu.metrics.base import Metric as LibraryMetric
+
+    from taskaware.evaluation.metrics import Metric
+
+NUM_RESAMPLES = 1000
+
+
+def paired_bootstrap(
+    task_metric: Metric,
+    references: Sequence[str],
+    baseline_outputs: Sequence[str],
+    outputs: Sequence[str],
+) -> float:
+    """How likely chance alone makes a difference of this size: p of paired bootstrap resampling.
+
+    sacreBLEU's test, for WER as for BLEU and chrF (Koehn 2004, "Statistical Significance Tests for
+    Machine Translation Evaluation"): the test set is drawn again from its own sentences, 1,000
+    times, the same draws for both systems, with sacreBLEU's own seed. Like sacreBLEU's other test
+    it asks whether the systems differ, whichever is better.
+
+    Args:
+        task_metric: What is compared; computed as ``evaluation.metrics`` does.
+        references: What should have been written.
+        baseline_outputs: What the system wrote that is compared with, in the same order.
+        outputs: What the system in question wrote.
+
+    Returns:
+        The p-value, above 0 and at most 1; 1 where both score the same.
+    """
+    counts = {len(references), len(baseline_outputs), len(outputs)}
+    if len(counts) != 1 or not references:
+        raise ValueError(
+            "references and both systems' outputs must be as many and at least one, but are "
+            f"{len(references)}, {len(baseline_outputs)} and {len(outputs)}"
+        )
+    from sacrebleu.significance import PairedTest
+
+    metric = library_metric(task_metric)
+    test = PairedTest(
+        named_systems=[("baseline", list(baseline_outputs)), ("system", list(outputs))],
+        metrics={task_metric: metric},
+        references=[list(references)],
+        test_type="bs",
+        n_samples=NUM_RESAMPLES,
+    )
+    _, columns = test()
+    results: list[Any] = next(column for name, column in columns.items() if name != "System")
+    baseline, system = results
+    # The library counts greater differences only, so a system would differ from itself.
+    if baseline.score == system.score:
+        return 1.0
+    return float(system.p_value)
+
+
+def library_metric(task_metric: Metric) -> LibraryMetric:
+    """The metric as sacreBLEU's tests take it, with the corpus score of ``evaluation.metrics``."""
+    match task_metric:
+        case "bleu":
+            from sacrebleu.metrics.bleu import BLEU
+
+            return BLEU()
+        case "chrf":
+            from sacrebleu.metrics.chrf import CHRF
+
+            return CHRF()
+        case "wer":
+            return _word_error_rate_class()()
+
+
+@functools.cache
+def _word_error_rate_class() -> type[LibraryMetric]:
+    """A class made when it is first needed: its parent is in a library that is slow to load."""
+    import jiwer
+    from sacrebleu.metrics.base import Metric as LibraryMetric
+    from sacrebleu.metrics.base import Score
+
+    class WordErrorRate(LibraryMetric):
+        """Word error rate as a fraction; the statistics of a sentence are its edits and words."""
+
+        def _preprocess_segment(self, sent: str) -> str:
+            return normalise_transcript(sent)
+
+        def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
+            (reference,) = refs
+            return {"reference": reference}
+
+        def _compute_segment_statistics(
+            self, hypothesis: str, ref_kwargs: dict[str, Any]
+        ) -> list[int]:
+            reference = ref_kwargs["reference"]
+            if not reference:  # as in evaluation.metrics, whatever jiwer makes of it
+                return [len(hypothesis.split()), 0]
+            found = jiwer.process_words(reference, hypothesis)
+            edits = found.substitutions + found.deletions + found.insertions
+            return [edits, len(reference.split())]
+
+        def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
+            # Resampled statistics are summed as float32, exact below 2 ** 24 words.
+            edits, num_words = int(stats[0]), int(stats[1])
+            return Score("WER", edits / max(num_words, 1))
+
+        def _aggregate_and_compute(self, stats: list[list[int]]) -> Score:
+            return self._compute_score_from_stats(
+                [sum(column) for column in zip(*stats, strict=True)]
+            )
+
+    return WordErrorRate

@@ -1,0 +1,345 @@
+"""From the files that the jobs left to what the study found."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from taskaware import __version__
+from taskaware.data.prepared import PreparedData
+from taskaware.embedding_points import EmbeddingPoints
+from taskaware.evaluation import embeddings as embeddings_room
+from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
+from taskaware.evaluation.metrics import Metric, Score
+from taskaware.evaluation.significance import paired_bootstrap
+from taskaware.runs import read_log
+from taskaware.study.results import (
+    Cell,
+    EmbeddingFigure,
+    ForgettingMatrix,
+    LearningCurve,
+    Row,
+    StudyResults,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from taskaware.study.plan import Job, Plan
+    from taskaware.study.settings import EmbeddingsSettings, MatrixSettings, RowSettings
+
+_TASK_NETWORK_PART = "task network"
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The scores of one variant of one job, by task."""
+
+    job: Job
+    variant: str
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        return json.loads(self.job.result_path(self.variant).read_text(encoding="utf-8"))
+
+    @cached_property
+    def results(self) -> dict[str, dict[str, Any]]:
+        return {result["task"]: result for result in self.content["results"]}
+
+    @cached_property
+    def outputs(self) -> dict[str, dict[str, tuple[str, str]]]:
+        """Task -> example id -> reference and output."""
+        path = self.job.result_path(self.variant).with_name("outputs.jsonl")
+        found: dict[str, dict[str, tuple[str, str]]] = {}
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                output = json.loads(line)
+                pair = output["reference"], output["text"]
+                found.setdefault(output["task"], {})[output["id"]] = pair
+        return found
+
+
+@dataclass
+class _Collector:
+    plan: Plan
+    seeds: tuple[int, ...]
+    scored: dict[tuple[str, int, str], _Scored] = field(default_factory=dict)
+
+    def of(self, run: str, seed: int, variant: str) -> _Scored:
+        key = (run, seed, variant)
+        if key not in self.scored:
+            self.scored[key] = _Scored(self.plan.job(run, seed), variant)
+        return self.scored[key]
+
+    def cost(self, run: str, seed: int) -> dict[str, Any]:
+        """What a run cost, its starts included."""
+        job: Job | None = self.plan.job(run, seed)
+        total = {"updates": 0, "seconds": 0.0, "peak_memory_mib": 0.0}
+        while job is not None:
+            own = json.loads((job.folder / "cost.json").read_text())
+            total["updates"] += own["updates"]
+            total["seconds"] += own["seconds"]
+            total["peak_memory_mib"] = max(total["peak_memory_mib"], own["peak_memory_mib"])
+            job = job.start
+        return total
+
+    # --- rows ---
+
+    def row(self, row: RowSettings, tasks: Sequence[str]) -> Row:
+        by_task = {task: row.run or row.runs.get(task, "") for task in tasks}
+        first = self.of(row.run_names[0], self.seeds[0], row.which).content
+        costs = [[self.cost(run, seed) for run in row.run_names] for seed in self.seeds]
+        cells: dict[str, Cell] = {}
+        by_dataset: dict[str, dict[str, Cell]] = {}
+        for task, run in by_task.items():
+            if not run or task not in self.of(run, self.seeds[0], row.which).results:
+                continue
+            results = [self.of(run, seed, row.which).results[task] for seed in self.seeds]
+            cells[task] = _cell(
+                [_score(result["scores"][0]) for result in results],
+                confusion=[result["confusion_rate"] for result in results],
+                p_values=self._significance(row, task),
+            )
+            for name in results[0]["by_dataset"]:
+                scores = [_score(result["by_dataset"][name][0]) for result in results]
+                by_dataset.setdefault(task, {})[name] = _cell(scores)
+        silhouettes = self._silhouettes(row)
+        return Row(
+            label=row.label,
+            cells=cells,
+            by_dataset=by_dataset,
+            against=row.against,
+            num_models=len(row.run_names) if row.runs else max(1, self._num_taskwise(row)),
+            parameters=first["parameters"],
+            task_parameters=first["parameters"].get(_TASK_NETWORK_PART, 0),
+            updates=max(cost["updates"] for cost in costs[0]),
+            seconds=tuple(sum(cost["seconds"] for cost in of_seed) for of_seed in costs),
+            peak_memory_mib=max(c["peak_memory_mib"] for of_seed in costs for c in of_seed),
+            silhouettes=silhouettes,
+            paper=row.paper,
+            note=row.note,
+        )
+
+    def _num_taskwise(self, row: RowSettings) -> int:
+        """Return of how many models a row of the best for each task is made."""
+        if row.which != "taskwise":
+            return 1
+        return len(self.of(row.run, self.seeds[0], row.which).results)
+
+    def _silhouettes(self, row: RowSettings) -> tuple[float, ...]:
+        if not row.run or row.which != "model":
+            return ()
+        found = [self.of(row.run, seed, "model").content["silhouette"] for seed in self.seeds]
+        return tuple(found) if all(value is not None for value in found) else ()
+
+    def _significance(self, row: RowSettings, task: str) -> tuple[float, ...]:
+        rival = next((r for r in self.plan.study.rows if r.label == row.against), None)
+        if rival is None:
+            return ()
+        run, rival_run = row.run or row.runs[task], rival.run or rival.runs.get(task, "")
+        if not rival_run:
+            return ()
+        p_values = []
+        for seed in self.seeds:
+            own = self.of(run, seed, row.which)
+            other = self.of(rival_run, seed, rival.which)
+            if task not in other.results:
+                return ()
+            ids = list(own.outputs[task])
+            references = [own.outputs[task][i][0] for i in ids]
+            metric = own.results[task]["metric"]
+            theirs = [other.outputs[task][i][1] for i in ids]
+            ours = [own.outputs[task][i][1] for i in ids]
+            p_values.append(paired_bootstrap(metric, references, theirs, ours))
+        return tuple(p_values)
+
+    # --- forgetting ---
+
+    def matrix(self, matrix: MatrixSettings, tasks: Sequence[str]) -> ForgettingMatrix:
+        stages = [[self.of(run, seed, "model") for seed in self.seeds] for run in matrix.stages]
+        shown = tuple(task for task in tasks if all(task in s[0].results for s in stages))
+        points: list[dict[str, tuple[float, ...]]] = []
+        confusion: list[dict[str, tuple[float, ...]]] = []
+        for stage in stages:
+            points.append(
+                {t: tuple(_score(s.results[t]["scores"][0]).points for s in stage) for t in shown}
+            )
+            rates = {t: tuple(s.results[t]["confusion_rate"] for s in stage) for t in shown}
+            confusion.append({t: r for t, r in rates.items() if None not in r})
+        trained = tuple(self._trained(run, shown) for run in matrix.stages)
+        by_seed = [
+            [{task: values[i] for task, values in stage.items()} for stage in points]
+            for i in range(len(self.seeds))
+        ]
+        return ForgettingMatrix(
+            label=matrix.label,
+            stages=matrix.names or matrix.stages,
+            trained=trained,
+            tasks=shown,
+            points=points,
+            confusion=confusion,
+            average_forgetting=tuple(average_forgetting(p, trained) for p in by_seed),
+            backward_transfer=tuple(backward_transfer(p, trained) for p in by_seed),
+        )
+
+    def _trained(self, run: str, tasks: Sequence[str]) -> tuple[str, ...]:
+        names = self.plan.job(run, self.seeds[0]).experiment.data.tasks
+        return tuple(task for task in tasks if not names or task in names)
+
+    # --- figures ---
+
+    def embeddings(self, picture: EmbeddingsSettings) -> EmbeddingFigure | None:
+        path = self.of(picture.run, self.seeds[0], "model").job.result_path("model")
+        if not path.with_name("embeddings.npz").is_file():
+            return None
+        found = EmbeddingPoints.load(path.with_name("embeddings.npz"))
+        kinds = {task.name: task.kind for task in self._data(picture.run).tasks}
+        chosen = [
+            i
+            for i, task in enumerate(found.tasks)
+            if not picture.kinds or kinds[task] in picture.kinds
+        ]
+        stacked = found.embeddings[chosen]
+        names = tuple(found.tasks[i] for i in chosen)
+        datasets = tuple(found.datasets[i] for i in chosen)
+        inside = {}
+        for task in dict.fromkeys(names):
+            mine = [i for i, name in enumerate(names) if name == task]
+            corpora = [datasets[i] for i in mine]
+            if len(set(corpora)) > 1:
+                inside[task] = embeddings_room.silhouette(stacked[mine], corpora)
+        several = len(set(names)) > 1
+        return EmbeddingFigure(
+            title=picture.title,
+            points=embeddings_room.project(stacked, seed=1),
+            tasks=names,
+            datasets=datasets,
+            colour_by=picture.colour_by,
+            task_silhouette=embeddings_room.silhouette(stacked, names) if several else None,
+            dataset_silhouettes=inside,
+        )
+
+    def curves(self, run: str) -> list[LearningCurve]:
+        logs = [
+            [
+                line
+                for line in read_log(self.plan.job(run, seed).folder)
+                if line["kind"] == "progress"
+            ]
+            for seed in self.seeds
+        ]
+        tasks = dict.fromkeys(task for line in logs[0] for task in line["losses"])
+        found = []
+        for task in tasks:
+            by_seed = [
+                {line["update"]: line["losses"][task] for line in log if task in line["losses"]}
+                for log in logs
+            ]
+            updates = [u for u in by_seed[0] if all(u in losses for losses in by_seed)]
+            losses = tuple(tuple(losses[u] for u in updates) for losses in by_seed)
+            found.append(LearningCurve(run=run, task=task, updates=tuple(updates), losses=losses))
+        return found
+
+    def _data(self, run: str) -> PreparedData:
+        return PreparedData.open(self.plan.data_folders[self.plan.job(run, self.seeds[0]).data])
+
+
+def collect(
+    plan: Plan, *, command: str, progress: Callable[[str, int, int], None] | None = None
+) -> StudyResults:
+    """Return what the finished jobs of a study found.
+
+    Seeds that are not finished in every job are left out; there must be one that is.
+    """
+    seeds = finished_seeds(plan)
+    collector = _Collector(plan, seeds)
+    study = plan.study
+    data = [PreparedData.open(folder) for folder in plan.data_folders.values()]
+    tasks = {task.name: task.kind for each in data for task in each.tasks}
+    rows = []
+    for number, row in enumerate(study.rows, start=1):
+        rows.append(collector.row(row, list(tasks)))
+        if progress is not None:
+            progress("comparing", number, len(study.rows))
+    shown = {name: kind for name, kind in tasks.items() if any(name in row.cells for row in rows)}
+    pictures = [collector.embeddings(picture) for picture in study.embeddings]
+    first = collector.of(study.rows[0].run_names[0], seeds[0], study.rows[0].which)
+    signatures = {
+        score["metric"]: score["signature"]
+        for result in first.results.values()
+        for score in result["scores"]
+    }
+    cores = f"{os.cpu_count()} cores"
+    return StudyResults(
+        name=study.name,
+        title=study.title,
+        question=study.question,
+        size=plan.size_name,
+        command=command,
+        split=plan.size.split,
+        seeds=seeds,
+        tasks=shown,
+        rows=tuple(rows),
+        signatures=signatures,
+        matrices=tuple(collector.matrix(matrix, list(shown)) for matrix in study.matrices),
+        embeddings=tuple(picture for picture in pictures if picture is not None),
+        curves=tuple(curve for run in study.curves for curve in collector.curves(run)),
+        provenance={
+            "machine": f"{_processor()}, {cores}",
+            "versions": f"taskaware {__version__}, torch {torch.__version__}, "
+            f"Python {platform.python_version()}",
+            "data": ", ".join(
+                f"{name}: {each.fingerprint[:10]}"
+                for name, each in zip(plan.data_folders, data, strict=True)
+            ),
+        },
+        synthetic=any(source.embedded is not None for source in plan.size.data.values()),
+    )
+
+
+def finished_seeds(plan: Plan) -> tuple[int, ...]:
+    """Return the seeds of which every job is complete."""
+    return tuple(
+        seed
+        for seed in plan.size.seeds
+        if all(job.is_complete for job in plan.jobs if job.seed == seed)
+    )
+
+
+def _score(fields: dict[str, Any]) -> Score:
+    return Score(**fields)
+
+
+def _cell(
+    scores: Sequence[Score],
+    *,
+    confusion: Sequence[float | None] = (),
+    p_values: tuple[float, ...] = (),
+) -> Cell:
+    rates = [rate for rate in confusion if rate is not None]
+    return Cell(
+        metric=cast("Metric", scores[0].metric),
+        values=tuple(score.value for score in scores),
+        points=tuple(score.points for score in scores),
+        confusion_rates=tuple(rates) if len(rates) == len(scores) else (),
+        p_values=p_values,
+        num_examples=scores[0].num_examples,
+    )
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        with open("/proc/cpuinfo") as lines:  # noqa: PTH123 - a device file, not a path of ours
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,255 @@
+"""Do one job of a study: train its run, score its models, write down what it cost.
+
+A job may be tried by several processes, on several machines: a lock in its folder lets one of them
+work on it. The lock is the operating system's, so that it ends with the process that holds it,
+however that process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import resource
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from filelock import FileLock, Timeout
+
+from taskaware.data.prepared import PreparedData
+from taskaware.embedding_points import embedding_points
+from taskaware.evaluation.embeddings import silhouette
+from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
+from taskaware.runs import parameters_by_part, read_log, run_model, set_up, train_experiment
+from taskaware.training.processes import Processes, Seat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from taskaware.inference import TaskAwareModel
+    from taskaware.runs import Run
+    from taskaware.study.plan import Job
+    from taskaware.training.loop import Validation
+    from taskaware.training.progress import Progress
+
+Outcome = Literal["complete", "stopped", "locked"]
+
+_SECONDS_BETWEEN_STATUS = 1.0
+_EMBEDDINGS_PER_TASK = 150
+_LOCK_NAME = ".lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a job is, for whoever looks on.
+
+    Attributes:
+        state: What it does.
+        update: Updates done.
+        updates: Updates in all.
+        seconds_left: Of training, as far as can be told.
+    """
+
+    state: Literal["waiting", "training", "scoring", "complete"]
+    update: int = 0
+    updates: int = 0
+    seconds_left: float = 0.0
+
+
+def read_status(job: Job) -> Status:
+    """Return how far a job is, whoever does it."""
+    if job.is_complete:
+        return Status(state="complete")
+    try:
+        return Status(**json.loads((job.folder / "status.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return Status(state="waiting")
+
+
+def do_job(job: Job, *, num_threads: int = 0, seat: Seat | None = None) -> Outcome:
+    """Bring a job to its end, from wherever it stands.
+
+    Args:
+        job: What to do.
+        num_threads: Threads of torch, in place of the experiment's own; 0: as it says.
+        seat: Which of several processes that train together this is.
+
+    Returns:
+        ``"complete"``; ``"stopped"`` on Ctrl-C, with a checkpoint written; ``"locked"`` where
+        another process works on it.
+    """
+    seat = seat or Seat.from_environment()
+    is_first = seat.rank == 0
+    with contextlib.ExitStack() as stack:
+        if is_first:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(FileLock(job.folder / _LOCK_NAME, blocking=False))
+            except Timeout:
+                return "locked"
+        if not job.is_trained and not _train(job, num_threads, seat):
+            return "stopped"
+        if not is_first:
+            return "complete"
+        if num_threads:
+            torch.set_num_threads(num_threads)
+        for variant in job.variants:
+            if not job.result_path(variant).is_file():
+                _write_status(job, Status(state="scoring"))
+                _score(job, variant)
+        (job.folder / "status.json").unlink(missing_ok=True)
+    return "complete"
+
+
+def _train(job: Job, num_threads: int, seat: Seat) -> bool:
+    experiment = job.experiment
+    if job.num_tasks:
+        tasks = PreparedData.open(experiment.data.folder).tasks[: job.num_tasks]
+        names = tuple(task.name for task in tasks)
+        experiment = replace(experiment, data=replace(experiment.data, tasks=names))
+    if num_threads:
+        training = replace(experiment.training, num_threads=num_threads)
+        experiment = replace(experiment, training=training)
+    finished = train_experiment(experiment, job.folder, display=_StatusFile(job), seat=seat)
+    if seat.rank == 0:
+        _write_cost(job)
+    return finished
+
+
+def _write_cost(job: Job) -> None:
+    """Write what training took so far; memory is the largest of all the processes that did it."""
+    try:
+        before = json.loads((job.folder / "cost.json").read_text())["peak_memory_mib"]
+    except (OSError, ValueError, KeyError):
+        before = 0.0
+    progress = [line for line in read_log(job.folder) if line["kind"] == "progress"]
+    cost = {
+        "updates": progress[-1]["update"] if progress else 0,
+        "seconds": progress[-1]["seconds"] if progress else 0.0,
+        "peak_memory_mib": max(before, peak_memory_mib()),
+        "device": _device_name(),
+    }
+    _replace(job.folder / "cost.json", json.dumps(cost, indent=1))
+
+
+def peak_memory_mib() -> float:
+    """Return the largest memory of this process so far, MiB: torch's on a CUDA device, else all."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _device_name() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return platform.processor() or platform.machine()
+
+
+def _score(job: Job, variant: str) -> None:
+    """Decode the split with one of the run's models; the file of results comes last."""
+    data = PreparedData.open(job.experiment.data.folder)
+    split = data.split(job.split)
+    path = job.result_path(variant)
+    results: list[TaskResult] = []
+    models: list[TaskAwareModel] = []
+    for model, names in _models(job, variant):
+        tasks = [task for task in model.tasks if task.name in names]
+        results += evaluate(model, split, tasks)
+        models.append(model)
+    save_outputs(results, path.parent / "outputs.jsonl")
+    content: dict[str, Any] = {
+        "results": [result.summary() for result in results],
+        "parameters": parameters_by_part(models[0].transformer),
+        "silhouette": None,
+    }
+    points = embedding_points(models[0], split, num_per_task=_EMBEDDINGS_PER_TASK)
+    if variant == "model" and points is not None:
+        points.save(path.parent / "embeddings.npz")
+        content["silhouette"] = _finite(silhouette(points.embeddings, points.tasks))
+    _replace(path, json.dumps(content, indent=1))
+
+
+def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]:
+    """Yield the models of a variant, and the tasks that each is scored on."""
+    if variant == "taskwise":
+        folders = sorted((job.folder / "taskwise").glob("*"))
+        for folder in folders:
+            yield run_model(folder), {folder.name}
+        if not folders:  # of one task alone, the model chosen is the best for it already
+            model = run_model(job.folder)
+            yield model, {task.name for task in model.tasks}
+        return
+    model = run_model(job.folder, variant if variant == "average" else "model")
+    if variant.startswith("support-"):
+        model = replace(model, task_embeddings=_embeddings(job, model, variant))
+    yield model, {task.name for task in model.tasks}
+
+
+def _embeddings(job: Job, model: TaskAwareModel, variant: str) -> Mapping[str, torch.Tensor]:
+    """Return the mean t_e of another number of support examples."""
+    number = int(variant.removeprefix("support-"))
+    training = replace(job.experiment.training, support_examples=number)
+    alone = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
+    names = tuple(task.name for task in model.tasks)
+    experiment = replace(
+        job.experiment,
+        training=training,
+        data=replace(job.experiment.data, tasks=names),
+    )
+    run = set_up(experiment, job.folder, alone)
+    return run.task_embeddings(model.transformer)
+
+
+def _finite(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _write_status(job: Job, status: Status) -> None:
+    _replace(job.folder / "status.json", json.dumps(vars(status)))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that nobody sees it half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+class _StatusFile:
+    """A display of a training that writes how far it is into the job's folder."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._updates = job.experiment.training.updates
+        self._first_update = 0
+        self._began = time.monotonic()
+        self._last = -_SECONDS_BETWEEN_STATUS
+
+    def start(self, run: Run, *, first_update: int) -> None:
+        self._first_update = first_update
+        self._began = time.monotonic()
+        self.on_update(first_update)
+
+    def on_update(self, update: int) -> None:
+        now = time.monotonic()
+        if now - self._last < _SECONDS_BETWEEN_STATUS:
+            return
+        self._last = now
+        rate = (update - self._first_update) / max(now - self._began, 1e-9)
+        left = (self._updates - update) / rate if rate else 0.0
+        status = Status(
+            state="training", update=update, updates=self._updates, seconds_left=round(left, 1)
+        )
+        _write_status(self._job, status)
+
+    def on_progress(self, progress: Progress) -> None:
+        pass
+
+    def on_validation(self, update: int, validation: Validation) -> None:
+        pass

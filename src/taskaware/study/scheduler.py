@@ -1,0 +1,187 @@
+"""Do all jobs of a study: in this process one after the other, or several at a time.
+
+Any number of commands may work on the same study, on one machine or on many that share its folder:
+each takes the jobs that no other holds (``study.job``). Started by ``torchrun``, all its processes
+train every run together instead.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from filelock import FileLock
+
+from taskaware.data.corpora import embedded
+from taskaware.data.prepare import PrepareSettings, prepare
+from taskaware.data.prepared import MARKER_NAME
+from taskaware.errors import TaskawareError, TrainingError
+from taskaware.study.job import do_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from multiprocessing.process import BaseProcess
+
+    from taskaware.study.plan import Job, Plan
+    from taskaware.training.processes import Seat
+
+_SECONDS_BETWEEN_LOOKS = 0.25
+_SECONDS_BETWEEN_KNOCKS = 5.0
+_EXIT_CODES = {"complete": 0, "locked": 75, "stopped": 130}
+_FAILED = 1
+
+
+class Overview(Protocol):
+    """What shows a study to the person who waits for it."""
+
+    def show(self, plan: Plan, *, running: Sequence[Job], failed: Mapping[str, str]) -> None:
+        """Show how far every job is; called a few times a second.
+
+        Args:
+            plan: All jobs.
+            running: Those that this command works on.
+            failed: Those that failed, by folder name, with the reason.
+        """
+        ...
+
+
+def make_data(plan: Plan, *, progress: Callable[[str, int, int], None] | None = None) -> None:
+    """Make the embedded corpora that the study needs and that are not there yet."""
+    for name, source in plan.size.data.items():
+        folder = plan.data_folders[name]
+        if source.embedded is None or (folder / MARKER_NAME).is_file():
+            continue
+        corpus = folder.parent / "corpus"
+        settings = source.embedded
+        corpus.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / ".lock"):
+
+            def spoken(done: int, total: int) -> None:
+                if progress is not None:
+                    progress("speaking the synthetic corpus", done, total)
+
+            embedded.write(corpus, settings, progress=spoken)
+            prepare(
+                {split: [corpus / f"{split}.tsv"] for split in embedded.SPLITS},
+                folder,
+                PrepareSettings(vocabulary_size=source.vocabulary_size),
+                progress=progress,
+            )
+
+
+def do_together(plan: Plan, seat: Seat) -> bool:
+    """Do the jobs in order, all processes of ``torchrun`` on each; return whether all are done."""
+    for job in plan.jobs:
+        if not job.is_complete and do_job(job, seat=seat) == "stopped":
+            return False
+    return True
+
+
+def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> bool:
+    """Do the jobs, up to ``num_workers`` at a time, each in a process of its own.
+
+    Returns:
+        Whether all are done; ``False`` where the command was interrupted.
+
+    Raises:
+        TrainingError: A job failed; the others were done, but for those that start from it.
+    """
+    crew = _Crew(plan, num_workers)
+    try:
+        while crew.step():
+            overview.show(plan, running=list(crew.running), failed=crew.failed)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    except KeyboardInterrupt:
+        crew.wait()  # Ctrl-C reached the workers as well: each writes a checkpoint
+        return False
+    finally:
+        overview.show(plan, running=list(crew.running), failed=crew.failed)
+    if crew.was_stopped:
+        return False
+    if crew.failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in crew.failed.items())
+        raise TrainingError(f"{len(crew.failed)} runs of the study failed: {reasons}")
+    return True
+
+
+@dataclass
+class _Crew:
+    """The workers of one command, and what is left for them."""
+
+    plan: Plan
+    num_workers: int
+    running: dict[Job, BaseProcess] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    knocked: dict[Job, float] = field(default_factory=dict)
+    was_stopped: bool = False
+
+    def step(self) -> bool:
+        """Take back workers that have ended, send out others; return whether there is more."""
+        for job, process in list(self.running.items()):
+            if not process.is_alive():
+                process.join()
+                del self.running[job]
+                self._note_end(job, process)
+        left = [job for job in self.plan.jobs if not job.is_complete and not self._is_lost(job)]
+        if self.was_stopped:
+            return bool(self.running)
+        ready = [job for job in left if job not in self.running and self._is_ready(job)]
+        for job in ready[: self.num_workers - len(self.running)]:
+            self._send(job)
+        return bool(left)
+
+    def wait(self) -> None:
+        """Wait for the workers to end by themselves."""
+        for process in self.running.values():
+            process.join()
+        self.running.clear()
+
+    def _send(self, job: Job) -> None:
+        context = multiprocessing.get_context("spawn")
+        number = len(self.running)
+        threads = max(1, (os.cpu_count() or 1) // self.num_workers)
+        process = context.Process(target=_work, args=(job, threads, number, self.num_workers))
+        (job.folder / "error.txt").unlink(missing_ok=True)
+        process.start()
+        self.running[job] = process
+
+    def _note_end(self, job: Job, process: BaseProcess) -> None:
+        if process.exitcode == _EXIT_CODES["locked"]:
+            self.knocked[job] = time.monotonic()  # another command works on it: look again later
+        elif process.exitcode == _EXIT_CODES["stopped"]:
+            self.was_stopped = True
+        elif process.exitcode != 0 or not job.is_complete:
+            path = job.folder / "error.txt"
+            reason = path.read_text() if path.is_file() else f"it ended with {process.exitcode}"
+            self.failed[job.folder.name] = reason.strip()
+
+    def _is_ready(self, job: Job) -> bool:
+        waited = time.monotonic() - self.knocked.get(job, -_SECONDS_BETWEEN_KNOCKS)
+        return waited >= _SECONDS_BETWEEN_KNOCKS and (job.start is None or job.start.is_trained)
+
+    def _is_lost(self, job: Job) -> bool:
+        """Whether it, or what it starts from, has failed."""
+        if job.folder.name in self.failed:
+            return True
+        return job.start is not None and self._is_lost(job.start)
+
+
+def _work(job: Job, num_threads: int, number: int, num_workers: int) -> None:
+    """One worker: do one job, and say by the exit code how it ended."""
+    import sys
+
+    import torch
+
+    if torch.cuda.device_count() > 1:
+        torch.cuda.set_device(number % torch.cuda.device_count())
+        os.environ["LOCAL_RANK"] = str(number % torch.cuda.device_count())
+    try:
+        sys.exit(_EXIT_CODES[do_job(job, num_threads=num_threads)])
+    except TaskawareError as error:
+        (job.folder / "error.txt").write_text(str(error))
+        sys.exit(_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_CODES["stopped"])

@@ -1,0 +1,89 @@
+"""Writing what a study found into a folder, so that a reader never sees half a file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskaware.errors import MissingDependencyError
+from taskaware.study.figures import curves_figure, embedding_figure, forgetting_figure, save
+from taskaware.study.page import render_page
+from taskaware.study.tables import to_csv, to_json, to_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from taskaware.study.figures import StudyFigure
+    from taskaware.study.results import LearningCurve, StudyResults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What ``write_all`` wrote.
+
+    Attributes:
+        paths: The files, in the order in which they were written.
+        warning: What is missing and how to get it; empty where all was written.
+    """
+
+    paths: tuple[Path, ...]
+    warning: str = ""
+
+
+def write_all(results: StudyResults, folder: Path) -> Written:
+    """Write ``table.md``, ``table.csv``, ``results.json``, ``report.html`` and ``figures/``.
+
+    Folders on the way are made, and files of the same names replaced. Without Matplotlib the page
+    and the figures are left out, and the result's warning says so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = (("results.json", to_json), ("table.csv", to_csv), ("table.md", to_markdown))
+    paths = [_write_text(folder / name, text(results)) for name, text in texts]
+    try:
+        paths.append(_write_text(folder / "report.html", render_page(results)))
+        for name, figure in _figures(results):
+            for suffix in (".svg", ".png"):
+                path = folder / "figures" / f"{name}{suffix}"
+                paths.append(_write(path, lambda part, figure=figure: save(figure, part)))
+    except MissingDependencyError as error:
+        return Written(paths=tuple(paths), warning=f"figures are left out: {error}")
+    return Written(paths=tuple(paths))
+
+
+def _figures(results: StudyResults) -> Iterator[tuple[str, StudyFigure]]:
+    """Every figure with its file's name."""
+    for index, shown in enumerate(results.embeddings, start=1):
+        yield _file_name("embeddings", index, shown.title), embedding_figure(shown)
+    for index, matrix in enumerate(results.matrices, start=1):
+        yield _file_name("forgetting", index, matrix.label), forgetting_figure(matrix)
+    runs = list(dict.fromkeys(curve.run for curve in results.curves))
+    by_task: dict[str, list[LearningCurve]] = {}
+    for curve in results.curves:
+        by_task.setdefault(curve.task, []).append(curve)
+    for index, (task, curves) in enumerate(by_task.items(), start=1):
+        yield _file_name("curves", index, task), curves_figure(curves, runs)
+
+
+def _file_name(kind: str, index: int, title: str) -> str:
+    """A name that any file system takes; the number keeps two of the same title apart."""
+    words = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:40].strip("_")
+    return f"{kind}_{index}_{words}" if words else f"{kind}_{index}"
+
+
+def _write_text(path: Path, text: str) -> Path:
+    # New lines as they are, on every system: the files of one study are the same everywhere.
+    return _write(path, lambda part: part.write_bytes(text.encode("utf-8")))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write under another name with the same suffix, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".partial-{path.name}")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

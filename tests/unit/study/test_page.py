@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+from made_up import HOSTILE, curves, embeddings, many_tasks, matrix, one_seed, rows, study
+
+from taskaware.errors import MissingDependencyError
+from taskaware.study import figures
+from taskaware.study.page import render_page
+from taskaware.study.write import write_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VOID_ELEMENTS = {"meta", "link", "br", "input"}
+
+
+class Page(HTMLParser):
+    """Collects the text of a page and checks that its elements close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID_ELEMENTS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.extend(data.split())
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def test_a_page_runs_nothing_and_loads_nothing() -> None:
+    html = render_page(study())
+    page = Page(html)
+    assert all(tag != "script" for tag, _ in page.tags)
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            address = attributes.get(name)
+            assert address is None or address.startswith(("data:", "#")), (tag, address)
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+    assert "default-src 'none'" in html
+
+
+def test_any_text_is_shown_as_text() -> None:
+    row = replace(rows()[2], label=HOSTILE, note=HOSTILE, against=HOSTILE, paper={"x": HOSTILE})
+    results = study(
+        title=HOSTILE,
+        question=HOSTILE,
+        rows=(row,),
+        matrices=(replace(matrix(), label=HOSTILE, stages=(HOSTILE, "b")),),
+        embeddings=(embeddings(HOSTILE),),
+        curves=curves(HOSTILE),
+        signatures={HOSTILE: HOSTILE},
+        provenance={HOSTILE: HOSTILE},
+    )
+    html = render_page(results)
+    assert "<script" not in html
+    assert "alert('x')" in Page(html).text
+
+
+def test_the_main_table_marks_the_best_the_significant_and_the_confused() -> None:
+    html = render_page(study())
+    page = Page(html)
+    best = '<td class="best" title="seed 1: 1.00; seed 2: 1.00; seed 3: 1.00">1.0'
+    assert best + '<span class="unit"> ± 0.0</span><sup>†</sup>' in html
+    assert html.count('class="best"') == 5
+    assert '<small class="high">45' in html
+    assert (
+        "vanilla 50.0 ± 10.0 45 % confused 41.0 ± 1.0 40 % confused 99.0 ± 1.0 14.83" in page.text
+    )
+    assert "tag 1 3.0 ± 1.0 † 0 % confused" in page.text
+    assert "speech alone 2.0 ± 0.0 – – – –" in page.text
+    assert "against vanilla. A first token." in page.text
+
+
+def test_a_page_says_what_it_is_and_shows_the_best_row_first() -> None:
+    text = Page(render_page(study())).text
+    assert "Synthetic data size small seeds 1, 2, 3 test split Does a cue help?" in text
+    best = "Most points over all tasks: implicit asr_en 1.0 ± 0.0 WER % ↓ st_en_de 90.0"
+    assert best in text
+    assert "average forgetting 60.0 ± 10.0 points" in text
+    assert "machine two cores torch 2.11" in text
+    assert "Synthetic" not in Page(render_page(one_seed())).text
+
+
+def test_sections_without_contents_are_left_out() -> None:
+    page = Page(render_page(one_seed()))
+    assert not {"svg", "input"} & {tag for tag, _ in page.tags}
+    for title in ("Forgetting", "Task embeddings", "Learning curves", "By corpus"):
+        assert title not in page.text
+    assert "±" not in page.text
+
+
+def test_many_tasks_are_shown_by_kind() -> None:
+    text = Page(render_page(many_tasks())).text
+    assert "Model asr WER % ↓ st BLEU ↑" in text
+    assert "60.0 ± 0.0 7 of 8 tasks" in text
+
+
+def test_every_part_of_a_figure_has_a_tooltip_and_boxes_hide_it_without_a_script() -> None:
+    html = render_page(study())
+    for tooltip in ("asr_en, talks: 1 examples", "vanilla, st_en_de, 2 at the end", "not scored"):
+        assert f"<title>{tooltip}" in html or f"{tooltip}, trained here</title>" in html
+    boxes = [attributes for tag, attributes in Page(html).tags if tag == "input"]
+    assert [box["class"] for box in boxes] == ["t0", "t1", "d0", "d1", "t0", "t1"]
+    for name in ("t0", "t1", "d0", "d1"):
+        rule = f":has(input.{name}:not(:checked)) svg .{name} {{ display: none; }}"
+        assert rule in html
+        assert re.search(rf'<g class="mark [^"]*\b{name}\b', html)
+
+
+def test_a_folder_holds_all_forms_and_no_half_file(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "here"
+    written = write_all(study(), folder)
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert written.warning == ""
+    assert sorted(str(path.relative_to(folder)) for path in written.paths) == names
+    assert names == sorted(
+        [
+            *("results.json", "table.csv", "table.md", "report.html"),
+            *(
+                f"figures/{name}.{suffix}"
+                for name in (
+                    *("embeddings_1_implicit", "forgetting_1_implicit"),
+                    *("curves_1_asr_en", "curves_2_st_en_de"),
+                )
+                for suffix in ("svg", "png")
+            ),
+        ]
+    )
+
+
+def test_without_matplotlib_the_numbers_are_still_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise MissingDependencyError("figures need matplotlib: pip install it")
+
+    monkeypatch.setattr(figures, "new_figure", missing)
+    written = write_all(study(), tmp_path)
+    assert [path.name for path in written.paths] == ["results.json", "table.csv", "table.md"]
+    assert written.warning == "figures are left out: figures need matplotlib: pip install it"
+
+
+def test_a_file_that_fails_halfway_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from taskaware.study import write
+
+    old = {path: path.read_bytes() for path in write_all(study(), tmp_path).paths}
+
+    def fails(_: object, path: Path) -> None:
+        path.write_text("half", encoding="utf-8")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(write, "save", fails)
+    with pytest.raises(OSError, match="disk full"):
+        write_all(study(), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == old
