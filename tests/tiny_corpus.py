@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.experiment import DataSettings, Experiment, StartSettings
 from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.run_log import read_log
 from taskaware.training.optimiser import OptimiserSettings
 from taskaware.training.settings import LearningSettings, RetentionSettings, TrainingSettings
 
@@ -146,3 +149,31 @@ class Silent:
 
     def on_validation(self, update: int, validation: Validation) -> None:
         pass
+
+
+def interrupt_in(number: int) -> Silent:
+    """Return a display that sends Ctrl-C while this update is under way."""
+
+    def interrupt(update: int) -> None:
+        if update == number - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return Silent(interrupt)
+
+
+def assert_same_models(left: Path, right: Path) -> None:
+    """All weights and task embeddings, and what a further resume would start from, bit for bit."""
+    paths = [path.relative_to(left) for path in left.rglob("*.safetensors")]
+    paths = [path for path in paths if path.parts[0] != "checkpoints"]
+    newest = [sorted((run / "checkpoints").iterdir())[-1] for run in (left, right)]
+    pairs = [(left / path, right / path) for path in paths]
+    pairs += [(path, newest[1] / path.name) for path in newest[0].glob("*.safetensors")]
+    assert len(pairs) >= 9
+    for ours, theirs in pairs:
+        assert ours.read_bytes() == theirs.read_bytes(), ours.relative_to(left)
+
+
+def figures(folder: Path) -> list[dict]:
+    """Return the log without what depends on the clock."""
+    timed = ("seconds", "examples_per_second", "pieces_per_second")
+    return [{k: v for k, v in line.items() if k not in timed} for line in read_log(folder)]

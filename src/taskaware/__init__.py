@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from taskaware.errors import TaskawareError
     from taskaware.experiment import Experiment
     from taskaware.inference import TaskAwareModel, load
+    from taskaware.model.modulate import TaskAware, modulate
     from taskaware.model.settings import ConditioningSettings, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer, create_model
     from taskaware.types import Batch, Example, Hypothesis, Speech, Task
@@ -34,12 +35,14 @@ __all__ = [
     "ModelSettings",
     "Speech",
     "Task",
+    "TaskAware",
     "TaskAwareModel",
     "TaskAwareTransformer",
     "TaskawareError",
     "__version__",
     "create_model",
     "load",
+    "modulate",
 ]
 
 # The command line shows its help without importing torch, so names load when they are first used.
@@ -52,11 +55,13 @@ _HOME = {
     "ModelSettings": "model.settings",
     "Speech": "types",
     "Task": "types",
+    "TaskAware": "model.modulate",
     "TaskAwareModel": "inference",
     "TaskAwareTransformer": "model.transformer",
     "TaskawareError": "errors",
     "create_model": "model.transformer",
     "load": "inference",
+    "modulate": "model.modulate",
 }
 
 

@@ -12,8 +12,16 @@ import taskaware
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.errors import CheckpointError, DataError, UnknownTaskError, UserError
 from taskaware.runs import train_experiment
-from test_run import assert_same_models, figures, interrupt_in
-from tiny_corpus import TASK_NAMES, Silent, prepare_corpus, tiny_experiment, write_corpus
+from tiny_corpus import (
+    TASK_NAMES,
+    Silent,
+    assert_same_models,
+    figures,
+    interrupt_in,
+    prepare_corpus,
+    tiny_experiment,
+    write_corpus,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,16 @@ from taskaware.errors import DataError, ExperimentError
 from taskaware.launch import train_in_processes
 from taskaware.runs import read_log, train_experiment
 from taskaware.training.loop import Validation
-from tiny_corpus import TASK_NAMES, Silent, prepare_corpus, speak, tiny_experiment
+from tiny_corpus import (
+    TASK_NAMES,
+    Silent,
+    assert_same_models,
+    figures,
+    interrupt_in,
+    prepare_corpus,
+    speak,
+    tiny_experiment,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,34 +59,6 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "tiny"
     assert train_experiment(tiny_experiment(data), folder, display=Silent())
     return folder
-
-
-def interrupt_in(number: int) -> Silent:
-    """Return a display that sends Ctrl-C while this update is under way."""
-
-    def interrupt(update: int) -> None:
-        if update == number - 1:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return Silent(interrupt)
-
-
-def assert_same_models(left: Path, right: Path) -> None:
-    """All weights and task embeddings, and what a further resume would start from, bit for bit."""
-    paths = [path.relative_to(left) for path in left.rglob("*.safetensors")]
-    paths = [path for path in paths if path.parts[0] != "checkpoints"]
-    newest = [sorted((run / "checkpoints").iterdir())[-1] for run in (left, right)]
-    pairs = [(left / path, right / path) for path in paths]
-    pairs += [(path, newest[1] / path.name) for path in newest[0].glob("*.safetensors")]
-    assert len(pairs) >= 9
-    for ours, theirs in pairs:
-        assert ours.read_bytes() == theirs.read_bytes(), ours.relative_to(left)
-
-
-def figures(folder: Path) -> list[dict]:
-    """Return the log without what depends on the clock."""
-    timed = ("seconds", "examples_per_second", "pieces_per_second")
-    return [{k: v for k, v in line.items() if k not in timed} for line in read_log(folder)]
 
 
 # --- stopped and gone on with ---

@@ -23,7 +23,7 @@ def study(
     size: str = "tiny",
     seeds: Annotated[tuple[int, ...], Parameter(negative=(), show_default=False)] = (),
     split: str = "",
-    jobs: int = 1,
+    jobs: int = 0,
     to: Path = Path("runs/studies"),
     list_only: Annotated[bool, Parameter(name="--list", negative=())] = False,
 ) -> int:
@@ -47,7 +47,8 @@ def study(
     split
         The split to score in place of the size's own (while you choose settings: dev).
     jobs
-        Runs at a time on this machine, each in a process of its own.
+        Runs at a time on this machine, each in a process of its own; 0: one a CUDA device, or as
+        many as the cores allow.
     to
         Where everything goes.
     list_only
@@ -77,7 +78,12 @@ def study(
 
 def _do(plan: Plan, jobs: int) -> bool:
     from taskaware.cli.study_display import StudyDisplay
-    from taskaware.study.scheduler import do_jobs, do_together, make_data
+    from taskaware.study.scheduler import (
+        do_jobs,
+        do_together,
+        make_data,
+        sensible_num_workers,
+    )
     from taskaware.training.processes import Seat
 
     seat = Seat.from_environment()
@@ -86,7 +92,8 @@ def _do(plan: Plan, jobs: int) -> bool:
     if seat.num_ranks > 1:
         return do_together(plan, seat)
     with StudyDisplay() as display:
-        return do_jobs(plan, num_workers=max(1, jobs), overview=display)
+        workers = jobs if jobs > 0 else sensible_num_workers(plan)
+        return do_jobs(plan, num_workers=workers, overview=display)
 
 
 def _report(plan: Plan, command: str) -> int:

@@ -95,8 +95,9 @@ def do_job(job: Job, *, num_threads: int = 0, seat: Seat | None = None) -> Outco
             return "stopped"
         if not is_first:
             return "complete"
-        if num_threads:
-            torch.set_num_threads(num_threads)
+        threads = num_threads or job.experiment.training.num_threads
+        if threads:
+            torch.set_num_threads(threads)
         for variant in job.variants:
             if not job.result_path(variant).is_file():
                 _write_status(job, Status(state="scoring"))

@@ -72,6 +72,16 @@ def make_data(plan: Plan, *, progress: Callable[[str, int, int], None] | None = 
             )
 
 
+def sensible_num_workers(plan: Plan) -> int:
+    """Return how many runs this machine does at a time: one a CUDA device, or as cores allow."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.device_count()
+    threads = max((job.experiment.training.num_threads for job in plan.jobs), default=0)
+    return max(1, (os.cpu_count() or 1) // threads) if threads else 1
+
+
 def do_together(plan: Plan, seat: Seat) -> bool:
     """Do the jobs in order, all processes of ``torchrun`` on each; return whether all are done."""
     for job in plan.jobs:
@@ -142,7 +152,10 @@ class _Crew:
     def _send(self, job: Job) -> None:
         context = multiprocessing.get_context("spawn")
         number = len(self.running)
-        threads = max(1, (os.cpu_count() or 1) // self.num_workers)
+        # Sums differ in their last digits with the number of threads: what an experiment says
+        # holds, so that a study comes to the same numbers with any number of workers.
+        shared = not job.experiment.training.num_threads and self.num_workers > 1
+        threads = max(1, (os.cpu_count() or 1) // self.num_workers) if shared else 0
         process = context.Process(target=_work, args=(job, threads, number, self.num_workers))
         (job.folder / "error.txt").unlink(missing_ok=True)
         process.start()

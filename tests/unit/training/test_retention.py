@@ -1,4 +1,4 @@
-"""What keeps old tasks while others are fine-tuned: each way's gradient, by hand or by its limits."""
+"""What keeps old tasks while others are fine-tuned: each way's gradient, by hand or its limits."""
 
 from __future__ import annotations
 
