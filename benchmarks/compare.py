@@ -7,13 +7,14 @@ import json
 import platform
 import warnings
 from dataclasses import asdict
-from pathlib import Path
 
 import decoding
 import torch
 import training_step
 from contestants import DIFFERENCES, TINY, Sizes
 from timing import Row, alternate, table
+
+from taskaware.machine import processor_name
 
 
 def main() -> None:
@@ -66,22 +67,14 @@ def _machine(device: torch.device) -> dict[str, str | int]:
     import transformers
 
     return {
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "machine": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else processor_name(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "threads": torch.get_num_threads(),
     }
-
-
-def _processor() -> str:
-    """Return the processor's name; Linux alone says it in a file."""
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _quiet() -> None:

@@ -30,7 +30,7 @@ from timing import Contestant
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.model.task_network import identity_bias
-from taskaware.training.loop import autocast
+from taskaware.training.step import autocast
 
 if TYPE_CHECKING:
     import torch

@@ -27,9 +27,9 @@ from timing import Contestant
 from torch import nn
 
 from taskaware.training.joint import batch_loss, derangement
-from taskaware.training.loop import autocast
 from taskaware.training.optimiser import OptimiserSettings, create_optimiser
 from taskaware.training.settings import ObjectiveSettings
+from taskaware.training.step import autocast
 
 if TYPE_CHECKING:
     from taskaware.model.settings import Cue

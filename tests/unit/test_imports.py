@@ -40,9 +40,12 @@ ALLOWED: dict[str, set[str]] = {
         *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
         "run_validation",
     },
+    "machine": set(),
     "embedding_points": GROUND | ROOMS | {"inference"},
     "comparison": GROUND | ROOMS | {"taskaware", "inference", "runs", "embedding_points"},
-    "study": GROUND | ROOMS | {"taskaware", "experiment", "inference", "runs", "embedding_points"},
+    "study": GROUND
+    | ROOMS
+    | {"taskaware", "experiment", "inference", "runs", "embedding_points", "machine"},
     "launch": GROUND | ROOMS | {"experiment", "runs"},
     "demo": GROUND
     | ROOMS

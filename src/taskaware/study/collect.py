@@ -18,6 +18,7 @@ from taskaware.evaluation import embeddings as embeddings_room
 from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
 from taskaware.evaluation.metrics import Metric, Score
 from taskaware.evaluation.significance import paired_bootstrap
+from taskaware.machine import processor_name
 from taskaware.runs import read_log
 from taskaware.study.results import (
     Cell,
@@ -291,7 +292,7 @@ def collect(
         embeddings=tuple(picture for picture in pictures if picture is not None),
         curves=tuple(curve for run in study.curves for curve in collector.curves(run)),
         provenance={
-            "machine": f"{_processor()}, {cores}",
+            "machine": f"{processor_name()}, {cores}",
             "versions": f"taskaware {__version__}, torch {torch.__version__}, "
             f"Python {platform.python_version()}",
             "data": ", ".join(
@@ -331,15 +332,3 @@ def _cell(
         p_values=p_values,
         num_examples=scores[0].num_examples,
     )
-
-
-def _processor() -> str:
-    """Return the processor's name where the system tells it."""
-    try:
-        with open("/proc/cpuinfo") as lines:  # noqa: PTH123 - a device file, not a path of ours
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
-import resource
-import sys
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +20,7 @@ from taskaware.data.prepared import PreparedData
 from taskaware.embedding_points import embedding_points
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
+from taskaware.machine import device_name, peak_memory_mib
 from taskaware.runs import parameters_by_part, read_log, run_model, set_up, train_experiment
 from taskaware.training.processes import Processes, Seat
 
@@ -132,23 +130,9 @@ def _write_cost(job: Job) -> None:
         "updates": progress[-1]["update"] if progress else 0,
         "seconds": progress[-1]["seconds"] if progress else 0.0,
         "peak_memory_mib": max(before, peak_memory_mib()),
-        "device": _device_name(),
+        "device": device_name(),
     }
     _replace(job.folder / "cost.json", json.dumps(cost, indent=1))
-
-
-def peak_memory_mib() -> float:
-    """Return the largest memory of this process so far, MiB: torch's on a CUDA device, else all."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def _device_name() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return platform.processor() or platform.machine()
 
 
 def _score(job: Job, variant: str) -> None:
