@@ -32,8 +32,14 @@ _WRITTEN = (
 _CHANGEABLE = ("updates", "log_every", "validate_every", "save_every", "keep", "num_threads")
 
 
-def claim(folder: Path, experiment: Experiment, *, restart: bool) -> None:
+def claim(folder: Path, experiment: Experiment, *, restart: bool, is_known: bool = False) -> None:
     """Make the folder this experiment's, or find that it is.
+
+    Args:
+        folder: The run's folder.
+        experiment: What is to be trained there.
+        restart: Whether to delete what is there.
+        is_known: Whether the caller knows that what is there is of this experiment.
 
     Raises:
         ExperimentError: It holds another experiment.
@@ -43,7 +49,7 @@ def claim(folder: Path, experiment: Experiment, *, restart: bool) -> None:
         for name in _WRITTEN:
             target = folder / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-    if path.exists():
+    if path.exists() and not is_known:
         before = experiment_file.load(path)
         if _course(before) != _course(experiment):
             was = experiment_file.dump(before).splitlines()

@@ -118,27 +118,42 @@ def create_retention(run: Run) -> Retention | None:
                 conditioning=run.experiment.model.conditioning,
             )
         case "distillation":
-            device = run.processes.device
-            tags = run.experiment.model.conditioning.cue == "target_tag"
+            cue = run.experiment.model.conditioning.cue
             return Distillation(
                 run.model,
                 old_tasks,
-                task_embeddings={
-                    task.name: run.start.task_embeddings[task.name].to(device)
-                    for task in old_tasks
-                    if task.name in run.start.task_embeddings
-                },
-                begin_pieces={
-                    task.name: text_cue(run.data.vocabulary, task, "target_tag").begin
-                    for task in old_tasks
-                    if tags
-                },
+                task_embeddings=_embeddings_of_the_start(run, old_tasks),
+                cues={task.name: text_cue(run.data.vocabulary, task, cue) for task in run.tasks},
                 weight=settings.weight,
                 temperature=settings.temperature,
             )
         case "ewc":
             importance = fisher_information(run.model, _single_examples(run, old_tasks))
             return ElasticWeights(run.model, importance, weight=settings.weight)
+
+
+def _embeddings_of_the_start(run: Run, tasks: Sequence[Task]) -> dict[str, Tensor]:
+    """Return the mean t_e that tasks had at the start; none where it has no task network.
+
+    Raises:
+        DataError: A checkpoint, which keeps none, and no examples to compute them from.
+    """
+    if not run.experiment.model.conditioning.has_task_network or run.start is None:
+        return {}
+    found = dict(run.start.task_embeddings)
+    if not found:
+        run.model.eval()
+        # A copy, because what is made in inference mode cannot take part in training.
+        found = {name: value.clone() for name, value in run.task_embeddings(run.model).items()}
+        run.model.train()
+    missing = [task.name for task in tasks if task.name not in found]
+    if missing:
+        raise DataError(
+            f"{run.experiment.start.model} must have the embedding of task '{missing[0]}', which "
+            "is to be kept, or the data examples of it, but neither is there; start from the run's "
+            "`model` in place of a checkpoint"
+        )
+    return {task.name: found[task.name].to(run.processes.device) for task in tasks}
 
 
 class _Memory:

@@ -183,7 +183,9 @@ def train_experiment(
     restart: bool = False,
     seat: Seat | None = None,
 ) -> bool:
-    """Train an experiment, or go on with it; return whether it is finished.
+    """Train an experiment, or go on with it, in this process or as one of several.
+
+    The processes meet and part here; ``train_with`` is for those that have met already.
 
     Args:
         experiment: What to train.
@@ -193,20 +195,44 @@ def train_experiment(
         seat: Which of several processes this is; by default what ``torchrun`` says, or the
             only one.
 
+    Returns:
+        Whether it is finished.
+
     Raises:
         ExperimentError: The folder holds another experiment, or the data does not fit this one.
         DataError: The data is missing or incomplete.
     """
+    with join(experiment.training.device, seat or Seat.from_environment()) as processes:
+        return train_with(processes, experiment, folder, display=display, restart=restart)
+
+
+def train_with(
+    processes: Processes,
+    experiment: Experiment,
+    folder: Path,
+    *,
+    display: Display,
+    restart: bool = False,
+    is_known: bool = False,
+) -> bool:
+    """Train an experiment, or go on with it, in processes that have joined; see there.
+
+    Args:
+        processes: Which of them this is.
+        experiment: What to train.
+        folder: Where to write; what is there of the same experiment is gone on with.
+        display: Shows the run.
+        restart: Whether to delete what is there and start over.
+        is_known: Whether the caller knows that the folder holds this experiment, if any: paths may
+            then be written in another way than before.
+    """
     if experiment.training.num_threads:
         torch.set_num_threads(experiment.training.num_threads)
-    with (
-        join(experiment.training.device, seat or Seat.from_environment()) as processes,
-        ExitStack() as stack,
-    ):
+    with ExitStack() as stack:
         # First, so that a folder is not claimed for data that is not there.
         run = set_up(experiment, folder, processes)
         if processes.is_first:
-            claim(folder, experiment, restart=restart)
+            claim(folder, experiment, restart=restart, is_known=is_known)
         processes.wait()
         state = TrainState(
             model=run.model,

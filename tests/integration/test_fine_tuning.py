@@ -128,6 +128,21 @@ def test_every_method_works_with_every_cue(method: str, cue: str, data: Path, tm
     assert any(not torch.equal(left[name], right[name]) for name in left)
 
 
+def test_distillation_from_a_checkpoint_asks_under_the_embeddings_of_its_weights(
+    data: Path, tmp_path: Path
+):
+    conditioning = {"cue": "explicit"}
+    first = tiny_experiment(data, conditioning=conditioning, updates=2)
+    assert train_experiment(first, tmp_path / "start", display=Silent())
+    changes = {"conditioning": conditioning, "retention": {"method": "distillation"}, "model": None}
+    checkpoint = sorted((tmp_path / "start" / "checkpoints").iterdir())[-1]
+    model = sorted((tmp_path / "start").glob("model"))[0]
+    by_checkpoint = tune(data, checkpoint, tmp_path / "checkpoint", **changes)
+    by_model = tune(data, model, tmp_path / "model", **changes)
+    left, right = weights(by_checkpoint / "model"), weights(by_model / "model")
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
 def test_a_task_without_examples_keeps_the_embedding_of_the_start(tmp_path: Path):
     manifests = write_corpus(tmp_path)
     settings = PrepareSettings(vocabulary_size=300, num_workers=1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
+from taskaware.errors import TaskawareError
 
 if TYPE_CHECKING:
     from taskaware.study.plan import Plan
@@ -55,7 +56,7 @@ def study(
         Print the runs and how far each is, and stop.
     """
     from taskaware.study import settings as study_file
-    from taskaware.study.plan import make_plan
+    from taskaware.study.plan import finished_seeds, make_plan
 
     described = study_file.load(file)
     plan = make_plan(described, file, size, to, seeds=seeds, split=split, overrides=overrides)
@@ -64,11 +65,18 @@ def study(
 
         out().print(overview_table(plan, running=(), failed={}))
         return 0
-    options = [f"--seeds {seed}" for seed in seeds] + ([f"--split {split}"] if split else [])
-    words = ["taskaware", "study", str(file), *overrides, "--size", size]
-    command = " ".join([shlex.join(words), *options])
-    finished = _do(plan, jobs)
-    if int(os.environ.get("RANK", "0")) > 0:
+    options = [word for seed in seeds for word in ("--seeds", str(seed))]
+    options += ["--split", split] if split else []
+    options += ["--to", str(to)] if to != Path("runs/studies") else []
+    command = shlex.join(["taskaware", "study", str(file), *overrides, "--size", size, *options])
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    try:
+        finished = _do(plan, jobs)
+    except TaskawareError:
+        if is_first and finished_seeds(plan):
+            _report(plan, command)  # of the seeds that are whole
+        raise
+    if not is_first:
         return 0 if finished else 130
     if not finished:
         out().print(f"Stopped. Go on with: {command}", soft_wrap=True, highlight=False)

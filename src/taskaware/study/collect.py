@@ -20,6 +20,7 @@ from taskaware.evaluation.metrics import Metric, Score
 from taskaware.evaluation.significance import paired_bootstrap
 from taskaware.machine import processor_name
 from taskaware.runs import read_log
+from taskaware.study.plan import finished_seeds
 from taskaware.study.results import (
     Cell,
     EmbeddingFigure,
@@ -31,6 +32,7 @@ from taskaware.study.results import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from taskaware.study.plan import Job, Plan
     from taskaware.study.settings import EmbeddingsSettings, MatrixSettings, RowSettings
@@ -56,7 +58,7 @@ class _Scored:
     @cached_property
     def outputs(self) -> dict[str, dict[str, tuple[str, str]]]:
         """Task -> example id -> reference and output."""
-        path = self.job.result_path(self.variant).with_name("outputs.jsonl")
+        path = self.job.outputs_path(self.variant)
         found: dict[str, dict[str, tuple[str, str]]] = {}
         with path.open(encoding="utf-8") as lines:
             for line in lines:
@@ -78,24 +80,26 @@ class _Collector:
             self.scored[key] = _Scored(self.plan.job(run, seed), variant)
         return self.scored[key]
 
-    def cost(self, run: str, seed: int) -> dict[str, Any]:
-        """What a run cost, its starts included."""
-        job: Job | None = self.plan.job(run, seed)
-        total = {"updates": 0, "seconds": 0.0, "peak_memory_mib": 0.0}
-        while job is not None:
-            own = json.loads((job.folder / "cost.json").read_text())
-            total["updates"] += own["updates"]
-            total["seconds"] += own["seconds"]
-            total["peak_memory_mib"] = max(total["peak_memory_mib"], own["peak_memory_mib"])
-            job = job.start
-        return total
+    def costs(self, runs: Sequence[str], seed: int) -> list[dict[str, Any]]:
+        """What runs cost, and what they start from; what several start from counts once."""
+        jobs: dict[Path, Job] = {}
+        for run in runs:
+            job: Job | None = self.plan.job(run, seed)
+            while job is not None:
+                jobs[job.folder] = job
+                job = job.start
+        return [json.loads((folder / "cost.json").read_text()) for folder in jobs]
+
+    def num_updates(self, run: str) -> int:
+        """Updates that led to a run's model, those of its starts included."""
+        return sum(cost["updates"] for cost in self.costs([run], self.seeds[0]))
 
     # --- rows ---
 
     def row(self, row: RowSettings, tasks: Sequence[str]) -> Row:
         by_task = {task: row.run or row.runs.get(task, "") for task in tasks}
         first = self.of(row.run_names[0], self.seeds[0], row.which).content
-        costs = [[self.cost(run, seed) for run in row.run_names] for seed in self.seeds]
+        costs = [self.costs(row.run_names, seed) for seed in self.seeds]
         cells: dict[str, Cell] = {}
         by_dataset: dict[str, dict[str, Cell]] = {}
         for task, run in by_task.items():
@@ -119,7 +123,7 @@ class _Collector:
             num_models=len(row.run_names) if row.runs else max(1, self._num_taskwise(row)),
             parameters=first["parameters"],
             task_parameters=first["parameters"].get(_TASK_NETWORK_PART, 0),
-            updates=max(cost["updates"] for cost in costs[0]),
+            updates=max(self.num_updates(run) for run in row.run_names),
             seconds=tuple(sum(cost["seconds"] for cost in of_seed) for of_seed in costs),
             peak_memory_mib=max(c["peak_memory_mib"] for of_seed in costs for c in of_seed),
             silhouettes=silhouettes,
@@ -153,6 +157,8 @@ class _Collector:
             if task not in other.results:
                 return ()
             ids = list(own.outputs[task])
+            if set(ids) != set(other.outputs[task]):
+                return ()  # scored on other examples: there is nothing to pair
             references = [own.outputs[task][i][0] for i in ids]
             metric = own.results[task]["metric"]
             theirs = [other.outputs[task][i][1] for i in ids]
@@ -174,6 +180,7 @@ class _Collector:
             rates = {t: tuple(s.results[t]["confusion_rate"] for s in stage) for t in shown}
             confusion.append({t: r for t, r in rates.items() if None not in r})
         trained = tuple(self._trained(run, shown) for run in matrix.stages)
+        old = {task for stage in trained[:-1] for task in stage} - set(trained[-1])
         by_seed = [
             [{task: values[i] for task, values in stage.items()} for stage in points]
             for i in range(len(self.seeds))
@@ -185,8 +192,8 @@ class _Collector:
             tasks=shown,
             points=points,
             confusion=confusion,
-            average_forgetting=tuple(average_forgetting(p, trained) for p in by_seed),
-            backward_transfer=tuple(backward_transfer(p, trained) for p in by_seed),
+            average_forgetting=tuple(average_forgetting(p, trained) for p in by_seed if old),
+            backward_transfer=tuple(backward_transfer(p, trained) for p in by_seed if old),
         )
 
     def _trained(self, run: str, tasks: Sequence[str]) -> tuple[str, ...]:
@@ -301,15 +308,6 @@ def collect(
             ),
         },
         synthetic=any(source.embedded is not None for source in plan.size.data.values()),
-    )
-
-
-def finished_seeds(plan: Plan) -> tuple[int, ...]:
-    """Return the seeds of which every job is complete."""
-    return tuple(
-        seed
-        for seed in plan.size.seeds
-        if all(job.is_complete for job in plan.jobs if job.seed == seed)
     )
 
 

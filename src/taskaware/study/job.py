@@ -21,8 +21,8 @@ from taskaware.embedding_points import embedding_points
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.machine import device_name, peak_memory_mib
-from taskaware.runs import parameters_by_part, read_log, run_model, set_up, train_experiment
-from taskaware.training.processes import Processes, Seat
+from taskaware.runs import parameters_by_part, read_log, run_model, set_up, train_with
+from taskaware.training.processes import Processes, Seat, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,43 +68,53 @@ def read_status(job: Job) -> Status:
         return Status(state="waiting")
 
 
-def do_job(job: Job, *, num_threads: int = 0, seat: Seat | None = None) -> Outcome:
+def do_job(job: Job, *, num_threads: int = 0, processes: Processes | None = None) -> Outcome:
     """Bring a job to its end, from wherever it stands.
 
     Args:
         job: What to do.
         num_threads: Threads of torch, in place of the experiment's own; 0: as it says.
-        seat: Which of several processes that train together this is.
+        processes: Which of several processes that do it together this is; ``None``: it is alone.
 
     Returns:
         ``"complete"``; ``"stopped"`` on Ctrl-C, with a checkpoint written; ``"locked"`` where
-        another process works on it.
+        another command works on it.
     """
-    seat = seat or Seat.from_environment()
-    is_first = seat.rank == 0
+    if processes is None:
+        with join(job.experiment.training.device, Seat()) as alone:
+            return do_job(job, num_threads=num_threads, processes=alone)
+    # What the first process sees of the folder counts for all.
+    if not processes.any(processes.is_first and not job.is_complete):
+        return "complete"
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     with contextlib.ExitStack() as stack:
-        if is_first:
+        is_locked = False
+        if processes.is_first:
             job.folder.mkdir(parents=True, exist_ok=True)
             try:
                 stack.enter_context(FileLock(job.folder / _LOCK_NAME, blocking=False))
             except Timeout:
-                return "locked"
-        if not job.is_trained and not _train(job, num_threads, seat):
+                is_locked = True
+        if processes.any(is_locked):
+            return "locked"
+        untrained = processes.any(processes.is_first and not job.is_trained)
+        if untrained and not _train(job, num_threads, processes):
             return "stopped"
-        if not is_first:
-            return "complete"
-        threads = num_threads or job.experiment.training.num_threads
-        if threads:
-            torch.set_num_threads(threads)
-        for variant in job.variants:
-            if not job.result_path(variant).is_file():
-                _write_status(job, Status(state="scoring"))
-                _score(job, variant)
-        (job.folder / "status.json").unlink(missing_ok=True)
+        if processes.is_first:
+            threads = num_threads or job.experiment.training.num_threads
+            if threads:
+                torch.set_num_threads(threads)
+            for variant in job.variants:
+                if not job.result_path(variant).is_file():
+                    _write_status(job, Status(state="scoring"))
+                    _score(job, variant)
+            (job.folder / "status.json").unlink(missing_ok=True)
+        processes.wait()
     return "complete"
 
 
-def _train(job: Job, num_threads: int, seat: Seat) -> bool:
+def _train(job: Job, num_threads: int, processes: Processes) -> bool:
     experiment = job.experiment
     if job.num_tasks:
         tasks = PreparedData.open(experiment.data.folder).tasks[: job.num_tasks]
@@ -113,8 +123,11 @@ def _train(job: Job, num_threads: int, seat: Seat) -> bool:
     if num_threads:
         training = replace(experiment.training, num_threads=num_threads)
         experiment = replace(experiment, training=training)
-    finished = train_experiment(experiment, job.folder, display=_StatusFile(job), seat=seat)
-    if seat.rank == 0:
+    # The folder's name is made of all that matters, and of no path.
+    finished = train_with(
+        processes, experiment, job.folder, display=_StatusFile(job), is_known=True
+    )
+    if processes.is_first:
         _write_cost(job)
     return finished
 
@@ -146,7 +159,7 @@ def _score(job: Job, variant: str) -> None:
         tasks = [task for task in model.tasks if task.name in names]
         results += evaluate(model, split, tasks)
         models.append(model)
-    save_outputs(results, path.parent / "outputs.jsonl")
+    save_outputs(results, job.outputs_path(variant))
     content: dict[str, Any] = {
         "results": [result.summary() for result in results],
         "parameters": parameters_by_part(models[0].transformer),
@@ -169,7 +182,9 @@ def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]
             model = run_model(job.folder)
             yield model, {task.name for task in model.tasks}
         return
-    model = run_model(job.folder, variant if variant == "average" else "model")
+    # Where the average is the run's final model, it has no folder of its own.
+    has_average = (job.folder / "average").is_dir()
+    model = run_model(job.folder, "average" if variant == "average" and has_average else "model")
     if variant.startswith("support-"):
         model = replace(model, task_embeddings=_embeddings(job, model, variant))
     yield model, {task.name for task in model.tasks}

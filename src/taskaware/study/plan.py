@@ -64,6 +64,10 @@ class Job:
         """Where the scores of a variant stand, once they are complete."""
         return self.folder / "evaluation" / variant / self.split / "study.json"
 
+    def outputs_path(self, variant: str) -> Path:
+        """Where its outputs stand; ``taskaware evaluate`` has a file of its own beside it."""
+        return self.result_path(variant).with_name("study_outputs.jsonl")
+
     @property
     def is_trained(self) -> bool:
         """Whether the model is there, which training writes last of all."""
@@ -162,13 +166,26 @@ def make_plan(
                 split=size.split,
                 store=root / "store",
             )
+    # What was asked for beside the study's own has a table of its own.
+    asked = {"overrides": list(overrides), "seeds": list(seeds)}
+    apart = [split] * (split not in ("", study.sizes[size_name].split))
+    apart += [_digest(asked)] * any(asked.values())
     return Plan(
         study=study,
         size_name=size_name,
         size=size,
-        folder=root / f"{study.name}-{size_name}",
+        folder=root / "-".join([study.name, size_name, *apart]),
         data_folders=data_folders,
         jobs=tuple(jobs.values()),
+    )
+
+
+def finished_seeds(plan: Plan) -> tuple[int, ...]:
+    """Return the seeds of which every job is complete."""
+    return tuple(
+        seed
+        for seed in plan.size.seeds
+        if all(job.is_complete for job in plan.jobs if job.seed == seed)
     )
 
 

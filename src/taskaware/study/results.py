@@ -71,7 +71,7 @@ class Row:
             memory that torch allocated there.
         silhouettes: By seed: how well the task embeddings stand apart (-1 to 1); empty where there
             are none.
-        paper: What the paper reports, by kind of task, as printed there.
+        paper: What the paper reports, by kind of task or by task, as printed there.
         note: A remark for the reader.
     """
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,9 +24,10 @@ from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import MARKER_NAME
 from taskaware.errors import TaskawareError, TrainingError
 from taskaware.study.job import do_job
+from taskaware.training.processes import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.process import BaseProcess
 
     from taskaware.study.plan import Job, Plan
@@ -83,10 +88,21 @@ def sensible_num_workers(plan: Plan) -> int:
 
 
 def do_together(plan: Plan, seat: Seat) -> bool:
-    """Do the jobs in order, all processes of ``torchrun`` on each; return whether all are done."""
-    for job in plan.jobs:
-        if not job.is_complete and do_job(job, seat=seat) == "stopped":
-            return False
+    """Do the jobs in order, all processes of ``torchrun`` on each; return whether all are done.
+
+    Raises:
+        TrainingError: Another command works on a job.
+    """
+    with join(plan.jobs[0].experiment.training.device, seat) as processes:
+        for job in plan.jobs:
+            match do_job(job, processes=processes):
+                case "stopped":
+                    return False
+                case "locked":
+                    raise TrainingError(
+                        f"{job.folder} must be free, because torchrun does the runs in order, but "
+                        "another command works on it: wait for that one, or stop it"
+                    )
     return True
 
 
@@ -101,11 +117,12 @@ def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> bool:
     """
     crew = _Crew(plan, num_workers)
     try:
-        while crew.step():
-            overview.show(plan, running=list(crew.running), failed=crew.failed)
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        with _terminated_like_interrupted():
+            while crew.step():
+                overview.show(plan, running=list(crew.running), failed=crew.failed)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
-        crew.wait()  # Ctrl-C reached the workers as well: each writes a checkpoint
+        crew.stop()
         return False
     finally:
         overview.show(plan, running=list(crew.running), failed=crew.failed)
@@ -117,6 +134,23 @@ def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> bool:
     return True
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM, which a scheduler sends to this process alone, stop the workers as well."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @dataclass
 class _Crew:
     """The workers of one command, and what is left for them."""
@@ -124,6 +158,7 @@ class _Crew:
     plan: Plan
     num_workers: int
     running: dict[Job, BaseProcess] = field(default_factory=dict)
+    slots: dict[Job, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     knocked: dict[Job, float] = field(default_factory=dict)
     was_stopped: bool = False
@@ -143,23 +178,30 @@ class _Crew:
             self._send(job)
         return bool(left)
 
-    def wait(self) -> None:
-        """Wait for the workers to end by themselves."""
+    def stop(self) -> None:
+        """Tell the workers to stop, each with a checkpoint, and wait for them.
+
+        Ctrl-C reached them already; after a first signal they take a second one of another kind
+        for the same wish.
+        """
+        for process in self.running.values():
+            process.terminate()
         for process in self.running.values():
             process.join()
         self.running.clear()
 
     def _send(self, job: Job) -> None:
         context = multiprocessing.get_context("spawn")
-        number = len(self.running)
+        number = min(set(range(self.num_workers)) - {self.slots[j] for j in self.running})
         # Sums differ in their last digits with the number of threads: what an experiment says
         # holds, so that a study comes to the same numbers with any number of workers.
         shared = not job.experiment.training.num_threads and self.num_workers > 1
         threads = max(1, (os.cpu_count() or 1) // self.num_workers) if shared else 0
-        process = context.Process(target=_work, args=(job, threads, number, self.num_workers))
+        process = context.Process(target=_work, args=(job, threads, number))
         (job.folder / "error.txt").unlink(missing_ok=True)
         process.start()
         self.running[job] = process
+        self.slots[job] = number
 
     def _note_end(self, job: Job, process: BaseProcess) -> None:
         if process.exitcode == _EXIT_CODES["locked"]:
@@ -182,15 +224,12 @@ class _Crew:
         return job.start is not None and self._is_lost(job.start)
 
 
-def _work(job: Job, num_threads: int, number: int, num_workers: int) -> None:
-    """One worker: do one job, and say by the exit code how it ended."""
-    import sys
-
+def _work(job: Job, num_threads: int, slot: int) -> None:
+    """One worker: do one job, on the device of its slot; say by the exit code how it ended."""
     import torch
 
     if torch.cuda.device_count() > 1:
-        torch.cuda.set_device(number % torch.cuda.device_count())
-        os.environ["LOCAL_RANK"] = str(number % torch.cuda.device_count())
+        os.environ["LOCAL_RANK"] = str(slot % torch.cuda.device_count())
     try:
         sys.exit(_EXIT_CODES[do_job(job, num_threads=num_threads)])
     except TaskawareError as error:

@@ -105,7 +105,7 @@ class RowSettings:
             (for each task the best on its dev set), or `support-N` (the task embedding from N
             examples).
         against: The label of the row that it is compared with.
-        paper: What the paper reports, by kind of task.
+        paper: What the paper reports, by kind of task, or by task.
         note: A remark for the reader.
     """
 

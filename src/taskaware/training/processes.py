@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The first process validates and scores while the others wait; one that dies ends all of them.
+_PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,7 @@ def join(device_name: str, seat: Seat) -> Iterator[Processes]:
             init_method=seat.meeting_place,
             rank=seat.rank,
             world_size=seat.num_ranks,
+            timeout=_PATIENCE,
         )
     try:
         yield Processes(rank=seat.rank, num_ranks=seat.num_ranks, device=device)

@@ -60,6 +60,10 @@ class Meter:
     def add(self, batch: Batch, loss: torch.Tensor, num_pieces: int) -> None:
         """Count a batch and its mean cross-entropy over ``num_pieces`` target pieces."""
         self._losses.setdefault(batch.task.name, []).append(loss)
+        self.count(batch, num_pieces)
+
+    def count(self, batch: Batch, num_pieces: int) -> None:
+        """Count a batch without a loss to show."""
         self._examples += batch.num_examples
         self._pieces += num_pieces
         self._valid += int(batch.source_lengths.sum())

@@ -198,4 +198,5 @@ class MetaStep(Step):
                     second_order=learning.second_order,
                 )
             (loss.total / num_groups).backward()
+            meter.count(support, int(support.target_lengths.sum()))
             meter.add(query, loss.cross_entropy, loss.num_pieces)

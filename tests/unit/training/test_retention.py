@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+from taskaware.data.batching import TextCue
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import batch_loss
@@ -100,7 +102,7 @@ def test_the_divergence_is_that_of_torch_distributions_times_the_squared_tempera
 def distillation(model, old_tasks=(ASR, MT), **changes):
     arguments = {
         "task_embeddings": {},
-        "begin_pieces": {},
+        "cues": {task.name: TextCue() for task in TASKS},
         "weight": 1.0,
         "temperature": 2.0,
     } | changes
@@ -148,13 +150,26 @@ def test_distillation_asks_under_the_embeddings_of_old_tasks_that_take_the_same_
 
 
 def test_distillation_puts_an_old_tasks_tag_first():
-    keeper = distillation(network("target_tag"), begin_pieces={"asr_en": 7, "mt_en_de": 9})
+    begins = {"asr_en": 7, "st_en_de": 8, "mt_en_de": 9}
+    cues = {name: TextCue(begin=begin) for name, begin in begins.items()}
+    keeper = distillation(network("target_tag"), cues=cues)
     batch = random_batch(ST)
     ((asked, embedding),) = keeper._questions(batch)
     assert embedding is None
     assert asked.target_input[:, 0].tolist() == [7] * batch.num_examples
     assert torch.equal(asked.target_input[:, 1:], batch.target_input[:, 1:])
     assert batch.target_input[0, 0] == 1
+
+
+def test_distillation_puts_an_old_tasks_label_before_a_text():
+    other = replace(MT, name="mt_en_tr")
+    cues = {"mt_en_de": TextCue(source_prefix=(5, 6)), "mt_en_tr": TextCue(source_prefix=(7, 8, 9))}
+    keeper = distillation(network("text_label"), old_tasks=(other,), cues=cues)
+    batch = random_batch(MT)
+    ((asked, _),) = keeper._questions(batch)
+    assert torch.equal(asked.source[:, :3], torch.tensor([[7, 8, 9]]).expand(4, -1))
+    assert torch.equal(asked.source[:, 3:], batch.source[:, 2:])
+    assert torch.equal(asked.source_lengths, batch.source_lengths + 1)
 
 
 def test_the_start_is_not_trained_by_distillation():

@@ -20,6 +20,7 @@ from taskaware.model.attention import valid_mask
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from taskaware.data.batching import TextCue
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Batch, Task
 
@@ -32,8 +33,8 @@ class Distillation:
         old_tasks: Those to keep; a batch is answered under each that takes its kind of source.
         task_embeddings: Mean t_e of the old tasks at the start, float32 ``[1, O]`` each; empty for
             a model without a task network.
-        begin_pieces: First target piece by task, for a model that is told the task by it; else
-            empty.
+        cues: What each task puts into the text, by name: a label before a text source, a first
+            target piece.
         weight: Weight of the divergence.
         temperature: Both distributions are softened by it.
     """
@@ -44,7 +45,7 @@ class Distillation:
         old_tasks: Sequence[Task],
         *,
         task_embeddings: Mapping[str, Tensor],
-        begin_pieces: Mapping[str, int],
+        cues: Mapping[str, TextCue],
         weight: float,
         temperature: float,
     ) -> None:
@@ -52,7 +53,7 @@ class Distillation:
         self._start = copy.deepcopy(model).eval().requires_grad_(False)
         self._old_tasks = old_tasks
         self._task_embeddings = task_embeddings
-        self._begin_pieces = begin_pieces
+        self._cues = cues
         self._weight = weight
         self._temperature = temperature
 
@@ -78,18 +79,27 @@ class Distillation:
 
     def _questions(self, batch: Batch) -> Iterator[tuple[Batch, Tensor | None]]:
         """Yield the batch as it is asked under every old task's cue, and the cue's t_e."""
-        if not self._task_embeddings and not self._begin_pieces:
+        own = self._cues[batch.task.name]
+        if not self._task_embeddings and all(cue == own for cue in self._cues.values()):
             yield batch, None  # without a cue there is one question only
             return
         for task in self._old_tasks:
-            if task.source_modality != batch.task.source_modality:
-                continue
-            asked = batch
-            if task.name in self._begin_pieces:
-                target_input = batch.target_input.clone()
-                target_input[:, 0] = self._begin_pieces[task.name]
-                asked = replace(batch, target_input=target_input)
-            yield asked, self._task_embeddings.get(task.name)
+            if task.source_modality == batch.task.source_modality:
+                asked = _with_cue(batch, own, self._cues[task.name])
+                yield asked, self._task_embeddings.get(task.name)
+
+
+def _with_cue(batch: Batch, own: TextCue, other: TextCue) -> Batch:
+    """Return the batch with another task's cue in place of its own."""
+    target_input = batch.target_input.clone()
+    target_input[:, 0] = other.begin
+    source, lengths = batch.source, batch.source_lengths
+    if own.source_prefix or other.source_prefix:
+        prefix = torch.tensor(other.source_prefix, dtype=source.dtype, device=source.device)
+        text = source[:, len(own.source_prefix) :]
+        source = torch.cat([prefix.expand(len(text), -1), text], dim=1)
+        lengths = lengths - len(own.source_prefix) + len(other.source_prefix)
+    return replace(batch, source=source, source_lengths=lengths, target_input=target_input)
 
 
 def softened_divergence(wanted_NV: Tensor, found_NV: Tensor, *, temperature: float) -> Tensor:
