@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from taskaware.model.modulate import modulate
+from taskaware import modulate
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
