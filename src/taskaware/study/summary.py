@@ -273,7 +273,11 @@ def _comparisons(results: StudyResults) -> list[str]:
     groups: dict[str, list[str]] = {}
     for label, against in marked.items():
         groups.setdefault(against, []).append(label)
-    return [f"{', '.join(labels)} against {against}" for against, labels in groups.items()]
+    # Labels hold commas of their own, so each stands in quotation marks.
+    return [
+        f"{', '.join(f'“{label}”' for label in labels)} against “{against}”"
+        for against, labels in groups.items()
+    ]
 
 
 def _entry(row: Row, column: Column, rows: Sequence[Row]) -> Entry | None:

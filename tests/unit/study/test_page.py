@@ -93,7 +93,7 @@ def test_the_main_table_marks_the_best_the_significant_and_the_confused() -> Non
     )
     assert "tag 1 3.0 ± 1.0 † 0 % confused" in page.text
     assert "speech alone 2.0 ± 0.0 – – – –" in page.text
-    assert "against vanilla. A first token." in page.text
+    assert "against “vanilla”. A first token." in page.text
 
 
 def test_a_page_says_what_it_is_and_shows_the_best_row_first() -> None:

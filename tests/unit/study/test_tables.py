@@ -70,7 +70,7 @@ def test_a_difference_is_significant_where_it_is_in_every_seed_and_in_one_direct
         "speech alone": [False, False, False],
     }
     legend = "† Differs significantly (paired bootstrap, p &lt; 0.05 in every seed): "
-    assert legend + "tag, implicit against vanilla." in to_markdown(study())
+    assert legend + "“tag”, “implicit” against “vanilla”." in to_markdown(study())
 
 
 def test_without_a_significant_difference_there_is_no_legend_of_one() -> None:
