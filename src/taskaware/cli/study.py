@@ -42,7 +42,7 @@ def study(
     overrides
         Fields of every run's experiment over the study's own: `training.updates=50`.
     size
-        How large: tiny (two CPU cores, minutes), small, paper; a study may have others.
+        How large: tiny (two CPU cores, half an hour), small, paper; a study may have others.
     seeds
         Seeds in place of the size's own; give the option once for each.
     split
@@ -63,7 +63,7 @@ def study(
     if list_only:
         from taskaware.cli.study_display import overview_table
 
-        out().print(overview_table(plan, running=(), failed={}))
+        out().print(overview_table(plan, failed={}))
         return 0
     options = [word for seed in seeds for word in ("--seeds", str(seed))]
     options += ["--split", split] if split else []

@@ -46,18 +46,14 @@ class StudyDisplay:
         if self._live is not None:
             if now - self._last >= _SECONDS_BETWEEN_TABLES or not running:
                 self._last = now
-                self._live.update(
-                    overview_table(plan, running=running, failed=failed), refresh=True
-                )
+                self._live.update(overview_table(plan, failed=failed), refresh=True)
             return
         done = {job.title for job in plan.jobs if job.is_complete}
         news = done - self._done if self._done is not None else set()
         self._done = done
         if news or now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
-            names = ", ".join(
-                f"{job.title} ({_shown(job, running=running, failed=failed)})" for job in running
-            )
+            names = ", ".join(f"{job.title} ({_shown(job, failed)})" for job in running)
             ended = f"done: {', '.join(sorted(news))}; " if news else ""
             self._console.print(
                 f"{len(done)}/{len(plan.jobs)} runs, {(now - self._began) / 60:.1f} min; "
@@ -67,7 +63,7 @@ class StudyDisplay:
             )
 
 
-def overview_table(plan: Plan, *, running: Sequence[Job], failed: Mapping[str, str]) -> Table:
+def overview_table(plan: Plan, *, failed: Mapping[str, str]) -> Table:
     """Return a table: a row a run, a column a seed."""
     done = sum(job.is_complete for job in plan.jobs)
     table = Table(
@@ -80,26 +76,23 @@ def overview_table(plan: Plan, *, running: Sequence[Job], failed: Mapping[str, s
     for seed in plan.size.seeds:
         table.add_column(f"seed {seed}")
     for run in plan.study.runs:
-        cells = [
-            _shown(plan.job(run.name, seed), running=running, failed=failed)
-            for seed in plan.size.seeds
-        ]
+        cells = [_shown(plan.job(run.name, seed), failed) for seed in plan.size.seeds]
         table.add_row(run.name, *cells)
     return table
 
 
-def _shown(job: Job, *, running: Sequence[Job], failed: Mapping[str, str]) -> str:
+def _shown(job: Job, failed: Mapping[str, str]) -> str:
     if job.folder.name in failed:
         return "[red]failed[/red]"
     status = read_status(job)
     match status.state:
         case "complete":
             return "[green]done[/green]"
-        case "training" if job in running or status.update:
+        case "training":
             share = status.update / max(status.updates, 1)
-            left = f", {status.seconds_left / 60:.1f} min left" if job in running else ", waiting"
-            return f"{share:.0%}{left}"
+            left = f"{status.seconds_left / 60:.1f} min left" if status.is_current else "stopped"
+            return f"{share:.0%}, {left}"
         case "scoring":
-            return "scoring"
+            return "scoring" if status.is_current else "scoring, stopped"
         case _:
             return "[dim]waiting[/dim]"

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Outcome = Literal["complete", "stopped", "locked"]
 
 _SECONDS_BETWEEN_STATUS = 1.0
+_SECONDS_CURRENT = 60.0
 _EMBEDDINGS_PER_TASK = 150
 _LOCK_NAME = ".lock"
 
@@ -50,20 +51,25 @@ class Status:
         update: Updates done.
         updates: Updates in all.
         seconds_left: Of training, as far as can be told.
+        is_current: Whether it was said within the last minute, so that somebody is at work.
     """
 
     state: Literal["waiting", "training", "scoring", "complete"]
     update: int = 0
     updates: int = 0
     seconds_left: float = 0.0
+    is_current: bool = False
 
 
 def read_status(job: Job) -> Status:
     """Return how far a job is, whoever does it."""
     if job.is_complete:
         return Status(state="complete")
+    path = job.folder / "status.json"
     try:
-        return Status(**json.loads((job.folder / "status.json").read_text()))
+        said = Status(**json.loads(path.read_text()))
+        age_seconds = time.time() - path.stat().st_mtime
+        return replace(said, is_current=age_seconds < _SECONDS_CURRENT)
     except (OSError, ValueError, TypeError):
         return Status(state="waiting")
 
