@@ -30,6 +30,7 @@ from taskaware.study.summary import (
     metric_of_task,
     number,
     paper_kinds,
+    part_columns,
     percent,
     silhouette_texts,
     table_legend,
@@ -264,7 +265,13 @@ def _toggle_style(figures: Sequence[StudyFigure]) -> str:
 
 
 def _costs(rows: Sequence[Row]) -> str:
-    columns = cost_columns(rows)
+    note = "Updates and time include what a row starts from. Parameters are those of one model."
+    parts = _columns_table(rows, part_columns(rows))
+    by_part = f"<details><summary>Parameters by part</summary>{parts}</details>"
+    return section("Budget", note, _columns_table(rows, cost_columns(rows)) + by_part)
+
+
+def _columns_table(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> str:
     heads = '<th class="text" scope="col">Model</th>' + "".join(
         f'<th scope="col">{escape(name)}</th>' for name in columns
     )
@@ -272,8 +279,7 @@ def _costs(rows: Sequence[Row]) -> str:
     for index, row in enumerate(rows):
         cells = "".join(f"<td>{escape(texts[index])}</td>" for texts in columns.values())
         body += f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>'
-    note = "Updates and time include what a row starts from. Parameters are those of one model."
-    return section("Budget", note, table_card(heads, body))
+    return table_card(heads, body)
 
 
 def _provenance(results: StudyResults) -> dict[str, str]:

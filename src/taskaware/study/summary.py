@@ -233,6 +233,12 @@ def cost_columns(rows: Sequence[Row]) -> dict[str, list[str]]:
     return columns
 
 
+def part_columns(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The parameters of each row's model: part to one text a row."""
+    parts = dict.fromkeys(part for row in rows for part in row.parameters)
+    return {part: [count(row.parameters.get(part, 0)) for row in rows] for part in parts}
+
+
 def table_legend(results: StudyResults) -> str:
     """What one must know to read the main table."""
     lines, several = [], len(results.seeds) > 1

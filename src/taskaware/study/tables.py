@@ -26,6 +26,7 @@ from taskaware.study.summary import (
     metric_of_task,
     number,
     paper_kinds,
+    part_columns,
     percent,
     silhouette_texts,
     stage_entry,
@@ -60,6 +61,7 @@ def to_markdown(results: StudyResults) -> str:
         *_notes(results.rows),
         *_paper(results.rows),
         *_by_corpus(results),
+        *_parts(results.rows),
         *(part for matrix in results.matrices for part in _forgetting(matrix)),
         *_embeddings(results.embeddings),
         *_signatures(results.signatures),
@@ -142,6 +144,17 @@ def _paper(rows: Sequence[Row]) -> list[str]:
         if row.paper
     ]
     return ["## The paper's", _table(["", *map(_inline, kinds)], lines)]
+
+
+def _parts(rows: Sequence[Row]) -> list[str]:
+    columns = part_columns(rows)
+    if not columns:
+        return []
+    lines = [
+        [_inline(row.label), *(texts[index] for texts in columns.values())]
+        for index, row in enumerate(rows)
+    ]
+    return ["## Parameters by part", _table(["", *map(_inline, columns)], lines)]
 
 
 def _by_corpus(results: StudyResults) -> list[str]:

@@ -127,7 +127,7 @@ def test_labels_can_break_neither_tables_nor_markup() -> None:
 
 
 def test_the_papers_numbers_corpora_and_forgetting_have_their_own_tables() -> None:
-    _, paper, corpora, forgetting = tables_of(to_markdown(study()))
+    _, paper, corpora, _, forgetting = tables_of(to_markdown(study()))
     assert paper[2:] == [["vanilla", "14.83", "0.81"], ["implicit", "11.61", "28.64"]]
     assert corpora[0] == ["", "implicit"]
     assert corpora[3] == ["st_en_de BLEU ↑: talks", "2.0 ± 1.0"]
@@ -200,3 +200,11 @@ def test_numbers_are_short_but_do_not_lie() -> None:
     assert [duration([value]) for value in (3.14, 59.6, 99.6, 3540, 8100)] == [
         *("3.1 s", "60 s", "2 min", "59 min", "2 h 15 min")
     ]
+
+
+def test_the_parameters_of_every_part_stand_in_a_table_of_their_own() -> None:
+    tables = {tuple(table[0]): table for table in tables_of(to_markdown(study()))}
+    parts = tables["", "encoder", "decoder", "task network"]
+    assert parts[2][0] == "vanilla"
+    assert parts[2][1:] == ["1,000,000", "234,567", "–"]
+    assert ["1,000,000", "–", "500"] in [line[1:] for line in parts]
