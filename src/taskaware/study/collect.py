@@ -277,10 +277,11 @@ def collect(
             progress("comparing", number, len(study.rows))
     shown = {name: kind for name, kind in tasks.items() if any(name in row.cells for row in rows)}
     pictures = [collector.embeddings(picture) for picture in study.embeddings]
-    first = collector.of(study.rows[0].run_names[0], seeds[0], study.rows[0].which)
+    scored = [collector.of(run, seeds[0], row.which) for row in study.rows for run in row.run_names]
     signatures = {
         score["metric"]: score["signature"]
-        for result in first.results.values()
+        for one in scored
+        for result in one.results.values()
         for score in result["scores"]
     }
     cores = f"{os.cpu_count()} cores"
