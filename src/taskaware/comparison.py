@@ -16,7 +16,8 @@ from taskaware.embedding_points import embedding_points
 from taskaware.evaluation import embeddings, report
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.evaluation.figures import LossCurve
-from taskaware.runs import parameters_by_part, read_log, run_model
+from taskaware.run_log import read_log
+from taskaware.run_models import parameters_by_part, run_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

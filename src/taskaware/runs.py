@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from taskaware import __version__
 from taskaware.data.batching import make_batch, text_cue
 from taskaware.data.prepared import PreparedData
-from taskaware.errors import DataError, ExperimentError, UnknownTaskError, UserError, nearest
-from taskaware.inference import TaskAwareModel, load
+from taskaware.errors import ExperimentError, UnknownTaskError, nearest
+from taskaware.inference import TaskAwareModel
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.run_folder import claim
@@ -54,18 +54,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from taskaware.data.batching import TrainingBatches
     from taskaware.experiment import Experiment
     from taskaware.run_start import Start
     from taskaware.training.progress import Progress
+    from taskaware.training.retention.interface import Retention
     from taskaware.types import Batch, Task
 
 __all__ = [
     "Display",
     "Run",
-    "parameters_by_part",
     "read_log",
-    "require_tasks",
-    "run_model",
     "set_up",
     "train_experiment",
     "validate",
@@ -234,19 +233,9 @@ def train_with(
         if processes.is_first:
             claim(folder, experiment, restart=restart, is_known=is_known)
         processes.wait()
-        state = TrainState(
-            model=run.model,
-            optimiser=create_optimiser(experiment.optimiser, run.model),
-            generator=torch.Generator().manual_seed(experiment.training.seed + processes.rank),
-        )
         batches = training_batches(run)
         retention = create_retention(run)
-        found = checkpoints(folder / "checkpoints")
-        if found:
-            load_state(state, found[-1], processes=processes)
-            batches.load_state_dict(state.batches)
-            if retention is not None:
-                retention.load_state_dict(state.retention)
+        state = _state(run, batches, retention)
         log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))
         if processes.is_first:
             display.start(run, first_update=state.update)
@@ -255,13 +244,7 @@ def train_with(
             run.model,
             batches,
             tasks=run.tasks,
-            recipe=Recipe(
-                training=experiment.training,
-                optimiser=experiment.optimiser,
-                objective=experiment.objective,
-                learning=experiment.learning,
-                conditioning=experiment.model.conditioning,
-            ),
+            recipe=_recipe(experiment),
             retention=retention,
             processes=processes,
             checkpoint_folder=folder / "checkpoints",
@@ -272,6 +255,33 @@ def train_with(
                 _write_models(run, state)
         processes.wait()
     return finished
+
+
+def _state(run: Run, batches: TrainingBatches, retention: Retention | None) -> TrainState:
+    """Return where the run stands: at its newest checkpoint, or at its beginning."""
+    experiment = run.experiment
+    state = TrainState(
+        model=run.model,
+        optimiser=create_optimiser(experiment.optimiser, run.model),
+        generator=torch.Generator().manual_seed(experiment.training.seed + run.processes.rank),
+    )
+    found = checkpoints(run.folder / "checkpoints")
+    if found:
+        load_state(state, found[-1], processes=run.processes)
+        batches.load_state_dict(state.batches)
+        if retention is not None:
+            retention.load_state_dict(state.retention)
+    return state
+
+
+def _recipe(experiment: Experiment) -> Recipe:
+    return Recipe(
+        training=experiment.training,
+        optimiser=experiment.optimiser,
+        objective=experiment.objective,
+        learning=experiment.learning,
+        conditioning=experiment.model.conditioning,
+    )
 
 
 def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
@@ -329,22 +339,6 @@ def _tasks(
     return start.tasks, tuple(known[name] for name in names), start
 
 
-def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
-    """Load one of a run's models, or a model folder itself."""
-    inner = folder / which
-    return load(inner if inner.is_dir() or which != "model" else folder, device=device)
-
-
-def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
-    """Return the number of parameters of each part of a model, in the order of the data's way."""
-    counts: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        words = name.split(".")
-        part = ".".join(words[:2]) if words[0] == "frontends" else words[0].removesuffix("_norm")
-        counts[part.replace("_", " ")] = counts.get(part.replace("_", " "), 0) + parameter.numel()
-    return counts
-
-
 def _watchers(run: Run, display: Display, log: RunLog) -> Watchers:
     def on_progress(progress: Progress) -> None:
         log.write({"kind": "progress", **asdict(progress)})
@@ -396,29 +390,3 @@ def _write_models(run: Run, state: TrainState) -> None:
             run.finished_model(tensors, update=update).save(target)
     # Last, so that a run with this folder is complete.
     run.finished_model(candidates[final](), update=updates[final]).save(run.folder / "model")
-
-
-def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, ...]) -> list[Task]:
-    """Return the model's tasks of these names, or without names all that the data has as well.
-
-    The data's vocabulary may be another than the model's, which encodes texts itself.
-
-    Raises:
-        UnknownTaskError: The model or the data has no task of a name.
-        UserError: Model and data share no task.
-        DataError: The data was prepared with other features than the model hears.
-    """
-    shared = [task for task in model.tasks if task.name in {other.name for other in data.tasks}]
-    if names:
-        shared = [model.task(data.task(name).name) for name in names]
-    if not shared:
-        raise UserError(
-            f"the data must have tasks of the model ({', '.join(t.name for t in model.tasks)}), "
-            f"but has {', '.join(t.name for t in data.tasks)}"
-        )
-    if data.feature_settings != model.feature_settings:
-        raise DataError(
-            f"{data.folder} must have the model's features ({model.feature_settings}), but has "
-            f"{data.feature_settings}"
-        )
-    return shared

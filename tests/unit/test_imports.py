@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "run_log": set(),
     "run_folder": {"taskaware", "experiment", "decoding", "errors"},
     "run_validation": GROUND | ROOMS | {"inference"},
+    "run_models": GROUND | ROOMS | {"inference"},
     "run_start": GROUND | ROOMS | {"taskaware", "experiment", "inference"},
     "runs": GROUND
     | ROOMS
@@ -42,10 +43,15 @@ ALLOWED: dict[str, set[str]] = {
     },
     "machine": set(),
     "embedding_points": GROUND | ROOMS | {"inference"},
-    "comparison": GROUND | ROOMS | {"taskaware", "inference", "runs", "embedding_points"},
+    "comparison": GROUND
+    | ROOMS
+    | {"taskaware", "inference", "run_log", "run_models", "runs", "embedding_points"},
     "study": GROUND
     | ROOMS
-    | {"taskaware", "experiment", "inference", "runs", "embedding_points", "machine"},
+    | {
+        *("taskaware", "experiment", "inference", "run_log", "run_models", "runs"),
+        *("embedding_points", "machine"),
+    },
     "launch": GROUND | ROOMS | {"experiment", "runs"},
     "demo": GROUND
     | ROOMS
@@ -54,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "sources", "inference", "runs", "comparison", "launch"),
-        *("demo", "study"),
+        *("demo", "study", "run_models"),
     },
     "__main__": {"cli"},
     "taskaware": set(),  # its names are loaded when they are first used

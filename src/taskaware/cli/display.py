@@ -36,7 +36,7 @@ class TrainingDisplay:
 
     def start(self, run: Run, *, first_update: int) -> None:
         """Say what is trained, and from where it goes on."""
-        from taskaware.runs import parameters_by_part
+        from taskaware.run_models import parameters_by_part
 
         total = sum(parameters_by_part(run.model).values())
         names = ", ".join(task.name for task in run.tasks)

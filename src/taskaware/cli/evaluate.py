@@ -59,7 +59,7 @@ def evaluate(
     from taskaware.evaluation.evaluate import evaluate as run_evaluation
     from taskaware.evaluation.evaluate import save_outputs
     from taskaware.inference import with_beam
-    from taskaware.runs import require_tasks, run_model
+    from taskaware.run_models import require_tasks, run_model
 
     loaded = run_model(model, which, device=device)
     prepared = PreparedData.open(data)

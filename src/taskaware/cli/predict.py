@@ -59,7 +59,7 @@ def predict(
         Where to compute; auto: a CUDA device where there is one.
     """
     from taskaware.inference import with_beam
-    from taskaware.runs import run_model
+    from taskaware.run_models import run_model
 
     for file in files:
         if str(file).startswith("-") and str(file) != "-":

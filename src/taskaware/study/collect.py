@@ -19,7 +19,7 @@ from taskaware.evaluation.forgetting import average_forgetting, backward_transfe
 from taskaware.evaluation.metrics import Metric, Score
 from taskaware.evaluation.significance import paired_bootstrap
 from taskaware.machine import processor_name
-from taskaware.runs import read_log
+from taskaware.run_log import read_log
 from taskaware.study.plan import finished_seeds
 from taskaware.study.results import (
     Cell,

@@ -21,7 +21,9 @@ from taskaware.embedding_points import embedding_points
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.machine import device_name, peak_memory_mib
-from taskaware.runs import parameters_by_part, read_log, run_model, set_up, train_with
+from taskaware.run_log import read_log
+from taskaware.run_models import parameters_by_part, run_model
+from taskaware.runs import set_up, train_with
 from taskaware.training.processes import Processes, Seat, join
 
 if TYPE_CHECKING:

@@ -142,7 +142,30 @@ def make_plan(
     size = study.sizes[size_name]
     size = replace(size, seeds=tuple(seeds) or size.seeds, split=split or size.split)
     data_folders = {name: data_folder(source, root) for name, source in size.data.items()}
-    base = study_path.parent / size.experiment
+    jobs = _jobs(study, size, study_path.parent / size.experiment, root, data_folders, overrides)
+    # What was asked for beside the study's own has a table of its own.
+    asked = {"overrides": list(overrides), "seeds": list(seeds)}
+    apart = [split] * (split not in ("", study.sizes[size_name].split))
+    apart += [_digest(asked)] * any(asked.values())
+    return Plan(
+        study=study,
+        size_name=size_name,
+        size=size,
+        folder=root / "-".join([study.name, size_name, *apart]),
+        data_folders=data_folders,
+        jobs=jobs,
+    )
+
+
+def _jobs(
+    study: StudySettings,
+    size: SizeSettings,
+    base: Path,
+    root: Path,
+    data_folders: Mapping[str, Path],
+    overrides: Sequence[str],
+) -> tuple[Job, ...]:
+    """Return a job for every run and seed; ``base`` is the experiment file of all."""
     jobs: dict[tuple[str, int], Job] = {}
     for seed in size.seeds:
         for run in study.runs:
@@ -166,18 +189,7 @@ def make_plan(
                 split=size.split,
                 store=root / "store",
             )
-    # What was asked for beside the study's own has a table of its own.
-    asked = {"overrides": list(overrides), "seeds": list(seeds)}
-    apart = [split] * (split not in ("", study.sizes[size_name].split))
-    apart += [_digest(asked)] * any(asked.values())
-    return Plan(
-        study=study,
-        size_name=size_name,
-        size=size,
-        folder=root / "-".join([study.name, size_name, *apart]),
-        data_folders=data_folders,
-        jobs=tuple(jobs.values()),
-    )
+    return tuple(jobs.values())
 
 
 def finished_seeds(plan: Plan) -> tuple[int, ...]:

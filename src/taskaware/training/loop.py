@@ -109,9 +109,8 @@ def train(
             done = state.update == settings.updates
             if processes.is_first:
                 watchers.on_update(state.update)
-            if state.update % settings.log_every == 0 or done:
-                epochs = batches.epochs()
-                progress = meter.read(state, rate=rate, norm=norm, epochs=epochs)
+            if done or _is_due(state.update, settings.log_every):
+                progress = meter.read(state, rate=rate, norm=norm, epochs=batches.epochs())
                 _check_finite(progress)
                 if processes.is_first:
                     watchers.on_progress(progress)
