@@ -11,7 +11,10 @@ import torch
 import taskaware
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.errors import CheckpointError, DataError, UnknownTaskError, UserError
-from taskaware.runs import train_experiment
+from taskaware.run_start import create_retention
+from taskaware.runs import set_up, train_experiment
+from taskaware.training.processes import Processes
+from taskaware.training.retention.replay import Replay
 from tiny_corpus import (
     TASK_NAMES,
     Silent,
@@ -212,3 +215,26 @@ def test_a_start_that_is_not_there_or_not_a_runs_checkpoint_is_refused(
     shutil.copytree(sorted((vanilla / "checkpoints").iterdir())[-1], alone / "a" / "b")
     with pytest.raises(CheckpointError, match=r"experiment\.toml"):
         tune(data, alone / "a" / "b", tmp_path / "tuned")
+
+
+def test_replay_remembers_so_many_examples_of_each_old_task_and_sees_one_task_an_update(
+    data: Path, vanilla: Path, tmp_path: Path
+):
+    experiment = tiny_experiment(
+        data,
+        start=vanilla,
+        tasks=("st_en_de",),
+        conditioning={"cue": "none"},
+        retention={"method": "replay", "memory_examples": 3},
+        **DROPOUT,
+    )
+    alone = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
+    run = set_up(experiment, tmp_path, alone)
+    replay = create_retention(run)
+    assert isinstance(replay, Replay)
+    seen: dict[str, set[str]] = {}
+    for _ in range(40):
+        (batch,) = replay._remembered(torch.device("cpu"))
+        seen.setdefault(batch.task.name, set()).update(batch.example_ids)
+    assert seen.keys() == {"asr_en", "mt_en_de"}
+    assert {len(ids) for ids in seen.values()} == {3}

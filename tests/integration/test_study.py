@@ -269,8 +269,18 @@ def test_what_matters_makes_another_run_and_what_does_not_makes_none(study: Path
     own = folders()
     assert folders("training.log_every=7", "training.num_threads=2") == own
     assert not set(folders("optimiser.beta2=0.9").values()) & set(own.values())
-    start_alone = folders("model.dropout=0.3")
-    assert start_alone["then_st"] != own["then_st"], "what a run starts from matters as well"
+
+
+def test_a_run_is_another_where_what_it_starts_from_is(study: Path, whole: Path):
+    path = study.with_name("start.toml")
+    cue = '"model.conditioning.cue=none"]'
+    path.write_text(study.read_text().replace(cue, cue[:-1] + ', "optimiser.beta2=0.9"]', 1))
+    own, other = plan(study, whole), plan(path, whole)
+    assert (
+        other.job("then_st", 1).experiment.optimiser == own.job("then_st", 1).experiment.optimiser
+    )
+    assert other.job("then_st", 1).folder != own.job("then_st", 1).folder
+    assert other.job("implicit", 1).folder == own.job("implicit", 1).folder
 
 
 def test_a_job_that_another_process_holds_is_left_to_it(study: Path, tmp_path: Path):

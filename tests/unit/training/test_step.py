@@ -1,0 +1,121 @@
+"""One update: which gradient each strategy takes, over one group of batches and over several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from conftest import MT, NUM_PIECES, TASKS, random_batch, tiny_settings
+from taskaware.model.settings import ConditioningSettings
+from taskaware.model.transformer import create_model
+from taskaware.training.checkpoint import TrainState
+from taskaware.training.joint import batch_loss
+from taskaware.training.meta import BatchLoss, episode_loss
+from taskaware.training.optimiser import OptimiserSettings, create_optimiser
+from taskaware.training.processes import Processes
+from taskaware.training.progress import Meter
+from taskaware.training.settings import LearningSettings, ObjectiveSettings, TrainingSettings
+from taskaware.training.step import MetaStep, Recipe, Step, create_step
+
+ALONE = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
+META = LearningSettings(strategy="meta", inner_learning_rate=0.5, inner_steps=2)
+ARGUMENTS = {
+    "task_index": 2,
+    "gradient_reaches_shared_layers": False,
+    "objective": ObjectiveSettings(),
+}
+
+
+def recipe(learning: LearningSettings) -> Recipe:
+    return Recipe(
+        training=TrainingSettings(precision="float32"),
+        optimiser=OptimiserSettings(),
+        objective=ObjectiveSettings(),
+        learning=learning,
+        conditioning=ConditioningSettings(cue="none"),
+    )
+
+
+def gradients_of_step(learning: LearningSettings, groups) -> dict[str, torch.Tensor]:
+    """Run one update on fresh weights; the gradients that it followed are left behind."""
+    model = network()
+    optimiser = create_optimiser(OptimiserSettings(), model)
+    state = TrainState(model=model, optimiser=optimiser, generator=torch.Generator())
+    create_step(model, TASKS, recipe(learning), ALONE)(state, groups, Meter(num_ranks=1))
+    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def network():
+    torch.manual_seed(7)
+    settings = tiny_settings(conditioning={"cue": "none"})
+    return create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
+
+
+def assert_same(found: dict[str, torch.Tensor], expected) -> None:
+    wanted = {n: p.grad for n, p in expected.named_parameters() if p.grad is not None}
+    assert found.keys() == wanted.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted[name])
+
+
+def text(seed: int):
+    return random_batch(MT, seed=seed)
+
+
+def test_joint_learning_follows_the_sum_over_batches_and_the_mean_over_groups():
+    model = network()
+    for seed in (1, 2, 3, 4):
+        loss = batch_loss(model, text(seed), permutation=None, **ARGUMENTS).total / 2
+        loss.backward()
+    groups = [[text(1), text(2)], [text(3), text(4)]]
+    assert_same(gradients_of_step(LearningSettings(), groups), model)
+
+
+def test_meta_learning_adapts_to_the_first_of_two_batches_and_is_judged_on_the_second():
+    model = network()
+    pairs = [(1, 2), (3, 4), (5, 6), (7, 8)]
+    for support, query in pairs:
+        loss = episode_loss(
+            BatchLoss(model),
+            (text(support), None),
+            (text(query), None),
+            arguments=ARGUMENTS,
+            inner_learning_rate=0.5,
+            inner_steps=2,
+            second_order=False,
+        )
+        (loss.total / 2).backward()
+    groups = [[text(1), text(2), text(3), text(4)], [text(5), text(6), text(7), text(8)]]
+    assert_same(gradients_of_step(META, groups), model)
+
+
+@pytest.mark.parametrize(("learning", "kind"), [(LearningSettings(), Step), (META, MetaStep)])
+def test_the_strategy_chooses_the_step(learning: LearningSettings, kind: type):
+    assert type(create_step(network(), TASKS, recipe(learning), ALONE)) is kind
+
+
+def test_a_meta_update_counts_the_examples_of_both_batches():
+    model = network()
+    optimiser = create_optimiser(OptimiserSettings(), model)
+    state = TrainState(model=model, optimiser=optimiser, generator=torch.Generator())
+    meter = Meter(num_ranks=1)
+    create_step(model, TASKS, recipe(META), ALONE)(state, [[text(1), text(2)]], meter)
+    assert meter._examples == 2 * text(1).num_examples
+
+
+def test_the_second_order_step_moves_the_weights_elsewhere_than_the_first_order_one():
+    group = [[text(1), text(2)]]
+    first = gradients_of_step(META, group)
+    second = gradients_of_step(replace(META, second_order=True), group)
+    name = "token_embedding.weight"
+    assert not torch.allclose(first[name], second[name], rtol=1e-2)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_stochastic_gradient_descent_is_an_optimiser_too(momentum: float):
+    settings = OptimiserSettings(algorithm="sgd", beta1=momentum, learning_rate=1.0)
+    optimiser = create_optimiser(settings, network())
+    assert isinstance(optimiser, torch.optim.SGD)
+    assert {group["momentum"] for group in optimiser.param_groups} == {momentum}
