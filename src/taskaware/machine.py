@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import sys
 from pathlib import Path
 
@@ -21,6 +20,8 @@ def processor_name() -> str:
 
 def peak_memory_mib() -> float:
     """Return the largest memory of this process so far, MiB: torch's on a CUDA device, else all."""
+    import resource  # not there on every system
+
     import torch
 
     if torch.cuda.is_available():
