@@ -29,6 +29,7 @@ class StudyDisplay:
         self._last = 0.0
         self._done: set[str] | None = None
         self._began = time.monotonic()
+        self._work_before: float | None = None
 
     def __enter__(self) -> StudyDisplay:
         if self._console.is_terminal:
@@ -46,7 +47,8 @@ class StudyDisplay:
         if self._live is not None:
             if now - self._last >= _SECONDS_BETWEEN_TABLES or not running:
                 self._last = now
-                self._live.update(overview_table(plan, failed=failed), refresh=True)
+                left = self._time_left(plan, now)
+                self._live.update(overview_table(plan, failed=failed, left=left), refresh=True)
             return
         done = {job.title for job in plan.jobs if job.is_complete}
         news = done - self._done if self._done is not None else set()
@@ -54,20 +56,39 @@ class StudyDisplay:
         if news or now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             names = ", ".join(f"{job.title} ({_shown(job, failed)})" for job in running)
+            left = self._time_left(plan, now)
             ended = f"done: {', '.join(sorted(news))}; " if news else ""
             self._console.print(
-                f"{len(done)}/{len(plan.jobs)} runs, {(now - self._began) / 60:.1f} min; "
+                f"{len(done)}/{len(plan.jobs)} runs, {(now - self._began) / 60:.1f} min{left}; "
                 f"{ended}at work: {names or 'none'}",
                 highlight=False,
                 soft_wrap=True,
             )
 
+    def _time_left(self, plan: Plan, now: float) -> str:
+        """Return how long the rest takes at the pace so far, as words for the end of a line."""
+        done = sum(_share_done(job) * job.work for job in plan.jobs)
+        if self._work_before is None:
+            self._work_before = done
+        rest = sum(job.work for job in plan.jobs) - done
+        here = done - self._work_before
+        if here <= 0 or rest <= 0:
+            return ""
+        return f", about {rest / here * (now - self._began) / 60:.0f} min left"
 
-def overview_table(plan: Plan, *, failed: Mapping[str, str]) -> Table:
+
+def _share_done(job: Job) -> float:
+    status = read_status(job)
+    if status.state in ("complete", "scoring"):
+        return 1.0
+    return status.update / max(status.updates, 1)
+
+
+def overview_table(plan: Plan, *, failed: Mapping[str, str], left: str = "") -> Table:
     """Return a table: a row a run, a column a seed."""
     done = sum(job.is_complete for job in plan.jobs)
     table = Table(
-        title=f"{plan.study.name}, {plan.size_name}: {done} of {len(plan.jobs)} runs done",
+        title=f"{plan.study.name}, {plan.size_name}: {done} of {len(plan.jobs)} runs done{left}",
         box=None,
         pad_edge=False,
         title_justify="left",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from taskaware.experiment import Experiment
     from taskaware.study.settings import DataSource, RunSettings, SizeSettings, StudySettings
 
+# Where an experiment trains all tasks of its data, which need not be there yet.
+_TYPICAL_NUM_TASKS = 3
 # Fields that change how fast or how talkative a run is, and not what it comes to.
 _WITHOUT_EFFECT = {
     "training": ("num_threads", "log_every"),
@@ -63,6 +65,14 @@ class Job:
     def result_path(self, variant: str) -> Path:
         """Where the scores of a variant stand, once they are complete."""
         return self.folder / "evaluation" / variant / self.split / "study.json"
+
+    @property
+    def work(self) -> float:
+        """How much there is to do, in batches: what the time left is reckoned by."""
+        training, learning = self.experiment.training, self.experiment.learning
+        num_tasks = self.num_tasks or len(self.experiment.data.tasks) or _TYPICAL_NUM_TASKS
+        together = num_tasks if self.experiment.batching.mix == "every_task" else 1
+        return float(training.updates * learning.batches_per_task * together)
 
     def outputs_path(self, variant: str) -> Path:
         """Where its outputs stand; ``taskaware evaluate`` has a file of its own beside it."""

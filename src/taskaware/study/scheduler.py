@@ -198,6 +198,7 @@ class _Crew:
         shared = not job.experiment.training.num_threads and self.num_workers > 1
         threads = max(1, (os.cpu_count() or 1) // self.num_workers) if shared else 0
         process = context.Process(target=_work, args=(job, threads, number))
+        job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / "error.txt").unlink(missing_ok=True)
         process.start()
         self.running[job] = process
@@ -210,7 +211,8 @@ class _Crew:
             self.was_stopped = True
         elif process.exitcode != 0 or not job.is_complete:
             path = job.folder / "error.txt"
-            reason = path.read_text() if path.is_file() else f"it ended with {process.exitcode}"
+            unforeseen = f"it ended with {process.exitcode}; see {job.folder / 'output.txt'}"
+            reason = path.read_text() if path.is_file() else unforeseen
             self.failed[job.folder.name] = reason.strip()
 
     def _is_ready(self, job: Job) -> bool:
@@ -228,6 +230,10 @@ def _work(job: Job, num_threads: int, slot: int) -> None:
     """One worker: do one job, on the device of its slot; say by the exit code how it ended."""
     import torch
 
+    # The terminal is the overview's; what libraries and errors of ours print goes beside the run.
+    with (job.folder / "output.txt").open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     if torch.cuda.device_count() > 1:
         os.environ["LOCAL_RANK"] = str(slot % torch.cuda.device_count())
     try:
