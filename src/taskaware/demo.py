@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from taskaware.comparison import ComparedRun, score_runs, write_report, write_results
-from taskaware.data.corpora import embedded
+from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.launch import train_in_processes

@@ -6,6 +6,7 @@
     ├── UserError                   the request is wrong; exit code 2
     │   ├── ExperimentError         an experiment file or override: unknown key, type, value
     │   ├── ManifestError           a manifest: file, line and field
+    │   ├── CorpusError             a corpus folder that is not laid out as its release
     │   ├── UnknownTaskError        a task that the model or the data does not have
     │   └── MissingDependencyError  an optional dependency is needed and not installed
     ├── AudioError                  a recording that cannot be used
@@ -43,6 +44,10 @@ class ExperimentError(UserError):
 
 class ManifestError(UserError):
     """A manifest cannot be read: the message names file, line and field."""
+
+
+class CorpusError(UserError):
+    """A folder is not laid out as the release of the corpus that it should hold."""
 
 
 class UnknownTaskError(UserError):

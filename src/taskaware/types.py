@@ -103,6 +103,8 @@ class Example:
         speaker: Who speaks, where known.
         utterance: What several examples share when they come from the same input, so that the
             references of the other tasks on that input are known (confusion rate).
+        origin: Where a synthetic source or target comes from, e.g. which model and beam; empty
+            where people made both.
     """
 
     id: str
@@ -115,6 +117,7 @@ class Example:
     feature_rows: FeatureRows | None = None
     speaker: str = ""
     utterance: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 
 from taskaware import demo
 from taskaware.cli.main import run
-from taskaware.data.corpora import embedded
+from taskaware.data.embedded import corpus as embedded
 from tiny_corpus import TASK_NAMES
 
 pytestmark = pytest.mark.slow

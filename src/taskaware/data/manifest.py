@@ -37,6 +37,7 @@ COLUMNS = (
     "target_language",
     "speaker",
     "utterance",
+    "origin",
 )
 SOURCE_COLUMNS = ("audio", "source_text", "features")
 WHOLE_LINE = "line"  # the field of a problem that concerns no single field
@@ -321,6 +322,7 @@ def _parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task
         features_path=features_path.absolute() if features_path else None,
         speaker=fields.get("speaker", ""),
         utterance=fields.get("utterance") or _utterance(speech, source_text, features_path),
+        origin=fields.get("origin", ""),
     )
     return task, example
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock
 
-from taskaware.data.corpora import embedded
+from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import MARKER_NAME
 from taskaware.errors import TaskawareError, TrainingError

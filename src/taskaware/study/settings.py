@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from taskaware import settings
 
 # Read when annotations become types, so it must be here when the module runs.
-from taskaware.data.corpora.embedded_settings import EmbeddedCorpusSettings  # noqa: TC001
+from taskaware.data.embedded.settings import EmbeddedCorpusSettings  # noqa: TC001
 from taskaware.errors import nearest
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from taskaware.data.corpora.ciphers import MAX_NUM_CIPHERS, ciphers
-from taskaware.data.corpora.grammar import generate, vocabulary
+from taskaware.data.embedded.ciphers import MAX_NUM_CIPHERS, ciphers
+from taskaware.data.embedded.grammar import generate, vocabulary
 
 
 def test_every_word_of_the_grammar_has_one_word_of_its_own_in_each_language():

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from taskaware import errors
-from taskaware.data.corpora import embedded
-from taskaware.data.corpora.embedded import SPLITS, EmbeddedCorpusSettings, plan, write
+from taskaware.data.embedded import corpus as embedded
+from taskaware.data.embedded.corpus import SPLITS, EmbeddedCorpusSettings, plan, write
 
 SMALL = EmbeddedCorpusSettings(
     num_train_sentences=12,
@@ -209,7 +209,7 @@ def test_an_interrupt_leaves_no_worker_behind(tmp_path, corpus):
     program = tmp_path / "program.py"
     program.write_text(
         "from pathlib import Path\n"
-        "from taskaware.data.corpora.embedded import EmbeddedCorpusSettings, write\n"
+        "from taskaware.data.embedded.corpus import EmbeddedCorpusSettings, write\n"
         "if __name__ == '__main__':\n"
         f"    write(Path({str(tmp_path / 'corpus')!r}), EmbeddedCorpusSettings(), num_workers=2)\n"
     )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from taskaware import errors
-from taskaware.data.corpora import embedded
-from taskaware.data.corpora.ciphers import ciphers
-from taskaware.data.corpora.embedded import EmbeddedCorpusSettings, plan, write
-from taskaware.data.corpora.grammar import generate, vocabulary
+from taskaware.data.embedded import corpus as embedded
+from taskaware.data.embedded.ciphers import ciphers
+from taskaware.data.embedded.corpus import EmbeddedCorpusSettings, plan, write
+from taskaware.data.embedded.grammar import generate, vocabulary
 
 SMALL = EmbeddedCorpusSettings(
     num_train_sentences=12,

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from taskaware.data.corpora import lexicon
-from taskaware.data.corpora.grammar import (
+from taskaware.data.embedded import lexicon
+from taskaware.data.embedded.grammar import (
     MAX_NUM_SENTENCES,
     Sentence,
     draw,
@@ -16,8 +16,8 @@ from taskaware.data.corpora.grammar import (
     say,
     vocabulary,
 )
-from taskaware.data.corpora.phrases import Clause, Compound, Description, NounPhrase
-from taskaware.data.corpora.turkish import accusative, genitive, instrumental, locative
+from taskaware.data.embedded.phrases import Clause, Compound, Description, NounPhrase
+from taskaware.data.embedded.turkish import accusative, genitive, instrumental, locative
 
 
 def word(english, *tables):

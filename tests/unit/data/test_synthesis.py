@@ -10,7 +10,7 @@ import pytest
 
 from taskaware import errors
 from taskaware.data import synthesis
-from taskaware.data.corpora.grammar import vocabulary
+from taskaware.data.embedded.grammar import vocabulary
 from taskaware.data.synthesis import Synthesiser, Voice, voices
 
 TEXT = "The old teacher reads a red book today."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskaware.data.corpora.phrases import Clause, Compound, Description, Meaning, NounPhrase
+from taskaware.data.embedded.phrases import Clause, Compound, Description, Meaning, NounPhrase
 
 _CONJUNCTIONS = {"and": " și", "but": ", dar", "because": " pentru că"}
 

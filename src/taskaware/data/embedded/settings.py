@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from taskaware import errors
-from taskaware.data.corpora.ciphers import MAX_NUM_CIPHERS, ciphers
-from taskaware.data.corpora.grammar import MAX_NUM_SENTENCES, MAX_NUM_WORDS, MIN_NUM_WORDS
+from taskaware.data.embedded.ciphers import MAX_NUM_CIPHERS, ciphers
+from taskaware.data.embedded.grammar import MAX_NUM_SENTENCES, MAX_NUM_WORDS, MIN_NUM_WORDS
 from taskaware.data.synthesis import voices
 
 Split = Literal["train", "dev", "test"]

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from taskaware import errors
-from taskaware.data.corpora.ciphers import ciphers
-from taskaware.data.corpora.embedded_settings import (
+from taskaware.data.embedded.ciphers import ciphers
+from taskaware.data.embedded.grammar import Sentence, generate
+from taskaware.data.embedded.settings import (
     SPLITS,
     TRANSLATIONS,
     EmbeddedCorpusSettings,
     Split,
 )
-from taskaware.data.corpora.grammar import Sentence, generate
 from taskaware.data.synthesis import Synthesiser, Voice, voices
 
 _COLUMNS = (

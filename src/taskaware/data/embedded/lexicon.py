@@ -8,7 +8,7 @@ two translations in the same use.
 
 from __future__ import annotations
 
-from taskaware.data.corpora.words import (
+from taskaware.data.embedded.words import (
     Adjective,
     Modal,
     Noun,

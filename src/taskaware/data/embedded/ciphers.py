@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from taskaware.data.corpora.grammar import vocabulary
+from taskaware.data.embedded.grammar import vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

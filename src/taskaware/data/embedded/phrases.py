@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from taskaware.data.corpora.words import Adjective, Modal, Noun, Number, Place, Time, Verb
+    from taskaware.data.embedded.words import Adjective, Modal, Noun, Number, Place, Time, Verb
 
 Determiner = Literal["the", "a", "my", ""]
 Question = Literal["", "yes_no", "who", "what", "where"]

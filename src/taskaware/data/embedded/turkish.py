@@ -6,7 +6,7 @@ is asked for stands right before the verb.
 
 from __future__ import annotations
 
-from taskaware.data.corpora.phrases import Clause, Compound, Description, Meaning, NounPhrase
+from taskaware.data.embedded.phrases import Clause, Compound, Description, Meaning, NounPhrase
 
 _VOWELS = "aıoueiöü"
 _VOICELESS = "pçtkfhsş"

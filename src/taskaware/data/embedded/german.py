@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from taskaware.data.corpora.phrases import Clause, Compound, Description, Meaning, NounPhrase
+from taskaware.data.embedded.phrases import Clause, Compound, Description, Meaning, NounPhrase
 
 Case = Literal["nominative", "accusative", "dative"]
 

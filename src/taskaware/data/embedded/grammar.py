@@ -13,10 +13,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from taskaware.data.corpora import lexicon
-from taskaware.data.corpora.english import english
-from taskaware.data.corpora.german import german
-from taskaware.data.corpora.phrases import (
+from taskaware.data.embedded import lexicon
+from taskaware.data.embedded.english import english
+from taskaware.data.embedded.german import german
+from taskaware.data.embedded.phrases import (
     Clause,
     Compound,
     Conjunction,
@@ -24,13 +24,13 @@ from taskaware.data.corpora.phrases import (
     Meaning,
     NounPhrase,
 )
-from taskaware.data.corpora.romanian import romanian
-from taskaware.data.corpora.turkish import turkish
+from taskaware.data.embedded.romanian import romanian
+from taskaware.data.embedded.turkish import turkish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskaware.data.corpora.words import Adjective, Modal, Noun, Time, Verb
+    from taskaware.data.embedded.words import Adjective, Modal, Noun, Time, Verb
 
 _Entry = TypeVar("_Entry")
 

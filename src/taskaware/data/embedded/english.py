@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskaware.data.corpora.phrases import Clause, Compound, Description, Meaning, NounPhrase
+from taskaware.data.embedded.phrases import Clause, Compound, Description, Meaning, NounPhrase
 
 
 def english(meaning: Meaning) -> str:

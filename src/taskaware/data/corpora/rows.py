@@ -1,0 +1,195 @@
+"""What a corpus recipe yields, and the manifests that become of it.
+
+A recipe is a file of this folder with one function, ``read(request)``, that walks a corpus as it is
+handed out and yields a ``Row`` for every example and a ``LeftOut`` for everything that is not used.
+It reads sequentially and holds no list of examples, so that a corpus may have any size. Recordings
+are not opened: ``taskaware prepare`` checks them afterwards, whatever corpus they come from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from taskaware.errors import CorpusError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+ASR, ST, MT = "asr", "st", "mt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks of a corpus.
+
+    Attributes:
+        folder: The corpus, as it is unpacked.
+        languages: The languages wanted, as codes (``"de"``): target languages of a corpus that
+            translates, languages of one that does not. Empty: all that the folder has.
+        kinds: The kinds of task wanted, of ``"asr"``, ``"st"`` and ``"mt"``. A corpus yields those
+            of them that it has.
+    """
+
+    folder: Path
+    languages: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = (ASR, ST, MT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One example of a corpus: one line of a manifest.
+
+    Attributes:
+        split: ``"train"``, ``"dev"``, ``"test"``, or the name of a further set, e.g.
+            ``"test-other"``.
+        id: Unique in its split and task; the corpus's own where it has one.
+        kind: ``"asr"``, ``"st"`` or ``"mt"``.
+        dataset: The corpus, e.g. ``"must_c"``.
+        source_language: Code of the language that is spoken or written.
+        target_language: Code of the language to write.
+        target_text: What the model must write, as the corpus has it.
+        source_text: The source of a text task.
+        audio: The recording of a speech task.
+        start_seconds: Where in the recording the example starts.
+        duration_seconds: How long it is; ``None``: to the end of the recording.
+        speaker: Who speaks, where the corpus says so.
+        utterance: What the rows of one stretch of speech, or of one sentence, share.
+        origin: Where a synthetic source or target comes from; empty where people made both.
+        task: The task's name; empty: made of kind and languages, see ``task_name``.
+    """
+
+    split: str
+    id: str
+    kind: str
+    dataset: str
+    source_language: str
+    target_language: str
+    target_text: str
+    source_text: str | None = None
+    audio: Path | None = None
+    start_seconds: float = 0.0
+    duration_seconds: float | None = None
+    speaker: str = ""
+    utterance: str = ""
+    origin: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Something of a corpus that is not used.
+
+    Attributes:
+        split: Where it would have gone.
+        place: File and line, or id.
+        reason: Why, in words that are equal for equal reasons, so that they can be counted.
+    """
+
+    split: str
+    place: str
+    reason: str
+
+
+Found = Row | LeftOut
+
+
+@dataclass
+class CorpusCounts:
+    """What became of a corpus.
+
+    Attributes:
+        examples: Number of rows, by split and task.
+        left_out: Number of things left out, by split and reason.
+    """
+
+    examples: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def task_name(kind: str, source_language: str, target_language: str) -> str:
+    """Return the name that all corpora give a task, so that they can be trained on together.
+
+    ``asr_en``, ``st_en_de``, ``mt_en_de``.
+    """
+    if kind == ASR:
+        return f"{kind}_{source_language}"
+    return f"{kind}_{source_language}_{target_language}"
+
+
+def write_manifests(
+    found: Iterable[Found], folder: Path, progress: Callable[[int], None] | None = None
+) -> CorpusCounts:
+    """Write ``folder/SPLIT.jsonl`` for every split, and ``folder/left_out.tsv``.
+
+    The manifests name recordings by absolute path. They become visible when all are complete.
+
+    Args:
+        found: What a recipe yields.
+        folder: Where to write; manifests of an earlier call are replaced.
+        progress: Called with the number of rows now and then.
+
+    Raises:
+        CorpusError: There is no row at all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = CorpusCounts()
+    files: dict[str, TextIO] = {}
+    with ExitStack() as stack:
+
+        def opened(name: str) -> TextIO:
+            if name not in files:
+                path = folder / f"{name}.unfinished"
+                files[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+            return files[name]
+
+        left_out = opened("left_out.tsv")
+        left_out.write("split\tplace\treason\n")
+        for number, item in enumerate(found, start=1):
+            if progress is not None and number % 1000 == 0:
+                progress(number)
+            if isinstance(item, LeftOut):
+                counts.left_out[item.split, item.reason] += 1
+                cells = (" ".join(str(c).split()) for c in (item.split, item.place, item.reason))
+                left_out.write("\t".join(cells) + "\n")
+                continue
+            task = item.task or task_name(item.kind, item.source_language, item.target_language)
+            counts.examples[item.split, task] += 1
+            opened(f"{item.split}.jsonl").write(_line(item, task))
+    if not counts.examples:
+        for name in files:
+            (folder / f"{name}.unfinished").unlink()
+        raise CorpusError(
+            "the corpus must have an example of the languages and kinds of task that are asked "
+            f"for, but has none; left out: {dict(counts.left_out) or 'nothing'}"
+        )
+    for old in [*folder.glob("*.jsonl")]:
+        old.unlink()
+    for name in files:
+        (folder / f"{name}.unfinished").replace(folder / name)
+    return counts
+
+
+def _line(row: Row, task: str) -> str:
+    record: dict[str, object] = {
+        "id": row.id,
+        "task": task,
+        "kind": row.kind,
+        "dataset": row.dataset,
+        "audio": None if row.audio is None else str(row.audio.absolute()),
+        "start_seconds": row.start_seconds or None,
+        "duration_seconds": row.duration_seconds,
+        "source_text": row.source_text,
+        "target_text": row.target_text,
+        "source_language": row.source_language,
+        "target_language": row.target_language,
+        "speaker": row.speaker,
+        "utterance": row.utterance,
+        "origin": row.origin,
+    }
+    kept = {name: value for name, value in record.items() if value is not None and value != ""}
+    return json.dumps(kept, ensure_ascii=False) + "\n"
