@@ -37,7 +37,7 @@ class FirstSeen:
         return self._num_keys
 
     def put(self, key: int, place: int = 0) -> int | None:
-        """Return where ``key`` was seen first; where it was not, remember it and return ``None``."""
+        """Return where ``key`` was seen first; if it was not, remember it and return ``None``."""
         if self._num_keys >= self._limit:
             self._grow()
         slot = self._slot(key)
