@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taskaware import settings
+from taskaware.data.augmentation_settings import AugmentationSettings
 from taskaware.data.batching_settings import BatchingSettings
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.model.settings import ModelSettings
@@ -72,6 +73,7 @@ class Experiment:
         model: Sizes, regularisation, conditioning.
         start: The weights that training starts from, and what keeps their tasks.
         batching: How examples become updates.
+        augmentation: How speech is changed on the way.
         objective: What is minimised.
         learning: Joint learning or meta-learning.
         optimiser: Adam and its learning rate.
@@ -84,6 +86,7 @@ class Experiment:
     model: ModelSettings = field(default_factory=ModelSettings)
     start: StartSettings = field(default_factory=StartSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taskaware import experiment as experiment_file
-from taskaware.data.batching import TrainingBatches, make_batch, text_cue
-from taskaware.errors import CheckpointError, DataError, UserError
+from taskaware.data.augmented_reader import AugmentedReader
+from taskaware.data.batching import make_batch, text_cue
+from taskaware.data.order import OneShard
+from taskaware.data.stream import PlainReader, TrainingBatches
+from taskaware.errors import CheckpointError, DataError, ExperimentError, UserError
 from taskaware.inference import load
 from taskaware.training.checkpoint import load_tensors, weights
 from taskaware.training.retention.distillation import Distillation
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from taskaware.data.batching import TaskSource
+    from taskaware.data.batching import TaskSource, TextCue
     from taskaware.data.prepared import PreparedData
     from taskaware.runs import Run
     from taskaware.training.retention.interface import Retention
@@ -85,9 +88,31 @@ def _open_checkpoint(path: Path, data: PreparedData) -> Start:
 
 
 def training_batches(run: Run) -> TrainingBatches:
-    """Return the endless updates of a run."""
-    split = run.data.split(run.experiment.data.train_split)
-    return _stream(run, split, run.trained_tasks)
+    """Return the endless updates of a run.
+
+    Raises:
+        ExperimentError: Signals are to be changed, but the data has features alone.
+    """
+    experiment = run.experiment
+    split = run.data.split(experiment.data.train_split)
+    if experiment.augmentation.changes_signal and not run.data.stores_audio:
+        raise ExperimentError(
+            "`augmentation.share` must be 0 where the data keeps features alone, but is "
+            f"{experiment.augmentation.share}; prepare {run.data.folder} with `--store audio`"
+        )
+    reader = AugmentedReader(split, experiment.augmentation, seed=experiment.training.seed)
+    return TrainingBatches(
+        split,
+        reader,
+        run.trained_tasks,
+        experiment.batching,
+        cues=_cues(run, run.trained_tasks),
+        seed=experiment.training.seed,
+        rank=run.processes.rank,
+        num_ranks=run.processes.num_ranks,
+        batches_per_task=experiment.learning.batches_per_task,
+        length_factors=reader.length_factors if experiment.augmentation.changes_signal else None,
+    )
 
 
 def create_retention(run: Run) -> Retention | None:
@@ -112,18 +137,17 @@ def create_retention(run: Run) -> Retention | None:
             return Replay(
                 run.model,
                 run.tasks,
-                _stream(run, _memory(run, old_tasks), old_tasks, one_at_a_time=True),
+                _memory_stream(run, old_tasks),
                 weight=settings.weight,
                 objective=run.experiment.objective,
                 conditioning=run.experiment.model.conditioning,
             )
         case "distillation":
-            cue = run.experiment.model.conditioning.cue
             return Distillation(
                 run.model,
                 old_tasks,
                 task_embeddings=_embeddings_of_the_start(run, old_tasks),
-                cues={task.name: text_cue(run.data.vocabulary, task, cue) for task in run.tasks},
+                cues=_cues(run, run.tasks),
                 weight=settings.weight,
                 temperature=settings.temperature,
             )
@@ -191,16 +215,13 @@ def _memory(run: Run, tasks: Sequence[Task]) -> _Memory:
     number = run.experiment.start.retention.memory_examples
     chosen: dict[str, NDArray[np.int64]] = {}
     for task in tasks:
-        indices = split.indices(task.name)
-        if not len(indices):
+        if not split.num_examples(task.name):
             raise DataError(
                 f"{run.data.folder} must have training examples of task '{task.name}', which is "
                 'to be kept, but has none; `start.retention.method = "distillation"` needs none'
             )
         random = np.random.default_rng([run.experiment.training.seed, 3])
-        chosen[task.name] = np.sort(
-            random.choice(indices, size=min(number, len(indices)), replace=False)
-        )
+        chosen[task.name] = np.sort(split.sample(task.name, number, random))
     return _Memory(split, chosen)
 
 
@@ -215,20 +236,24 @@ def _single_examples(run: Run, tasks: Sequence[Task]) -> Iterator[tuple[Batch, i
             yield make_batch(memory, task, [int(example)], cue).to(run.processes.device), index
 
 
-def _stream(
-    run: Run, split: TaskSource, tasks: Sequence[Task], *, one_at_a_time: bool = False
-) -> TrainingBatches:
-    vocabulary, cue = run.data.vocabulary, run.experiment.model.conditioning.cue
-    batching = run.experiment.batching
-    if one_at_a_time:
-        batching = replace(batching, mix="sampled", task_weights={}, temperature=1.0)
+def _memory_stream(run: Run, tasks: Sequence[Task]) -> TrainingBatches:
+    """Return endless batches of the remembered examples, of one task at a time."""
+    memory = _memory(run, tasks)
+    batching = replace(
+        run.experiment.batching, mix="sampled", task_weights={}, temperature=1.0, num_workers=0
+    )
     return TrainingBatches(
-        split,
+        OneShard(memory),
+        PlainReader(memory),
         tasks,
         batching,
-        cues={task.name: text_cue(vocabulary, task, cue) for task in tasks},
+        cues=_cues(run, tasks),
         seed=run.experiment.training.seed,
         rank=run.processes.rank,
         num_ranks=run.processes.num_ranks,
-        batches_per_task=1 if one_at_a_time else run.experiment.learning.batches_per_task,
     )
+
+
+def _cues(run: Run, tasks: Sequence[Task]) -> dict[str, TextCue]:
+    cue = run.experiment.model.conditioning.cue
+    return {task.name: text_cue(run.data.vocabulary, task, cue) for task in tasks}

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from taskaware.data.batching import TrainingBatches
+    from taskaware.data.stream import TrainingBatches
     from taskaware.experiment import Experiment
     from taskaware.run_start import Start
     from taskaware.training.progress import Progress
@@ -154,7 +154,7 @@ class Run:
         embeddings: dict[str, Tensor] = {}
         split = self.data.split(self.experiment.data.train_split)
         for index, task in enumerate(self.tasks):
-            if self.start is not None and not len(split.indices(task.name)):
+            if self.start is not None and not split.num_examples(task.name):
                 if task.name in self.start.task_embeddings:
                     embeddings[task.name] = self.start.task_embeddings[task.name]
                 continue
@@ -165,12 +165,10 @@ class Run:
 
     def _support(self, task: Task) -> Iterator[Batch]:
         split = self.data.split(self.experiment.data.train_split)
-        indices = split.indices(task.name)
         random = np.random.default_rng([self.experiment.training.seed, 2])
-        number = min(self.experiment.training.support_examples, len(indices))
-        chosen = random.choice(indices, size=number, replace=False)
+        chosen = split.sample(task.name, self.experiment.training.support_examples, random)
         cue = text_cue(self.data.vocabulary, task, self.experiment.model.conditioning.cue)
-        for start in range(0, number, 16):
+        for start in range(0, len(chosen), 16):
             yield make_batch(split, task, [int(i) for i in chosen[start : start + 16]], cue)
 
 
@@ -249,6 +247,7 @@ def train_with(
             processes=processes,
             checkpoint_folder=folder / "checkpoints",
             watchers=_watchers(run, display, log),
+            frames_per_second=1000 / run.data.feature_settings.hop_ms,
         )
         if finished and processes.is_first:
             with stop_signals():  # a moment: better finished than broken off

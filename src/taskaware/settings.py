@@ -45,19 +45,19 @@ _SCALARS = {
 _INVALID = object()  # stands for a value whose problem has been noted
 
 
-def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
     """Read one settings object from a TOML file.
 
     Args:
         cls: The settings class.
-        path: The file, UTF-8.
+        path: The file, UTF-8; ``None``: there is none, but perhaps overrides.
         overrides: ``"training.updates=100"``: a dotted key and a TOML value that wins over the
             file's. Text that is no TOML value is taken as a string.
 
     Raises:
         ExperimentError: All that is wrong, one problem a line.
     """
-    text = _read_text(path)
+    text = "" if path is None else _read_text(path)
     try:
         mapping = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -66,7 +66,7 @@ def load(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         column = f", column {at[2]}" if at and at[2] else ""
         reason = str(error)[: at.start()] if at else str(error)
         raise ExperimentError(f"{path}, line {line}{column}: not valid TOML: {reason}") from error
-    reading = _Reading(name=str(path), lines=key_lines(text))
+    reading = _Reading(name=str(path or "the settings"), lines=key_lines(text))
     for override in overrides:
         _apply_override(mapping, override, reading)
     return _finish(cls, mapping, reading)

@@ -78,14 +78,6 @@ class Speech:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureRows:
-    """An example's features: rows ``first_row .. first_row + num_rows`` of its split's array."""
-
-    first_row: int
-    num_rows: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Example:
     """One source and its target text, for one task.
 
@@ -99,7 +91,6 @@ class Example:
         source_text: The source, for a text task.
         speech: The source, for a speech task.
         features_path: The source as a NumPy file ``[S, F]``, for a ``features`` task.
-        feature_rows: Where the prepared features lie, once they are computed.
         speaker: Who speaks, where known.
         utterance: What several examples share when they come from the same input, so that the
             references of the other tasks on that input are known (confusion rate).
@@ -114,7 +105,6 @@ class Example:
     source_text: str | None = None
     speech: Speech | None = None
     features_path: Path | None = None
-    feature_rows: FeatureRows | None = None
     speaker: str = ""
     utterance: str = ""
     origin: str = ""

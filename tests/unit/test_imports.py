@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
         *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
         "run_validation",
     },
+    "augment": GROUND | {"taskaware", "data", "inference", "decoding"},
     "machine": set(),
     "embedding_points": GROUND | ROOMS | {"inference"},
     "comparison": GROUND
@@ -60,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "sources", "inference", "runs", "comparison", "launch"),
-        *("demo", "study", "run_models"),
+        *("demo", "study", "run_models", "augment"),
     },
     "__main__": {"cli"},
     "taskaware": set(),  # its names are loaded when they are first used
@@ -68,6 +69,7 @@ ALLOWED: dict[str, set[str]] = {
 # The experiment file is read before anything heavy is loaded, so it knows the settings alone.
 SETTINGS_MODULES = {
     "settings",
+    "data.augmentation_settings",
     "data.batching_settings",
     "decoding.scoring",
     "model.settings",

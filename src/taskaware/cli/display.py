@@ -73,6 +73,10 @@ class TrainingDisplay:
         """Show the newest losses."""
         losses = "  ".join(f"{task} {loss:.2f}" for task, loss in progress.losses.items())
         figures = f"loss {losses}  {progress.examples_per_second:.0f} examples/s"
+        if progress.speech_hours_per_second:
+            figures += f"  {60 * progress.speech_hours_per_second:.1f} min speech/s"
+        padding = max(progress.padding.values(), default=0.0)
+        figures += f"  padding {padding:.0%}  waiting {progress.waiting:.0%}"
         if self._bars is not None and self._bar is not None:
             self._bars.update(self._bar, figures=figures)
             return

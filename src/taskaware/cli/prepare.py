@@ -1,35 +1,64 @@
-"""``taskaware prepare``: check manifests, compute features, learn the vocabulary."""
+"""``taskaware prepare``: a corpus or manifests to a folder that training reads."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
+from taskaware.errors import UserError
+
+if TYPE_CHECKING:
+    from taskaware.data.corpora.rows import CorpusCounts
+    from taskaware.data.prepare_settings import PrepareSettings
+
+_Manifests = Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)]
+_Words = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
+_NUM_REASONS = 10
 
 
 def prepare(
-    *,
+    *arguments: Annotated[str, Parameter(show_default=False)],
     to: Path,
-    train: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
-    dev: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
-    test: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    language: _Words = (),
+    kind: Annotated[tuple[Literal["asr", "st", "mt"], ...], Parameter(negative=())] = (),
+    manifests_only: Annotated[bool, Parameter(negative=())] = False,
+    train: _Manifests = (),
+    dev: _Manifests = (),
+    test: _Manifests = (),
     vocabulary_size: int | None = None,
     vocabulary: Path | None = None,
+    store: Literal["features", "audio"] | None = None,
+    overlap: Literal["refuse", "drop", "allow"] | None = None,
     max_bad_share: float | None = None,
     max_seconds: float | None = None,
+    settings: Path | None = None,
+    fields: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Turn manifests into a folder that `train` and `evaluate` read.
+    """Turn a corpus, or manifests, into a folder that `train` and `evaluate` read.
 
-    A manifest is a tab-separated (.tsv) or JSON-lines (.jsonl) file; docs/data.md describes its
-    columns. Every line is checked: what is wrong is listed in report.tsv, counted and left out.
+    `taskaware prepare must_c --from MUST-C --to data` reads a corpus as it is handed out;
+    docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to data` reads
+    manifests of your own. Every line is checked: what is wrong is listed in report.tsv, counted and
+    left out. Stopped at any time, the same command goes on.
 
     Parameters
     ----------
+    arguments
+        The corpus's name; and settings, `cleaning.max_length_ratio=3`.
     to
         The folder to write.
+    from_
+        The corpus, unpacked.
+    language
+        A language of the corpus; give the option once for each (default: all that it has).
+    kind
+        A kind of task; give the option once for each (default: all that it has).
+    manifests_only
+        Write the corpus's manifests, to be prepared together with others, and stop.
     train
         Manifests to train on; give the option once for each.
     dev
@@ -40,27 +69,107 @@ def prepare(
         Word pieces to learn from the training texts (default 8000).
     vocabulary
         An existing vocabulary.model to use instead, for example a trained model's.
+    store
+        What the folder keeps of speech: features, or recordings, which augmentation needs
+        (default features).
+    overlap
+        What becomes of training examples that another split has as well (default refuse).
     max_bad_share
         Stop if more than this share of a split must be left out (default 0.05).
     max_seconds
         Leave out longer recordings (default 40).
+    settings
+        A TOML file with any of the settings.
+    fields
+        Print every setting with its meaning and default, as a TOML file, and stop.
     """
-    from dataclasses import replace
+    from taskaware import settings as typed_settings
+    from taskaware.data.prepare_settings import PrepareSettings
 
-    from taskaware.data.prepare import PrepareSettings
+    if fields:
+        print(typed_settings.describe(PrepareSettings))
+        return 0
+    overrides = [argument for argument in arguments if "=" in argument]
+    names = [argument for argument in arguments if "=" not in argument]
+    options = {
+        "vocabulary_size": vocabulary_size,
+        "store": store,
+        "overlap.action": overlap,
+        "max_bad_share": max_bad_share,
+        "checks.max_seconds": max_seconds,
+    }
+    overrides += [f"{name}={value}" for name, value in options.items() if value is not None]
+    chosen = typed_settings.load(PrepareSettings, settings, overrides)
+    given = {name: paths for name, paths in _split_options(train, dev, test).items() if paths}
+    if not names:
+        if from_ is not None:
+            raise UserError("--from needs the name of a corpus: taskaware prepare NAME --from DIR")
+        return _prepare(given, to, chosen, vocabulary)
+    if len(names) > 1 or given or from_ is None:
+        raise UserError(
+            "a corpus is prepared by one name and its folder, without manifests: "
+            "taskaware prepare NAME --from DIR --to DIR; several corpora together: "
+            "--manifests-only for each, then their manifests"
+        )
+    found = _read_corpus(names[0], from_, to / "manifests", language, kind)
+    if manifests_only:
+        return 0
+    return _prepare({name: (path,) for name, path in found.items()}, to, chosen, vocabulary)
+
+
+def _split_options(
+    train: tuple[Path, ...], dev: tuple[Path, ...], test: tuple[Path, ...]
+) -> dict[str, tuple[Path, ...]]:
+    return {"train": train, "dev": dev, "test": test}
+
+
+def _read_corpus(
+    name: str,
+    corpus: Path,
+    folder: Path,
+    languages: tuple[str, ...],
+    kinds: tuple[str, ...],
+) -> dict[str, Path]:
+    """Write a corpus's manifests; return them by split."""
+    from taskaware.data.corpora.recipes import read_corpus
+    from taskaware.data.corpora.rows import Request, write_manifests
+
+    request = Request(folder=corpus, languages=languages)
+    if kinds:
+        request = Request(folder=corpus, languages=languages, kinds=kinds)
+    rows = read_corpus(name, request)
+    with stage_display() as progress:
+        counts = write_manifests(rows, folder, lambda n: progress(f"read {name}", n, n + 1000))
+    _show_counts(counts, folder)
+    splits = sorted({split for split, _ in counts.examples}, key=lambda split: split != "train")
+    return {split: folder / f"{split}.jsonl" for split in splits}
+
+
+def _show_counts(counts: CorpusCounts, folder: Path) -> None:
+    from rich.table import Table
+
+    console = out()
+    table = Table("split", "task", "examples", title=f"manifests in {folder}", title_justify="left")
+    table.columns[2].justify = "right"
+    for (split, task), number in counts.examples.items():
+        table.add_row(split, task, f"{number:,}")
+    console.print(table)
+    for (split, reason), number in counts.left_out.most_common(_NUM_REASONS):
+        console.print(f"left out of {split}: {number:,} x {reason}", highlight=False)
+    if counts.left_out:
+        console.print(f"all of them: {folder / 'left_out.tsv'}", highlight=False, soft_wrap=True)
+
+
+def _prepare(
+    manifests: dict[str, tuple[Path, ...]],
+    to: Path,
+    settings: PrepareSettings,
+    vocabulary: Path | None,
+) -> int:
     from taskaware.data.prepare import prepare as run_prepare
 
-    settings = PrepareSettings()
-    if vocabulary_size is not None:
-        settings = replace(settings, vocabulary_size=vocabulary_size)
-    if max_bad_share is not None:
-        settings = replace(settings, max_bad_share=max_bad_share)
-    if max_seconds is not None:
-        settings = replace(settings, checks=replace(settings.checks, max_seconds=max_seconds))
-    manifests = {"train": train, "dev": dev, "test": test}
-    given = {name: paths for name, paths in manifests.items() if paths}
     with stage_display() as progress:
-        report = run_prepare(given, to, settings, vocabulary=vocabulary, progress=progress)
+        report = run_prepare(manifests, to, settings, vocabulary=vocabulary, progress=progress)
     console = out()
     if report.reused:
         console.print(f"{to} is complete already.")

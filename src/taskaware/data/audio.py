@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
     import soundfile
 
+    from taskaware.types import Speech
+
 # A stretch may end this much after its file: manifests round times to a hundredth of a second.
 END_TOLERANCE_SECONDS = 0.01
 _DECLARED_SIZE = re.compile(r"^\s*data : (\d+) \(should be \d+\)", re.MULTILINE)
+_COMPRESSED_SUFFIXES = ("flac", "mp3", "ogg", "opus")
 _OGG_MAX_PAGE_BYTES = 65_307
 _NIST_SAMPLE_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
 _NIST_HEADER_BYTES = 1024
@@ -108,6 +111,35 @@ def read(
     import soxr
 
     return soxr.resample(waveform, rate, sample_rate_hz, quality="HQ").astype(np.float32)
+
+
+def compressed(speech: Speech) -> tuple[bytes, str]:
+    """Return a stretch of a recording as a compressed file, and the file's suffix.
+
+    A compressed recording that is used whole is returned as it is; anything else is encoded as
+    16-bit FLAC, one channel, at the recording's own rate.
+
+    Raises:
+        AudioError: See ``read``.
+    """
+    import io
+
+    import soundfile
+
+    suffix = speech.path.suffix.lower().removeprefix(".")
+    whole = speech.duration_seconds is None and not speech.start_seconds
+    if whole and suffix in _COMPRESSED_SUFFIXES:
+        return speech.path.read_bytes(), suffix
+    rate = info(speech.path).sample_rate_hz
+    waveform = read(
+        speech.path,
+        sample_rate_hz=rate,
+        start_seconds=speech.start_seconds,
+        duration_seconds=speech.duration_seconds,
+    )
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(waveform, -1, 1), rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue(), "flac"
 
 
 def _decode(file: soundfile.SoundFile, first: int, wanted: int, name: str) -> np.ndarray:

@@ -1,6 +1,4 @@
-"""From prepared examples to batches of one task: sizes, buckets by length, order, exact resume.
-
-The order is a pure function of (seed, task, epoch), so a position in it is two numbers.
+"""From examples to batches of one task: what a batch holds, sizes, buckets by length.
 
 Shape legend: B batch, S source positions, F feature bins, T target positions.
 """
@@ -15,11 +13,10 @@ import numpy as np
 import torch
 
 from taskaware.data.vocabulary import Vocabulary, task_tag
-from taskaware.errors import DataError
 from taskaware.types import Batch, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -164,173 +161,60 @@ def cut_batches(
     return batches
 
 
-def plan_epoch(
-    split: TaskSource, task: Task, *, settings: BatchingSettings, seed: int, epoch: int
+def plan(
+    indices: NDArray[np.int64],
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    is_text: bool,
+    settings: BatchingSettings,
+    random: np.random.Generator,
+    in_order_of_length: bool = False,
 ) -> list[NDArray[np.int64]]:
-    """Return the batches of one epoch of one task, as indices into the split.
+    """Cut examples of one task into batches of examples of about the same length.
 
     Shuffled; sorted by length within windows of ``bucket_batches``; cut; the batches shuffled. A
-    pure function of its arguments.
+    pure function of its arguments and the state of ``random``. Examples that are longer than the
+    settings allow are left out.
+
+    Args:
+        indices: The examples.
+        lengths: Their source and target lengths.
+        is_text: Whether the sources are texts.
+        settings: Sizes and order.
+        random: Decides the order.
+        in_order_of_length: Whether the batches come in order of length in place of a random one.
     """
-    indices = split.indices(task.name)
-    sources, targets = split.source_lengths, split.target_lengths
-    fits = (sources[indices] <= settings.max_source) & (targets[indices] <= settings.max_target)
-    indices = indices[fits]
+    sources, targets = lengths
+    fits = (sources <= settings.max_source) & (targets <= settings.max_target)
+    indices, sources, targets = indices[fits], sources[fits], targets[fits]
     if not len(indices):
-        raise DataError(
-            f"task '{task.name}' must have training examples of at most {settings.max_source} "
-            f"source and {settings.max_target} target positions, but has none; check "
-            "`batching.max_source` and `batching.max_target`, or prepare data for the task"
-        )
-    # The digits of a name make a stable number; hash() differs from process to process.
-    name_key = int.from_bytes(task.name.encode(), "big") % 2**61
-    random = np.random.default_rng([seed, epoch, name_key])
-    indices = random.permutation(indices)
-    window = _window_size(split, indices, task, settings)
+        return []
+    order = random.permutation(len(indices))
+    window = _window_size(sources, targets, is_text, settings)
     batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(indices), window):
-        part = indices[start : start + window]
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
         part = part[np.lexsort((targets[part], sources[part]))]
-        batches += cut_batches(
-            part, sources, targets, is_text=task.source_modality == "text", settings=settings
-        )
-    if settings.short_first and epoch == 0:
-        return sorted(batches, key=lambda batch: float(sources[batch].mean()))
-    return [batches[i] for i in random.permutation(len(batches))]
+        batches += cut_batches(part, sources, targets, is_text=is_text, settings=settings)
+    if in_order_of_length:
+        batches.sort(key=lambda batch: float(sources[batch].mean()))
+    else:
+        batches = [batches[i] for i in random.permutation(len(batches))]
+    return [indices[batch] for batch in batches]
 
 
 def _window_size(
-    split: TaskSource, indices: NDArray[np.int64], task: Task, settings: BatchingSettings
+    sources: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    is_text: bool,
+    settings: BatchingSettings,
 ) -> int:
     if settings.strategy == "static":
         return settings.examples_per_batch * settings.bucket_batches
-    mean_target = float(split.target_lengths[indices].mean()) + 1
-    mean_source = float(split.source_lengths[indices].mean())
-    if task.source_modality == "text":
+    mean_target = float(targets.mean()) + 1
+    mean_source = float(sources.mean())
+    if is_text:
         per_batch = settings.max_tokens / max(mean_source, mean_target)
     else:
         per_batch = min(settings.max_frames / mean_source, settings.max_tokens / mean_target)
     return max(1, math.ceil(per_batch)) * settings.bucket_batches
-
-
-class TrainingBatches:
-    """An endless stream of updates; each is a list of batches of one task each.
-
-    Args:
-        split: The training examples.
-        tasks: The tasks to train on.
-        settings: Sizes, mixing, order.
-        cues: What each task puts into the text, by task name.
-        seed: Decides the order.
-        rank: Which of ``num_ranks`` processes this is; each sees its own batches.
-        num_ranks: Processes that train together.
-        batches_per_task: Batches of each task in an update, one after the other.
-    """
-
-    def __init__(
-        self,
-        split: TaskSource,
-        tasks: Sequence[Task],
-        settings: BatchingSettings,
-        *,
-        cues: Mapping[str, TextCue],
-        seed: int,
-        batches_per_task: int = 1,
-        rank: int = 0,
-        num_ranks: int = 1,
-    ) -> None:
-        self._split = split
-        self._tasks = tuple(tasks)
-        self._settings = settings
-        self._cues = cues
-        self._seed = seed
-        self._batches_per_task = batches_per_task
-        self._rank = rank
-        self._num_ranks = num_ranks
-        self._updates = 0
-        self._positions = {task.name: [0, 0] for task in tasks}  # epoch, batch within it
-        self._plans: dict[str, tuple[int, list[NDArray[np.int64]]]] = {}
-        self._probabilities = self._task_probabilities()
-
-    def __iter__(self) -> Iterator[list[Batch]]:
-        return self
-
-    def __next__(self) -> list[Batch]:
-        """Return the batches of the next update."""
-        if self._settings.mix == "every_task":
-            chosen = self._tasks
-        else:
-            random = np.random.default_rng([self._seed, self._updates, 1])
-            chosen = [self._tasks[random.choice(len(self._tasks), p=self._probabilities)]]
-        self._updates += 1
-        return [self._next_batch(task) for task in chosen for _ in range(self._batches_per_task)]
-
-    def state_dict(self) -> dict[str, object]:
-        """Return where the stream stands, as JSON."""
-        positions = {name: list(position) for name, position in self._positions.items()}
-        return {"updates": self._updates, "positions": positions}
-
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from where another stream of the same split, settings and seed stood."""
-        positions = state["positions"]
-        if not isinstance(positions, dict) or set(positions) != set(self._positions):
-            raise DataError(
-                f"the stream must go on with the tasks {sorted(self._positions)}, but the saved "
-                f"one had {sorted(positions) if isinstance(positions, dict) else positions!r}"
-            )
-        self._updates = int(state["updates"])  # type: ignore[call-overload]
-        self._positions = {name: list(position) for name, position in positions.items()}
-
-    def epochs(self) -> dict[str, float]:
-        """Return how often each task's examples were seen (see ``epoch``)."""
-        return {task.name: self.epoch(task.name) for task in self._tasks}
-
-    def epoch(self, task_name: str) -> float:
-        """Return how often the task's examples were seen, with the current epoch's fraction."""
-        epoch, position = self._positions[task_name]
-        if not position:
-            return float(epoch)
-        task = next(task for task in self._tasks if task.name == task_name)
-        return epoch + position / len(self._plan(task, epoch))
-
-    def _next_batch(self, task: Task) -> Batch:
-        epoch, position = self._positions[task.name]
-        plan = self._plan(task, epoch)
-        if position >= len(plan):
-            epoch, position = epoch + 1, 0
-            plan = self._plan(task, epoch)
-        self._positions[task.name] = [epoch, position + 1]
-        indices = [int(i) for i in plan[position]]
-        return make_batch(self._split, task, indices, self._cues[task.name])
-
-    def _plan(self, task: Task, epoch: int) -> list[NDArray[np.int64]]:
-        """Return this rank's batches; every rank gets as many, so that none waits for another."""
-        cached = self._plans.get(task.name)
-        if cached is None or cached[0] != epoch:
-            batches = plan_epoch(
-                self._split, task, settings=self._settings, seed=self._seed, epoch=epoch
-            )
-            while len(batches) < self._num_ranks:
-                batches = batches + batches
-            even = len(batches) - len(batches) % self._num_ranks
-            cached = epoch, batches[self._rank : even : self._num_ranks]
-            self._plans[task.name] = cached
-        return cached[1]
-
-    def _task_probabilities(self) -> NDArray[np.float64]:
-        weights = self._settings.task_weights
-        unknown = set(weights) - {task.name for task in self._tasks}
-        if unknown:
-            raise DataError(
-                f"`batching.task_weights` must name tasks of the data "
-                f"({', '.join(task.name for task in self._tasks)}), but names "
-                f"{', '.join(sorted(unknown))}"
-            )
-        if weights:
-            raw = np.array([weights.get(task.name, 0.0) for task in self._tasks])
-        else:
-            counts = np.array([len(self._split.indices(task.name)) for task in self._tasks])
-            raw = counts ** (1.0 / self._settings.temperature)
-        if raw.sum() <= 0:
-            raise DataError("`batching.task_weights` must have a weight above 0, but has none")
-        return raw / raw.sum()

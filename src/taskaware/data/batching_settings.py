@@ -27,6 +27,11 @@ class BatchingSettings:
         task_weights: For `sampled`: task name to weight; tasks not named are not drawn.
         bucket_batches: Batches whose examples are sorted together by length before they are cut:
             more means less padding and less randomness.
+        window_shards: Shards of a task that are shuffled together, where it has more: more mean a
+            better shuffle, fewer less memory. Data of fewer shards is shuffled as a whole.
+        num_workers: Processes that read batches ahead of training, for each process that trains; 0:
+            the training process reads them itself. The batches are the same for any number.
+        prefetch: Updates that each of them reads ahead.
         max_source: Longer sources (frames or pieces) are left out of training.
         max_target: Longer targets (pieces) are left out of training.
         short_first: Whether the batches of the first epoch come in order of length (SortaGrad,
@@ -41,6 +46,9 @@ class BatchingSettings:
     temperature: float = 1.0
     task_weights: dict[str, float] = field(default_factory=dict)
     bucket_batches: int = 50
+    window_shards: int = 8
+    num_workers: int = 0
+    prefetch: int = 4
     max_source: int = 3000
     max_target: int = 256
     short_first: bool = False
@@ -50,9 +58,11 @@ class BatchingSettings:
         for name in ("examples_per_batch", "max_tokens", "max_frames", "bucket_batches"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
-        for name in ("max_source", "max_target"):
+        for name in ("max_source", "max_target", "window_shards", "prefetch"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
+        if self.num_workers < 0:
+            yield "num_workers", "must be at least 0"
         if self.temperature <= 0:
             yield "temperature", "must be above 0"
         if any(weight < 0 for weight in self.task_weights.values()):

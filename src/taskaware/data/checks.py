@@ -13,9 +13,7 @@ import numpy as np
 from taskaware.data.audio import END_TOLERANCE_SECONDS, AudioInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from taskaware.types import Example, Speech
+    from taskaware.types import Speech
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,31 +141,3 @@ def check_features(features: np.ndarray, num_columns: int | None) -> Finding | N
             reason="every number must be finite and at most 65,504 (float16), but some are not",
         )
     return None
-
-
-def find_overlap(split: str, examples: Iterable[Example], train: Iterable[Example]) -> list[str]:
-    """Say what a split has in common with the training data, a sentence for each thing.
-
-    Scores on texts or recordings that were trained on say little about new ones.
-    """
-    train = list(train)
-    trained_texts = {(example.task, example.target_text) for example in train}
-    trained_sources = {example.speech or example.features_path for example in train} - {None}
-    num_by_task: dict[str, int] = {}
-    shared_texts: dict[str, int] = {}
-    num_shared_sources = 0
-    for example in examples:
-        num_by_task[example.task] = num_by_task.get(example.task, 0) + 1
-        if (example.task, example.target_text) in trained_texts:
-            shared_texts[example.task] = shared_texts.get(example.task, 0) + 1
-        num_shared_sources += (example.speech or example.features_path) in trained_sources
-    warnings = [
-        f"{split}: {number} of {num_by_task[task]} examples of the task '{task}' have a target "
-        "text that is also in train"
-        for task, number in shared_texts.items()
-    ]
-    if num_shared_sources:
-        warnings.append(
-            f"{split}: {num_shared_sources} examples use a recording that is also in train"
-        )
-    return warnings

@@ -1,4 +1,4 @@
-"""Features of many recordings, computed in threads and written to one array file.
+"""Sources as shards hold them: features of many recordings, computed in threads.
 
 Threads rather than processes: decoding, resampling and torch release Python's lock, so that two
 threads take as long as two processes, start at once, and need nothing of the caller's script.
@@ -10,6 +10,7 @@ import itertools
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,35 +25,57 @@ from taskaware.data.checks import (
     check_recording,
     check_waveform,
 )
-from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.features import FeatureSettings, log_mel, num_frames
+from taskaware.data.shards import npy_bytes
 from taskaware.errors import AudioError
-from taskaware.types import FeatureRows, Speech
+from taskaware.types import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from types import TracebackType
 
 Source = Speech | Path
 """A stretch of a recording, or a NumPy file of features."""
 
-_SOURCES_PER_CALL = 16
+_SOURCES_PER_CALL = 4
 _CALLS_AHEAD_PER_WORKER = 4  # bounds what waits in memory for its turn
-_HEADER_BYTES = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """A source as a shard holds it.
+
+    Attributes:
+        data: A NumPy file of float16 ``[S, F]``, or a recording.
+        suffix: ``"npy"``, or that of the recording's format.
+        num_frames: S.
+    """
+
+    data: bytes
+    suffix: str
+    num_frames: int
 
 
 def extract_source(
-    source: Source, features: FeatureSettings, checks: CheckSettings, num_columns: int | None
-) -> np.ndarray | Finding:
-    """Return the features of one source, float16 ``[S, F]``, or what is wrong with it.
+    source: Source,
+    *,
+    features: FeatureSettings,
+    checks: CheckSettings,
+    num_columns: int | None,
+    keep_audio: bool,
+) -> Extracted | Finding:
+    """Return one source as a shard holds it, or what is wrong with it.
 
     Args:
         source: A stretch of a recording, or a NumPy file ``[S, F]``.
         features: How a waveform becomes features.
         checks: When a recording is not used.
         num_columns: F of features that come from NumPy files; ``None`` for any.
+        keep_audio: Whether to return recordings in place of their features: compressed ones as they
+            are where they are used whole, all others as 16-bit FLAC at their own rate.
     """
     if isinstance(source, Path):
-        return _read_features(source, num_columns)
+        rows = _read_features(source, num_columns)
+        return rows if isinstance(rows, Finding) else _features(rows)
     try:
         finding = check_recording(audio.info(source.path), source, checks)
         if finding is not None:
@@ -63,24 +86,31 @@ def extract_source(
             start_seconds=source.start_seconds,
             duration_seconds=source.duration_seconds,
         )
+        finding = check_waveform(waveform, checks)
+        if finding is not None:
+            return finding
+        length = num_frames(len(waveform), features)
+        if length == 0:
+            reason = f"the speech must be longer than one window ({features.window_ms:g} ms)"
+            return Finding(field="audio", reason=reason)
+        if keep_audio:
+            data, suffix = audio.compressed(source)
+            return Extracted(data=data, suffix=suffix, num_frames=length)
     except AudioError as error:
         return Finding(field="audio", reason=str(error))
-    finding = check_waveform(waveform, checks)
-    if finding is not None:
-        return finding
-    rows = log_mel(torch.from_numpy(waveform), features)
-    if len(rows) == 0:
-        reason = f"the speech must be longer than one window ({features.window_ms:g} ms)"
-        return Finding(field="audio", reason=reason)
-    return rows.half().numpy()
+    return _features(log_mel(torch.from_numpy(waveform), features).half().numpy())
+
+
+def _features(rows: np.ndarray) -> Extracted:
+    return Extracted(data=npy_bytes(rows), suffix="npy", num_frames=len(rows))
 
 
 def extract(
     sources: Sequence[Source],
-    extract_one: Callable[[Source], np.ndarray | Finding],
+    extract_one: Callable[[Source], Extracted | Finding],
     *,
     num_workers: int,
-) -> Generator[np.ndarray | Finding, None, None]:
+) -> Generator[Extracted | Finding, None, None]:
     """Yield ``extract_one`` of each source, in order, from ``num_workers`` threads.
 
     Close the iterator to stop early: what has not begun is dropped. A few results wait in memory at
@@ -92,7 +122,7 @@ def extract(
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     executor = ThreadPoolExecutor(num_workers, thread_name_prefix="features")
-    waiting: deque[Future[list[np.ndarray | Finding]]] = deque()
+    waiting: deque[Future[list[Extracted | Finding]]] = deque()
     try:
         for call in itertools.islice(calls, num_workers * _CALLS_AHEAD_PER_WORKER):
             waiting.append(executor.submit(_extract_each, extract_one, call))
@@ -107,8 +137,8 @@ def extract(
 
 
 def _extract_each(
-    extract_one: Callable[[Source], np.ndarray | Finding], sources: Sequence[Source]
-) -> list[np.ndarray | Finding]:
+    extract_one: Callable[[Source], Extracted | Finding], sources: Sequence[Source]
+) -> list[Extracted | Finding]:
     return [extract_one(source) for source in sources]
 
 
@@ -137,53 +167,3 @@ def _read_features(path: Path, num_columns: int | None) -> np.ndarray | Finding:
         return Finding(field="features", reason=f"{path}: must be a NumPy .npy file, but is .npz")
     finding = check_features(array, num_columns)
     return array.astype(np.float16) if finding is None else finding
-
-
-class FeatureArrayWriter:
-    """Writes a float16 ``.npy`` file ``[total frames, F]`` row by row, without knowing its length.
-
-    A context manager; the file is a valid array only after a clean exit.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open ``path`` for writing; an older file there is replaced."""
-        self._path = path
-        self._file = path.open("wb")
-        self._file.write(bytes(_HEADER_BYTES))
-        self.num_rows = 0
-        self.num_columns = 0
-
-    def append(self, rows: np.ndarray) -> FeatureRows:
-        """Write ``rows``, float16 ``[S, F]``, and say where they lie."""
-        if rows.dtype != np.float16 or (self.num_rows and rows.shape[1] != self.num_columns):
-            raise ValueError(
-                f"`rows` must be float16 [S, {self.num_columns}], but is {rows.dtype} "
-                f"{list(rows.shape)} instead"
-            )
-        self.num_columns = rows.shape[1]
-        where = FeatureRows(first_row=self.num_rows, num_rows=len(rows))
-        self._file.write(np.ascontiguousarray(rows).data)
-        self.num_rows += len(rows)
-        return where
-
-    def __enter__(self) -> FeatureArrayWriter:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exception_type is None:
-            self._file.seek(0)
-            self._file.write(_npy_header((self.num_rows, self.num_columns)))
-        self._file.close()
-
-
-def _npy_header(shape: tuple[int, int]) -> bytes:
-    """Return the header of a float16 array, NumPy format 1.0, padded to ``_HEADER_BYTES``."""
-    description = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {shape}, }}".encode()
-    num_bytes = _HEADER_BYTES - 10  # magic 6, version 2, length 2
-    padded = description.ljust(num_bytes - 1) + b"\n"
-    return b"\x93NUMPY\x01\x00" + num_bytes.to_bytes(2, "little") + padded

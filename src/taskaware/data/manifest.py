@@ -8,7 +8,7 @@ collected, so that one bad line among thousands neither stops the work nor goes 
 
 from __future__ import annotations
 
-import hashlib
+import codecs
 import json
 import math
 import re
@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskaware.data.hashes import FirstSeen, hash_texts
 from taskaware.errors import ManifestError, nearest
 from taskaware.types import Example, Modality, Speech, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 COLUMNS = (
     "id",
@@ -42,6 +43,7 @@ COLUMNS = (
 SOURCE_COLUMNS = ("audio", "source_text", "features")
 WHOLE_LINE = "line"  # the field of a problem that concerns no single field
 
+_LINES_PER_CALL = 20_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TASK_NAME = re.compile(r"[\w.+-]+")
 
@@ -72,33 +74,31 @@ class ManifestLine:
     Attributes:
         file: The manifest.
         line: Line number, from 1.
+        task: The task that the line describes.
         example: What the line describes.
     """
 
     file: Path
     line: int
+    task: Task
     example: Example
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestContents:
-    """What a manifest holds.
+    """What a manifest holds, all of it in memory.
 
     Attributes:
         path: The manifest.
-        sha256: Hash of its bytes, in hexadecimal.
         tasks: The tasks, in the order of their first lines.
         lines: The good lines, in order.
         problems: One problem for each bad line, in order.
-        task_lines: The first line of each task, by name.
     """
 
     path: Path
-    sha256: str
     tasks: tuple[Task, ...]
     lines: tuple[ManifestLine, ...]
     problems: tuple[LineProblem, ...]
-    task_lines: Mapping[str, int]
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -114,57 +114,115 @@ class _FieldError(Exception):
         self.field, self.reason = field, reason
 
 
-def read(path: Path | str) -> ManifestContents:
-    """Read a manifest; recordings are not opened.
+def iterate(
+    path: Path | str, on_bytes: Callable[[int], None] | None = None
+) -> Iterator[ManifestLine | LineProblem]:
+    """Yield what each line of a manifest says, in order, in little memory whatever its size.
+
+    Recordings are not opened. That ids are unique and that lines agree about their task is for the
+    caller to find out, who may read several manifests: ``TaskTable``, ``IdTable``. ``on_bytes`` is
+    called now and then with how far the file is read.
 
     Raises:
-        ManifestError: The file is missing, is not UTF-8, has no header or an unknown column, or has
-            lines that disagree about what a task is.
+        ManifestError: The file is missing, is not UTF-8, has no header or an unknown column; found
+            when the line is reached.
     """
     path = Path(path)
-    data = _read_bytes(path)
-    tasks: dict[str, Task] = {}
-    task_lines: dict[str, int] = {}
-    lines: list[ManifestLine] = []
-    problems: list[LineProblem] = []
-    id_lines: dict[str, int] = {}
-    for number, record in _records(path, data):
-        default_id = f"{path.stem}-{number}"
-        example_id = default_id
+    for number, record in _records(path, on_bytes):
+        example_id = f"{path.stem}-{number}"
         try:
             if isinstance(record, _FieldError):
                 raise record
             fields = _texts(record)
-            example_id = fields.get("id") or default_id
-            if example_id in id_lines:
-                raise _FieldError(
-                    "id", f"must be unique, but line {id_lines[example_id]} has it as well"
-                )
+            example_id = fields.get("id") or example_id
             task, example = _parse(fields, example_id, path)
         except _FieldError as error:
-            problems.append(
-                LineProblem(
-                    file=path,
-                    line=number,
-                    example_id=example_id,
-                    field=error.field,
-                    reason=error.reason,
-                )
+            yield LineProblem(
+                file=path,
+                line=number,
+                example_id=example_id,
+                field=error.field,
+                reason=error.reason,
             )
             continue
-        known = tasks.setdefault(task.name, task)
-        first = task_lines.setdefault(task.name, number)
-        check_same_task(known, f"{path}, line {first}", task, f"{path}, line {number}")
-        id_lines[example_id] = number
-        lines.append(ManifestLine(file=path, line=number, example=example))
+        yield ManifestLine(file=path, line=number, task=task, example=example)
+
+
+def read(path: Path | str) -> ManifestContents:
+    """Read a whole manifest into memory; ``iterate`` is for those of any size.
+
+    Raises:
+        ManifestError: See ``iterate``; also where lines disagree about what a task is.
+    """
+    tasks, ids = TaskTable(), IdTable()
+    lines: list[ManifestLine] = []
+    problems: list[LineProblem] = []
+    for item in iterate(path):
+        found = item if isinstance(item, LineProblem) else ids.check(item)
+        if isinstance(found, LineProblem):
+            problems.append(found)
+            continue
+        tasks.add(found)
+        lines.append(found)
     return ManifestContents(
-        path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
-        tasks=tuple(tasks.values()),
-        lines=tuple(lines),
-        problems=tuple(problems),
-        task_lines=task_lines,
+        path=Path(path), tasks=tasks.tasks, lines=tuple(lines), problems=tuple(problems)
     )
+
+
+class TaskTable:
+    """The tasks of any number of manifests; they must agree about what a task is."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[Task, str]] = {}
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks, in the order of their first lines."""
+        return tuple(task for task, _ in self._found.values())
+
+    @property
+    def places(self) -> Mapping[str, tuple[Task, str]]:
+        """Each task and the place of its first line, by name."""
+        return self._found
+
+    def add(self, line: ManifestLine) -> None:
+        """Take up the task of a line.
+
+        Raises:
+            ManifestError: An earlier line means another task by that name.
+        """
+        known = self._found.get(line.task.name)
+        if known is None:
+            self._found[line.task.name] = line.task, f"{line.file}, line {line.line}"
+        elif known[0] != line.task:
+            check_same_task(*known, line.task, f"{line.file}, line {line.line}")
+
+
+class IdTable:
+    """The ids of any number of manifests that must be unique together, 16 bytes each."""
+
+    def __init__(self) -> None:
+        self._first = FirstSeen()
+        self._files: list[Path] = []
+
+    def check(self, line: ManifestLine) -> ManifestLine | LineProblem:
+        """Return the line, or what is wrong with it where an earlier one has its id."""
+        if not self._files or self._files[-1] != line.file:
+            self._files.append(line.file)
+        place = (len(self._files) - 1) << 40 | line.line
+        first = self._first.put(hash_texts(line.example.id), place)
+        if first is None:
+            return line
+        file = self._files[first >> 40]
+        where = "" if file == line.file else f"{file}, "
+        return LineProblem(
+            file=line.file,
+            line=line.line,
+            example_id=line.example.id,
+            field="id",
+            reason=f"must be unique in the split, but {where}line {first & (1 << 40) - 1} has it "
+            "as well",
+        )
 
 
 def check_same_task(first: Task, first_place: str, second: Task, second_place: str) -> None:
@@ -183,88 +241,95 @@ def check_same_task(first: Task, first_place: str, second: Task, second_place: s
             )
 
 
-def _records(path: Path, data: bytes) -> Iterator[tuple[int, dict[str, object] | _FieldError]]:
+def _records(
+    path: Path, on_bytes: Callable[[int], None] | None
+) -> Iterator[tuple[int, dict[str, object] | _FieldError]]:
     """Yield line numbers and what the lines hold."""
-    text = _decode(path, data)
-    if not text.strip():
+    lines = _lines(path, on_bytes)
+    header: list[str] | None = None
+    is_json = False
+    is_empty = True
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() and (is_empty or is_json or not line):
+            continue
+        if is_empty:
+            is_json = line.lstrip().startswith("{")
+            is_empty = False
+            if not is_json:
+                header = _read_header(path, number, line)
+                continue
+        if header is None:
+            yield number, _json_record(path, number, line)
+        else:
+            yield number, _tsv_record(header, line)
+    if is_empty:
         raise ManifestError(
             f"{path}: the manifest is empty: it must begin with a line of tab-separated column "
             "names, or hold one JSON object a line"
         )
-    lines = text.split("\n")  # not splitlines: texts may hold other line separators of Unicode
-    return (
-        _json_records(path, lines) if text.lstrip().startswith("{") else _tsv_records(path, lines)
-    )
 
 
-def _read_bytes(path: Path) -> bytes:
+def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
+    """Yield the lines without their ends; line feeds alone end them, as texts may hold others."""
+    offset = 0
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            for number, data in enumerate(file, start=1):
+                start = 3 if number == 1 and data.startswith(codecs.BOM_UTF8) else 0
+                try:
+                    line = data[start:].decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise ManifestError(
+                        f"{path}, line {number}: a manifest must be UTF-8, but has the byte "
+                        f"0x{data[start + error.start]:02X} at offset "
+                        f"{offset + start + error.start}: save it as UTF-8"
+                    ) from error
+                offset += len(data)
+                if on_bytes is not None and number % _LINES_PER_CALL == 0:
+                    on_bytes(offset)
+                yield line.removesuffix("\n").removesuffix("\r")
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: the manifest does not exist") from error
     except OSError as error:
         raise ManifestError(f"{path}: the manifest cannot be read ({error.strerror})") from error
 
 
-def _decode(path: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            f"{path}, line {line}: a manifest must be UTF-8, but has the byte "
-            f"0x{data[error.start]:02X} at offset {error.start}: save it as UTF-8"
-        ) from error
-
-
-def _tsv_records(
-    path: Path, lines: list[str]
-) -> Iterator[tuple[int, dict[str, object] | _FieldError]]:
-    header = lines[0].removesuffix("\r").split("\t")
+def _read_header(path: Path, number: int, line: str) -> list[str]:
+    header = line.split("\t")
+    place = f"{path}, line {number}"
     for column in header:
-        _check_column(column, f"{path}, line 1")
+        _check_column(column, place)
         if header.count(column) > 1:
-            raise ManifestError(f"{path}, line 1: the column '{column}' must be there once only")
+            raise ManifestError(f"{place}: the column '{column}' must be there once only")
     for column in ("task", "target_text"):
         if column not in header:
-            raise ManifestError(f"{path}, line 1: the column '{column}' is missing")
+            raise ManifestError(f"{place}: the column '{column}' is missing")
     if not set(header) & set(SOURCE_COLUMNS):
         raise ManifestError(
-            f"{path}, line 1: one of the columns {', '.join(SOURCE_COLUMNS)} must be there"
+            f"{place}: one of the columns {', '.join(SOURCE_COLUMNS)} must be there"
         )
-    for number, line in enumerate(lines[1:], start=2):
-        line = line.removesuffix("\r")
-        if not line:
-            continue
-        cells = line.split("\t")
-        if len(cells) == len(header):
-            yield number, dict(zip(header, cells, strict=True))
-        else:
-            reason = f"must have {len(header)} cells, as the header, but has {len(cells)}"
-            yield number, _FieldError(WHOLE_LINE, reason)
+    return header
 
 
-def _json_records(
-    path: Path, lines: list[str]
-) -> Iterator[tuple[int, dict[str, object] | _FieldError]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield (
-                number,
-                _FieldError(WHOLE_LINE, f"must be a JSON object, but is not JSON ({error})"),
-            )
-            continue
-        if not isinstance(record, dict):
-            kind = type(record).__name__
-            yield number, _FieldError(WHOLE_LINE, f"must be a JSON object, but is a {kind}")
-            continue
-        for column in record:
-            _check_column(column, f"{path}, line {number}")
-        yield number, record
+def _tsv_record(header: list[str], line: str) -> dict[str, object] | _FieldError:
+    cells = line.split("\t")
+    if len(cells) == len(header):
+        return dict(zip(header, cells, strict=True))
+    reason = f"must have {len(header)} cells, as the header, but has {len(cells)}"
+    return _FieldError(WHOLE_LINE, reason)
+
+
+def _json_record(path: Path, number: int, line: str) -> dict[str, object] | _FieldError:
+    try:
+        record = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return _FieldError(WHOLE_LINE, f"must be a JSON object, but is not JSON ({error})")
+    if not isinstance(record, dict):
+        kind = type(record).__name__
+        return _FieldError(WHOLE_LINE, f"must be a JSON object, but is a {kind}")
+    for column in record:
+        _check_column(column, f"{path}, line {number}")
+    return record
 
 
 def _check_column(column: str, place: str) -> None:

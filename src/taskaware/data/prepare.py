@@ -1,7 +1,8 @@
 """From manifests to a prepared folder: checks, one vocabulary, features, a report.
 
-The folder gets ``vocabulary.model``, for each split ``<split>.jsonl`` and ``<split>.features.npy``,
-``report.tsv``, and last ``prepared.json``, which marks the folder as complete.
+The folder gets ``vocabulary.model``, for each split a folder of shards, ``report.tsv``, and last
+``prepared.json``, which marks the folder as complete. A preparation that was broken off goes on
+after its last complete shard. Memory does not grow with the manifests, but for 16 bytes a line.
 """
 
 from __future__ import annotations
@@ -9,98 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+import shutil
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data import extraction, prepared
-from taskaware.data.checks import CheckSettings, find_overlap
-from taskaware.data.features import FeatureSettings
-from taskaware.data.inputs import TRAIN, Inputs, Progress, read_inputs
-from taskaware.data.split_writer import SplitReport, SplitWriter
+from taskaware.data.checks import Finding
+from taskaware.data.cleaning import Cleaner
+from taskaware.data.inputs import TRAIN, Filter, Inputs, Progress, Removed, read_inputs
+from taskaware.data.overlap import HeldOut
+from taskaware.data.prepare_settings import PrepareReport, PrepareSettings
+from taskaware.data.report import ProblemReport
+from taskaware.data.shards import ShardRecord
+from taskaware.data.split_writer import Journal, SplitReport, SplitWriter
+from taskaware.data.storage import LocalStore
 from taskaware.data.vocabulary import Vocabulary, task_tag
 from taskaware.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from taskaware.data.manifest import LineProblem
     from taskaware.types import Example, Task
 
 _SPLIT_NAME = re.compile(r"[\w-]+")
-_NUM_REASONS = 3  # in the message that refuses a split; the report has them all
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareSettings:
-    """How manifests become a prepared folder.
-
-    Attributes:
-        vocabulary_size: Number of word pieces; fewer where the texts do not hold as many. (The
-            paper has 32,000 for millions of sentences; 8,000 suits tens of thousands.)
-        max_bad_share: Largest share of a split's lines that may be left out, from 0 to 1.
-        features: How a waveform becomes features.
-        checks: When an example is left out.
-        num_workers: Threads that compute features; 0 means one for each core.
-    """
-
-    vocabulary_size: int = 8_000
-    max_bad_share: float = 0.05
-    features: FeatureSettings = field(default_factory=FeatureSettings)
-    checks: CheckSettings = field(default_factory=CheckSettings)
-    num_workers: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareReport:
-    """What ``prepare`` did.
-
-    Attributes:
-        folder: The prepared folder.
-        splits: What became of each split.
-        warnings: What is worth knowing, one sentence each.
-        vocabulary_size: Number of pieces.
-        reused: Whether the folder was complete before, so that nothing was done.
-    """
-
-    folder: Path
-    splits: dict[str, SplitReport]
-    warnings: tuple[str, ...]
-    vocabulary_size: int
-    reused: bool
-
-    @property
-    def report_path(self) -> Path:
-        """The file that lists every line that is left out."""
-        return self.folder / prepared.REPORT_NAME
-
-    def summary_lines(self) -> list[str]:
-        """Return the numbers for a person to read: a table of splits and tasks, and what else is.
-
-        Hours and left-out lines are a split's: several tasks may share a recording, which counts
-        once, and a line that cannot be read has no task.
-        """
-        rows = [("split", "task", "examples", "hours of speech", "lines left out")]
-        for name, split in self.splits.items():
-            total = sum(split.examples.values())
-            rows.append(
-                (name, "all", f"{total:,}", f"{split.hours:,.2f}", f"{split.num_left_out:,}")
-            )
-            rows += [("", task, f"{number:,}", "", "") for task, number in split.examples.items()]
-        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-        aligns = "<<>>>"
-        lines = [
-            "  ".join(
-                f"{cell:{align}{width}}"
-                for cell, align, width in zip(row, aligns, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
-        lines.append(f"vocabulary: {self.vocabulary_size:,} pieces")
-        if any(split.num_left_out for split in self.splits.values()):
-            lines.append(f"left-out lines, each with its reason: {self.report_path}")
-        return lines
+_WORK_NAME = ".work"
 
 
 def prepare(
@@ -134,40 +69,96 @@ def prepare(
     progress = progress or (lambda stage, done, total: None)
     folder = Path(folder)
     _check_request(manifests, settings, vocabulary)
-    inputs = read_inputs(manifests, progress)
-    fingerprint = _fingerprint(inputs, settings, vocabulary, tags)
-    complete = _complete_report(folder, fingerprint)
-    if complete is not None:
-        return complete
-    _clear(folder)
-    problems = {name: split.problems for name, split in inputs.splits.items()}
-    # Before the work as well as after it, so that a wrong manifest is refused at once.
-    _report_problems(folder, inputs, problems, settings)
-    pieces = _make_vocabulary(inputs, settings, vocabulary, tags, progress)
-    pieces.save(folder / prepared.VOCABULARY_NAME)
-    num_columns = _num_feature_columns(inputs, settings)
-    writer = SplitWriter(
-        folder=folder,
-        vocabulary=pieces,
-        features=settings.features,
-        checks=settings.checks,
-        num_columns=num_columns,
-        num_workers=settings.num_workers or extraction.num_available_cores(),
-        progress=progress,
-    )
-    results = {name: writer.write(name, split) for name, split in inputs.splits.items()}
-    _report_problems(folder, inputs, {n: r.problems for n, r in results.items()}, settings)
-    examples = {name: result.examples for name, result in results.items()}
-    _refuse_empty(examples, inputs.tasks)
+    work = _work_folder(folder)
+    with closing(ProblemReport(work / prepared.REPORT_NAME)) as problems:
+        held_out = HeldOut(settings.overlap)
+        inputs = read_inputs(
+            manifests,
+            work,
+            problems,
+            progress,
+            max_texts=settings.max_vocabulary_texts,
+            look_at_held_out=held_out.add,
+            train_filter=_train_filter(held_out, settings),
+        )
+        fingerprint = _fingerprint(inputs, settings, vocabulary, tags)
+        complete = _complete_report(folder, fingerprint)
+        if complete is not None:
+            shutil.rmtree(work)
+            return complete
+        journal = _begin(folder, work, fingerprint, manifests)
+        # Before the work as well as after it, so that a wrong manifest is refused at once.
+        _refuse_overlap(folder, problems, settings)
+        _refuse_bad(folder, inputs, problems, settings)
+        pieces = _make_vocabulary(inputs, settings, vocabulary, tags, progress)
+        pieces.save(folder / prepared.VOCABULARY_NAME)
+        num_columns = _num_feature_columns(inputs, settings)
+        writer = SplitWriter(
+            folder=folder,
+            kept_folder=work,
+            inputs=inputs,
+            vocabulary=pieces,
+            features=settings.features,
+            checks=settings.checks,
+            num_columns=num_columns,
+            keep_audio=settings.store == "audio",
+            limits=settings.shards,
+            num_workers=settings.num_workers or extraction.num_available_cores(),
+            journal=journal,
+            report=problems,
+            progress=progress,
+        )
+        splits = {name: writer.write(name) for name in inputs.num_lines}
+        _refuse_bad(folder, inputs, problems, settings)
+        _refuse_empty(splits, inputs.tasks)
+    _publish_report(folder, problems)
     report = PrepareReport(
         folder=folder,
-        splits={name: result.report for name, result in results.items()},
-        warnings=tuple(_warnings(examples, inputs.tasks, pieces)),
+        splits=splits,
+        warnings=(*_warnings(inputs.tasks, pieces), *held_out.warnings()),
         vocabulary_size=pieces.size,
         reused=False,
     )
     _write_marker(report, inputs.tasks, settings, pieces, num_columns, fingerprint)
+    shutil.rmtree(work)
     return report
+
+
+def _work_folder(folder: Path) -> Path:
+    """Return where unfinished work lies."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: must be a folder, but is a file: give another name")
+    work = folder / _WORK_NAME
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def _train_filter(held_out: HeldOut, settings: PrepareSettings) -> Filter:
+    """Return what decides about each example of train: cleaning first, then overlap."""
+    cleaner = Cleaner(settings.cleaning)
+
+    def accept(example: Example, task: Task) -> Example | Removed:
+        cleaned = cleaner.clean(example, task)
+        if isinstance(cleaned, Finding):
+            return Removed(by="cleaning", finding=cleaned)
+        finding = held_out.find(cleaned)
+        if finding is not None and settings.overlap.action != "allow":
+            return Removed(by="overlap", finding=finding)
+        return cleaned
+
+    return accept
+
+
+def _begin(
+    folder: Path, work: Path, fingerprint: str, manifests: Mapping[str, Sequence[Path]]
+) -> Journal:
+    """Make the folder incomplete, and find what of it is done already."""
+    (folder / prepared.MARKER_NAME).unlink(missing_ok=True)
+    journal = Journal(work / "journal.jsonl", fingerprint)
+    if not journal.entries:
+        for name in manifests:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    return journal
 
 
 def _check_request(
@@ -205,26 +196,23 @@ def _fingerprint(
 def _complete_report(folder: Path, fingerprint: str) -> PrepareReport | None:
     """Return the report of a folder that is complete and made from the same."""
     try:
-        marker = prepared.read_marker(folder)
+        marker = prepared.read_marker(LocalStore(folder))
     except DataError:  # damaged, or of another version: made anew
         return None
     if marker is None or marker["fingerprint"] != fingerprint:
         return None
     return PrepareReport(
         folder=folder,
-        splits={name: SplitReport(**record) for name, record in marker["splits"].items()},
+        splits={name: _split_report(record) for name, record in marker["splits"].items()},
         warnings=tuple(marker["warnings"]),
         vocabulary_size=marker["vocabulary_size"],
         reused=True,
     )
 
 
-def _clear(folder: Path) -> None:
-    """Make the folder, and make it incomplete first of all."""
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: must be a folder, but is a file: give another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / prepared.MARKER_NAME).unlink(missing_ok=True)
+def _split_report(record: Mapping[str, Any]) -> SplitReport:
+    shards = tuple(ShardRecord(**shard) for shard in record["shards"])
+    return SplitReport(**{**record, "shards": shards})
 
 
 def _make_vocabulary(
@@ -237,88 +225,76 @@ def _make_vocabulary(
     if vocabulary is not None:
         return Vocabulary.load(vocabulary)
     progress("vocabulary", 0, 1)
-    texts: set[str] = set()
-    for line in inputs.splits[TRAIN].lines:
-        texts.update((line.example.target_text, line.example.source_text or ""))
     all_tags = [*(task_tag(task.name) for task in inputs.tasks), *tags]
-    pieces = Vocabulary.train(sorted(texts), size=settings.vocabulary_size, tags=all_tags)
+    pieces = Vocabulary.train(inputs.texts.texts(), size=settings.vocabulary_size, tags=all_tags)
     progress("vocabulary", 1, 1)
     return pieces
 
 
 def _num_feature_columns(inputs: Inputs, settings: PrepareSettings) -> int:
     """Return F of all sources: of the speech, else of the first NumPy file, else 0."""
-    examples = inputs.examples
-    if any(example.speech is not None for example in examples):
+    if inputs.has_speech:
         return settings.features.num_mel_bins
-    paths = (example.features_path for example in examples if example.features_path is not None)
-    widths = (extraction.num_feature_columns(path) for path in paths)
+    widths = (extraction.num_feature_columns(path) for path in inputs.feature_paths)
     return next((width for width in widths if width is not None), 0)
 
 
-def _report_problems(
-    folder: Path,
-    inputs: Inputs,
-    problems: Mapping[str, Sequence[LineProblem]],
-    settings: PrepareSettings,
+def _refuse_overlap(folder: Path, problems: ProblemReport, settings: PrepareSettings) -> None:
+    """Stop where train has what a later split has, unless the user said what to do with it."""
+    number = problems.num_removed(TRAIN).get("overlap", 0)
+    if number == 0 or settings.overlap.action != "refuse":
+        return
+    path = _publish_report(folder, problems)
+    first = problems.first_removed(TRAIN, "overlap")
+    raise DataError(
+        f"train must have no example of a later split, but has {number:,}; the first: {first}\n"
+        f"{path} lists them all: correct the manifests, "
+        "leave them out (--overlap drop), or train on them all the same (--overlap allow)"
+    )
+
+
+def _refuse_bad(
+    folder: Path, inputs: Inputs, problems: ProblemReport, settings: PrepareSettings
 ) -> None:
-    """Write ``report.tsv``, and stop where more of a split is bad than the user allows."""
-    _write_report(folder, problems)
-    for name, bad in problems.items():
-        num_lines = inputs.splits[name].num_lines
-        if len(bad) <= settings.max_bad_share * num_lines:
+    """Stop where more of a split is bad than the user allows."""
+    for name, num_lines in inputs.num_lines.items():
+        num_bad = problems.num_bad(name)
+        if num_bad <= settings.max_bad_share * num_lines:
             continue
+        path = _publish_report(folder, problems)
         raise DataError(
             f"at most {settings.max_bad_share:.1%} of the lines of the split '{name}' may be bad "
-            f"(max_bad_share), but {len(bad)} of {num_lines} are ({len(bad) / num_lines:.1%}); "
-            f"most common:{_common_reasons(bad)}\n{folder / prepared.REPORT_NAME} lists them all: "
+            f"(max_bad_share), but {num_bad} of {num_lines} are ({num_bad / num_lines:.1%}); "
+            f"most common:{problems.common_reasons(name)}\n{path} lists them all: "
             "correct them, or raise max_bad_share to leave them out"
         )
 
 
-def _common_reasons(problems: Sequence[LineProblem]) -> str:
-    """Return the most common reasons, a line each, each with its first place."""
-    # Numbers and names differ from line to line, so reasons are counted without them.
-    kinds = [(p.field, re.sub(r"'[^']*'|\S*[/\d]\S*", "#", p.reason)) for p in problems]
-    return "".join(
-        f"\n  {count} x {first.field}: {first.reason} ({first.file}, line {first.line})"
-        for kind, count in Counter(kinds).most_common(_NUM_REASONS)
-        for first in [problems[kinds.index(kind)]]
-    )
+def _publish_report(folder: Path, problems: ProblemReport) -> Path:
+    """Bring the report to where users look for it."""
+    problems.close()
+    path = folder / prepared.REPORT_NAME
+    shutil.copyfile(problems.path, path)
+    return path
 
 
-def _refuse_empty(examples: Mapping[str, Sequence[Example]], tasks: Sequence[Task]) -> None:
-    for name, kept in examples.items():
-        if not kept:
+def _refuse_empty(splits: Mapping[str, SplitReport], tasks: Sequence[Task]) -> None:
+    for name, split in splits.items():
+        if not split.examples:
             raise DataError(f"the split '{name}' must have an example, but none is left")
     for task in tasks:
-        if TRAIN in examples and all(example.task != task.name for example in examples[TRAIN]):
+        if TRAIN in splits and task.name not in splits[TRAIN].examples:
             raise DataError(
                 f"the task '{task.name}' must have an example in train, but none is there or left"
             )
 
 
-def _write_report(folder: Path, problems: Mapping[str, Sequence[LineProblem]]) -> None:
-    rows = [("split", "file", "line", "id", "field", "reason")]
-    for name, items in problems.items():
-        rows += [(name, str(p.file), str(p.line), p.example_id, p.field, p.reason) for p in items]
-    lines = ["\t".join(" ".join(cell.split()) for cell in row) for row in rows]
-    path = folder / prepared.REPORT_NAME
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _warnings(
-    kept: Mapping[str, Sequence[Example]], tasks: Sequence[Task], vocabulary: Vocabulary
-) -> list[str]:
-    warnings = [
+def _warnings(tasks: Sequence[Task], vocabulary: Vocabulary) -> list[str]:
+    return [
         f"the vocabulary has no piece for the task '{task.name}', which a cue by tag would need"
         for task in tasks
         if not vocabulary.has_tag(task_tag(task.name))
     ]
-    for name, examples in kept.items():
-        if TRAIN in kept and name != TRAIN:
-            warnings += find_overlap(name, examples, kept[TRAIN])
-    return warnings
 
 
 def _write_marker(

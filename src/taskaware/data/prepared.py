@@ -1,183 +1,308 @@
 """A prepared folder: everything that training and evaluation read, checked and complete.
 
-``prepare`` writes it, with ``prepared.json`` last; a folder without that file is not complete.
+``prepare`` writes it, with ``prepared.json`` last; a folder without that file is not complete. What
+is read of a split is what is asked for: its size does not matter.
 """
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import asdict, dataclass
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from taskaware.data.features import FeatureSettings
+from taskaware.data import audio
+from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.shards import NPY_HEADER_BYTES, OpenShard, ShardRecord, check_shard
+from taskaware.data.storage import Store, open_store
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, UnknownTaskError, nearest
-from taskaware.types import Example, FeatureRows, Speech, Task
+from taskaware.types import Example, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
-FORMAT_VERSION = 1
+    from numpy.typing import NDArray
+
+FORMAT_VERSION = 2
 MARKER_NAME = "prepared.json"
 VOCABULARY_NAME = "vocabulary.model"
 REPORT_NAME = "report.tsv"
+_MAX_OPEN_SHARDS = 64
+_SHARDS_PER_SAMPLE = 8
 
 
-def examples_path(folder: Path, split: str) -> Path:
-    """Return the file that lists the examples of a split."""
-    return folder / f"{split}.jsonl"
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What all splits of a folder share.
 
+    Attributes:
+        tasks: The tasks, in the order of their numbers in the shards.
+        vocabulary: The word pieces.
+        features: How a waveform becomes features.
+        num_columns: F.
+        stores_audio: Whether the shards hold recordings, whose features are computed when they are
+            read, in place of features.
+    """
 
-def features_path(folder: Path, split: str) -> Path:
-    """Return the file that holds the features of a split."""
-    return folder / f"{split}.features.npy"
-
-
-def example_to_json(example: Example) -> str:
-    """Return an example as one line of JSON."""
-    return json.dumps(asdict(example), ensure_ascii=False, default=str)
-
-
-def example_from_json(line: str) -> Example:
-    """Return the example that ``example_to_json`` wrote."""
-    fields = json.loads(line)
-    if fields["speech"] is not None:
-        fields["speech"] = Speech(**{**fields["speech"], "path": Path(fields["speech"]["path"])})
-    if fields["features_path"] is not None:
-        fields["features_path"] = Path(fields["features_path"])
-    if fields["feature_rows"] is not None:
-        fields["feature_rows"] = FeatureRows(**fields["feature_rows"])
-    return Example(**fields)
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """Piece ids of many texts, end to end: text i is ``ids[offsets[i] : offsets[i + 1]]``."""
-
-    ids: np.ndarray  # int32
-    offsets: np.ndarray  # int64
-
-    @classmethod
-    def encode(cls, texts: Sequence[str], vocabulary: Vocabulary) -> _Pieces:
-        rows = vocabulary.encode_many(texts)
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        ids = np.fromiter((i for row in rows for i in row), dtype=np.int32, count=offsets[-1])
-        return cls(ids, offsets)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
-
-    def __getitem__(self, i: int) -> np.ndarray:
-        return self.ids[self.offsets[i] : self.offsets[i + 1]].astype(np.int64)
+    tasks: tuple[Task, ...]
+    vocabulary: Vocabulary
+    features: FeatureSettings
+    num_columns: int
+    stores_audio: bool
 
 
 class Split:
-    """The examples of one split, with their sources and targets as arrays.
+    """The examples of one split, by position: those of the first shard first.
+
+    Nothing but the shards that are asked for is read. Before a shard's bytes are used they are
+    compared with their checksum.
 
     Attributes:
         name: The split's name, e.g. ``"train"``.
-        examples: The examples, in the order of the manifests.
-        source_lengths: int64 ``[number of examples]``: frames, or pieces of the source text.
-        target_lengths: int64 ``[number of examples]``: pieces of the target text, without begin-
-            and end-of-sequence.
+        records: The shards.
     """
 
     def __init__(
-        self,
-        name: str,
-        examples: Sequence[Example],
-        vocabulary: Vocabulary,
-        features: np.ndarray | None,
+        self, name: str, store: Store, records: Sequence[ShardRecord], contents: Contents
     ) -> None:
-        """Encode the texts of ``examples``; ``features`` is float16 ``[total frames, F]``."""
+        """Use ``PreparedData.split``."""
         self.name = name
-        self.examples = examples
-        self._features = features
-        self._targets = _Pieces.encode([e.target_text for e in examples], vocabulary)
-        self._sources = _Pieces.encode([e.source_text or "" for e in examples], vocabulary)
-        rows = [-1 if e.feature_rows is None else e.feature_rows.num_rows for e in examples]
-        frames = np.array(rows, dtype=np.int64)
-        self.source_lengths = np.where(frames >= 0, frames, self._sources.lengths)
-        self.target_lengths = self._targets.lengths
+        self.records = tuple(records)
+        self.contents = contents
+        self.checks_shards = True  # worker processes read what the first has checked
+        self._store = store
+        self._numbers = {task.name: number for number, task in enumerate(contents.tasks)}
+        counts = [record.num_examples for record in records]
+        self._starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        self._open: OrderedDict[int, OpenShard] = OrderedDict()
+        self._checked: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return int(self._starts[-1])
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """All examples; each is read when it is asked for."""
+        return _Examples(self)
+
+    def shards(self, task_name: str) -> list[int]:
+        """Return the numbers of the shards that have examples of a task."""
+        return [n for n, record in enumerate(self.records) if record.examples.get(task_name)]
+
+    def open_shards(self, numbers: Sequence[int]) -> None:
+        """Bring shards to this machine and compare them with their checksums.
+
+        Raises:
+            DataError: One is missing, truncated or has another byte.
+        """
+        for number in numbers:
+            self._check(number)
+
+    def num_examples(self, task_name: str) -> int:
+        """Return how many examples a task has."""
+        return sum(record.examples.get(task_name, 0) for record in self.records)
+
+    def indices(self, task_name: str, shards: Sequence[int] | None = None) -> NDArray[np.int64]:
+        """Return the positions of a task's examples, int64, in all shards or in some."""
+        numbers = self.shards(task_name) if shards is None else shards
+        number = self._numbers.get(task_name, -1)
+        found = [
+            np.flatnonzero(self._shard(n).index["task"] == number) + self._starts[n]
+            for n in numbers
+        ]
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+    def lengths(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return source lengths (frames or pieces) and target lengths (pieces), int64 each."""
+        sources = np.zeros(len(indices), dtype=np.int64)
+        targets = np.zeros(len(indices), dtype=np.int64)
+        numbers, rows = self.places(indices)
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            found = self._shard(int(number)).index[rows[chosen]]
+            sources[chosen], targets[chosen] = found["source_length"], found["target_length"]
+        return sources, targets
+
+    def places(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return in which shard each example lies, and in which row of it."""
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        return numbers, indices - self._starts[numbers]
+
+    def sample(self, task_name: str, number: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw up to ``number`` examples of a task, from a few shards where it has many."""
+        shards = self.shards(task_name)
+        if len(shards) > _SHARDS_PER_SAMPLE:
+            chosen = random.choice(len(shards), size=_SHARDS_PER_SAMPLE, replace=False)
+            shards = [shards[i] for i in sorted(chosen)]
+        indices = self.indices(task_name, shards)
+        return random.choice(indices, size=min(number, len(indices)), replace=False)
+
+    @property
+    def source_lengths(self) -> NDArray[np.int64]:
+        """int64 ``[number of examples]``: frames, or pieces of the source text."""
+        return self._all_lengths[0]
+
+    @property
+    def target_lengths(self) -> NDArray[np.int64]:
+        """int64 ``[number of examples]``: pieces of the target text, without BOS and EOS."""
+        return self._all_lengths[1]
 
     @cached_property
-    def _indices(self) -> Mapping[str, np.ndarray]:
-        by_task: dict[str, list[int]] = {}
-        for i, example in enumerate(self.examples):
-            by_task.setdefault(example.task, []).append(i)
-        return {task: np.array(indices, dtype=np.int64) for task, indices in by_task.items()}
+    def _all_lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.lengths(np.arange(len(self)))
 
-    def indices(self, task_name: str) -> np.ndarray:
-        """Return the positions of a task's examples, int64, empty where there are none."""
-        return self._indices.get(task_name, np.zeros(0, dtype=np.int64))
+    def example(self, index: int) -> Example:
+        """Return an example."""
+        number, row = self._place(index)
+        return self._shard(number).example(row)
 
     def source(self, index: int) -> np.ndarray:
         """Return a source: float32 ``[S, F]``, or the piece ids of a source text, int64 ``[S]``."""
-        rows = self.examples[index].feature_rows
-        if rows is None or self._features is None:
-            return self._sources[index]
-        return self._features[rows.first_row : rows.first_row + rows.num_rows].astype(np.float32)
+        number, row = self._place(index)
+        shard = self._shard(number)
+        if not shard.index[row]["source_bytes"]:
+            return self._encode(shard.example(row).source_text or "")
+        if self._holds_audio(shard, row):
+            rows = log_mel(torch.from_numpy(self._waveform(shard, row)), self.contents.features)
+            return rows.numpy()
+        data = shard.source(row)
+        features = np.frombuffer(data, dtype=np.float16, offset=NPY_HEADER_BYTES)
+        return features.reshape(int(shard.index[row]["source_length"]), -1).astype(np.float32)
+
+    def waveform(self, index: int) -> np.ndarray | None:
+        """Return the samples of a source, float32 ``[N]``; ``None`` where none are kept."""
+        number, row = self._place(index)
+        shard = self._shard(number)
+        return self._waveform(shard, row) if self._holds_audio(shard, row) else None
 
     def target(self, index: int) -> np.ndarray:
         """Return the target's piece ids, int64 ``[T]``, without begin- and end-of-sequence."""
-        return self._targets[index]
+        return self._encode(self.example(index).target_text)
+
+    def _encode(self, text: str) -> np.ndarray:
+        return np.array(self.contents.vocabulary.encode(text), dtype=np.int64)
+
+    def _holds_audio(self, shard: OpenShard, row: int) -> bool:
+        return (
+            self.contents.stores_audio
+            and bool(shard.index[row]["source_bytes"])
+            and self.contents.tasks[int(shard.index[row]["task"])].source_modality == "speech"
+        )
+
+    def _waveform(self, shard: OpenShard, row: int) -> np.ndarray:
+        return audio.read(
+            io.BytesIO(shard.source(row)), sample_rate_hz=self.contents.features.sample_rate_hz
+        )
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return shard and row."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"`index` must be below {len(self)}, but is {index} instead")
+        index %= len(self)
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return number, int(index - self._starts[number])
+
+    def _paths(self, number: int) -> tuple[Path, Path]:
+        record = self.records[number]
+        shard = self._store.fetch(f"{self.name}/{record.name}", record.sha256)
+        return shard, self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
+
+    def _check(self, number: int) -> None:
+        path, index_path = self._paths(number)
+        stat = path.stat()
+        seen = (stat.st_size, stat.st_mtime_ns)
+        if self.checks_shards and self._checked.get(number) != seen:
+            check_shard(path, index_path, self.records[number])
+            self._checked[number] = seen
+
+    def _shard(self, number: int) -> OpenShard:
+        if number not in self._open:
+            self._check(number)
+            self._open[number] = OpenShard(*self._paths(number))
+            if len(self._open) > _MAX_OPEN_SHARDS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what another process must open for itself."""
+        return {**self.__dict__, "_open": OrderedDict()}
+
+
+class _Examples(Sequence[Example]):
+    """The examples of a split as a sequence, read one by one."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._split.example(i) for i in range(*index.indices(len(self)))]
+        return self._split.example(int(index))
 
 
 class PreparedData:
     """A prepared folder, opened.
 
     Attributes:
-        folder: Where it is.
+        folder: Where it is: a path or a URL.
         tasks: The tasks, in an order that depends on the manifests alone.
         vocabulary: The word pieces of all tasks.
         feature_settings: How the features were computed; a new recording needs the same.
         num_feature_columns: F of the features; 0 where all sources are texts.
+        stores_audio: Whether recordings are kept in place of features.
         fingerprint: Changes with the manifests, the recordings' files and the settings.
         split_names: The splits, ``"train"`` first.
     """
 
-    def __init__(self, folder: Path, marker: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, marker: Mapping[str, Any], vocabulary: Vocabulary) -> None:
         """Use ``PreparedData.open``."""
-        self.folder = folder
+        self.folder = store.address
         self.tasks = tuple(Task(**task) for task in marker["tasks"])
-        self.vocabulary = Vocabulary.load(folder / VOCABULARY_NAME)
+        self.vocabulary = vocabulary
         self.feature_settings = FeatureSettings(**marker["settings"]["features"])
         self.num_feature_columns: int = marker["num_feature_columns"]
+        self.stores_audio: bool = marker["settings"]["store"] == "audio"
         self.fingerprint: str = marker["fingerprint"]
         self.split_names: tuple[str, ...] = tuple(marker["splits"])
+        self._store = store
         self._split_records = marker["splits"]
         self._splits: dict[str, Split] = {}
         if self.vocabulary.sha256 != marker["vocabulary_sha256"]:
             raise DataError(
-                f"{folder / VOCABULARY_NAME}: the vocabulary must be the one that the folder was "
-                "prepared with, but is another: prepare the folder again with `taskaware prepare`"
+                f"{self.folder}/{VOCABULARY_NAME}: the vocabulary must be the one that the folder "
+                "was prepared with, but is another: prepare the folder again with "
+                "`taskaware prepare`"
             )
 
     @classmethod
     def open(cls, folder: Path | str) -> PreparedData:
-        """Open a folder that ``prepare`` completed.
+        """Open a folder that ``prepare`` completed, by path or by URL.
 
         Raises:
             DataError: The folder is missing, incomplete or damaged.
         """
-        folder = Path(folder)
-        marker = read_marker(folder)
-        if marker is None:
-            what = "is not complete" if folder.is_dir() else "does not exist"
+        store = open_store(folder)
+        marker = read_marker(store)
+        model = store.read(VOCABULARY_NAME)
+        if marker is None or model is None:
+            missing = MARKER_NAME if marker is None else VOCABULARY_NAME
             raise DataError(
-                f"{folder}: the prepared folder {what} ({MARKER_NAME} is missing): make it with "
-                "`taskaware prepare`"
+                f"{store.address}: the prepared folder is not there or is not complete "
+                f"({missing} is missing): make it with `taskaware prepare`"
             )
-        return cls(folder, marker)
+        return cls(store, marker, Vocabulary(model))
 
     def task(self, name: str) -> Task:
         """Return a task.
@@ -195,10 +320,10 @@ class PreparedData:
         )
 
     def split(self, name: str) -> Split:
-        """Return a split; its texts are encoded at the first call, its features are mapped.
+        """Return a split; its shards are read when they are needed.
 
         Raises:
-            DataError: There is no split of this name, or its files are damaged.
+            DataError: There is no split of this name.
         """
         if name not in self._split_records:
             raise DataError(
@@ -206,55 +331,38 @@ class PreparedData:
                 f"'{name}'{nearest(name, self.split_names)}"
             )
         if name not in self._splits:
-            self._splits[name] = self._read_split(name)
+            records = [ShardRecord(**shard) for shard in self._split_records[name]["shards"]]
+            contents = Contents(
+                tasks=self.tasks,
+                vocabulary=self.vocabulary,
+                features=self.feature_settings,
+                num_columns=self.num_feature_columns,
+                stores_audio=self.stores_audio,
+            )
+            self._splits[name] = Split(name, self._store, records, contents)
         return self._splits[name]
 
-    def _read_split(self, name: str) -> Split:
-        record = self._split_records[name]
-        path = examples_path(self.folder, name)
-        array_path = features_path(self.folder, name)
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-            examples = [example_from_json(line) for line in lines if line]
-            features = None
-            if record["num_frames"]:
-                features = np.load(array_path, mmap_mode="r", allow_pickle=False)
-                features = np.asarray(features)  # a plain view of the map: slices are cheaper
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{self.folder}: the files of the split '{name}' are missing or damaged ({error}): "
-                "prepare the folder again with `taskaware prepare`"
-            ) from error
-        num_frames = 0 if features is None else len(features)
-        num_examples = sum(record["examples"].values())
-        if len(examples) != num_examples or num_frames != record["num_frames"]:
-            raise DataError(
-                f"{self.folder}: the split '{name}' must have {num_examples} examples and "
-                f"{record['num_frames']} frames, but has {len(examples)} and {num_frames}: prepare "
-                "the folder again with `taskaware prepare`"
-            )
-        return Split(name, examples, self.vocabulary, features)
 
-
-def read_marker(folder: Path) -> dict[str, Any] | None:
+def read_marker(store: Store) -> dict[str, Any] | None:
     """Return what ``prepared.json`` says, or ``None`` where the folder is not complete.
 
     Raises:
         DataError: Another version of taskaware wrote the folder.
     """
-    path = folder / MARKER_NAME
+    where = f"{store.address}/{MARKER_NAME}"
     try:
-        marker = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        data = store.read(MARKER_NAME)
+        marker = None if data is None else json.loads(data)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: cannot be read ({error}): delete the folder and prepare it again"
+            f"{where}: cannot be read ({error}): delete the folder and prepare it again"
         ) from error
+    if data is None:
+        return None
     if not isinstance(marker, dict) or marker.get("format") != FORMAT_VERSION:
         version = marker.get("format") if isinstance(marker, dict) else None
         raise DataError(
-            f"{path}: the format must be {FORMAT_VERSION}, but is {version}: delete the folder and "
-            "prepare it again with `taskaware prepare`"
+            f"{where}: the format must be {FORMAT_VERSION}, but is {version}: delete the folder "
+            "and prepare it again with `taskaware prepare`"
         )
     return marker

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from taskaware.data.batching import TrainingBatches
+    from taskaware.data.stream import TrainingBatches
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.processes import Processes
     from taskaware.training.retention.interface import Retention
@@ -72,6 +72,7 @@ def train(
     processes: Processes,
     checkpoint_folder: Path,
     watchers: Watchers,
+    frames_per_second: float = 100.0,
 ) -> bool:
     """Train until all updates are done or the process is told to stop; return whether all are done.
 
@@ -88,17 +89,19 @@ def train(
         processes: Which of the processes that train together this is.
         checkpoint_folder: Where checkpoints go.
         watchers: What is called meanwhile.
+        frames_per_second: Of the speech features, for the log.
 
     Raises:
         TrainingError: The loss is not finite.
     """
     settings = recipe.training
     step = create_step(model, tasks, recipe, processes)
-    meter = Meter(processes.num_ranks)
+    meter = Meter(processes.num_ranks, frames_per_second=frames_per_second)
     with stop_signals() as stop:
         while state.update < settings.updates:
             began = time.perf_counter()
             groups = [next(batches) for _ in range(settings.accumulate)]
+            meter.wait(time.perf_counter() - began)
             rate, norm = step(state, groups, meter, retention)
             state.update += 1
             state.batches = batches.state_dict()

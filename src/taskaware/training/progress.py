@@ -28,7 +28,11 @@ class Progress:
         pieces_per_second: Target pieces, all processes together.
         seconds: Spent training so far.
         epochs: How often each task's examples were seen.
-        padding: Share of source positions that are padding.
+        padding: Share of positions that are padding, by task: of frames where the source has them,
+            else of pieces of source and target.
+        waiting: Share of the time in which training waited for batches.
+        speech_hours_per_second: Hours of speech a second, all processes together; features that are
+            no speech count as if they were.
     """
 
     update: int
@@ -39,22 +43,26 @@ class Progress:
     pieces_per_second: float
     seconds: float
     epochs: dict[str, float]
-    padding: float
+    padding: dict[str, float]
+    waiting: float
+    speech_hours_per_second: float
 
 
 class Meter:
     """Sums what happened since the last line of the log."""
 
-    def __init__(self, num_ranks: int) -> None:
+    def __init__(self, num_ranks: int, *, frames_per_second: float = 100.0) -> None:
         self._num_ranks = num_ranks
+        self._frames_per_second = frames_per_second
         self._reset()
 
     def _reset(self) -> None:
         self._losses: dict[str, list[torch.Tensor]] = {}
         self._examples = 0
         self._pieces = 0
-        self._valid = 0
-        self._padded = 0
+        self._frames = 0
+        self._positions: dict[str, list[int]] = {}  # by task: valid ones, all
+        self._waited = 0.0
         self._began = time.perf_counter()
 
     def add(self, batch: Batch, loss: torch.Tensor, num_pieces: int) -> None:
@@ -66,8 +74,20 @@ class Meter:
         """Count a batch without a loss to show."""
         self._examples += batch.num_examples
         self._pieces += num_pieces
-        self._valid += int(batch.source_lengths.sum())
-        self._padded += batch.source.shape[0] * batch.source.shape[1]
+        valid = int(batch.source_lengths.sum())
+        total = batch.source.shape[0] * batch.source.shape[1]
+        if batch.task.source_modality == "text":
+            valid += int(batch.target_lengths.sum())
+            total += batch.target_input.numel()
+        else:
+            self._frames += valid
+        positions = self._positions.setdefault(batch.task.name, [0, 0])
+        positions[0] += valid
+        positions[1] += total
+
+    def wait(self, seconds: float) -> None:
+        """Count time in which there was no batch."""
+        self._waited += seconds
 
     def read(
         self, state: TrainState, *, rate: float, norm: float, epochs: Mapping[str, float]
@@ -83,7 +103,11 @@ class Meter:
             pieces_per_second=self._num_ranks * self._pieces / seconds,
             seconds=state.seconds,
             epochs=dict(epochs),
-            padding=1 - self._valid / max(self._padded, 1),
+            padding={name: 1 - valid / total for name, (valid, total) in self._positions.items()},
+            waiting=self._waited / seconds,
+            speech_hours_per_second=self._num_ranks
+            * self._frames
+            / (self._frames_per_second * 3600 * seconds),
         )
         self._reset()
         return progress

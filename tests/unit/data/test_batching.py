@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from conftest import ASR, MT, ST, TASKS
 from taskaware.data.batching import (
     TextCue,
-    TrainingBatches,
     collate,
     cut_batches,
     make_batch,
-    plan_epoch,
     text_cue,
 )
 from taskaware.data.batching_settings import BatchingSettings
+from taskaware.data.order import OneShard, TaskOrder
+from taskaware.data.stream import PlainReader, TrainingBatches
 from taskaware.data.vocabulary import Vocabulary, task_tag
 from taskaware.errors import DataError
 from taskaware.types import Batch, Example
@@ -64,7 +64,26 @@ class RandomSplit:
 
 
 def stream(split: RandomSplit, chosen: BatchingSettings = STATIC, tasks=TASKS, **changes):
-    return TrainingBatches(split, tasks, chosen, cues=NO_CUES, **({"seed": 1} | changes))
+    return TrainingBatches(
+        OneShard(split),
+        PlainReader(split),
+        tasks,
+        chosen,
+        cues=NO_CUES,
+        **({"seed": 1} | changes),
+    )
+
+
+def plan_epoch(split: RandomSplit, task, *, settings: BatchingSettings, seed: int, epoch: int):
+    """Return the batches of one epoch of one task."""
+    order = TaskOrder(OneShard(split), task, settings, seed=seed)
+    order.position = (epoch, 0, 0)
+    batches = []
+    while True:
+        planned = next(order)
+        if planned.epoch > epoch:
+            return batches
+        batches.append(planned.indices)
 
 
 def ids(batches: list[Batch]) -> list[tuple[str, ...]]:
@@ -280,19 +299,18 @@ def test_the_epoch_counts_how_often_the_examples_were_seen():
 
 
 @pytest.mark.parametrize("chosen", [STATIC, DYNAMIC], ids=["static", "dynamic"])
-def test_ranks_share_an_epoch_without_overlap_and_equally(chosen: BatchingSettings):
+def test_ranks_share_every_epoch_without_overlap_and_leave_nothing_out(chosen: BatchingSettings):
     split = RandomSplit(num_asr=53)
-    plans = [plan_epoch(split, ASR, settings=chosen, seed=1, epoch=epoch) for epoch in (0, 1)]
-    ranks = [stream(split, chosen, tasks=(ASR,), rank=rank, num_ranks=4) for rank in range(4)]
-    for plan in plans:
-        share = len(plan) // 4
-        assert len(plan) % 4, "the remainder is part of this test"
-        seen = [take(rank, share) for rank in ranks]
-        names = [name for batches in seen for batch in batches for name in batch]
-        assert len(names) == len(set(names))
-        whole = {tuple(split.examples[i].id for i in batch) for batch in plan}
-        assert {batch for batches in seen for batch in batches} < whole
-        assert len(whole) - 4 * share == len(plan) % 4
+    orders = [
+        TaskOrder(OneShard(split), ASR, chosen, seed=1, rank=rank, num_ranks=4) for rank in range(4)
+    ]
+    seen: dict[int, list[int]] = {}
+    for order in orders:
+        while (planned := next(order)).epoch < 3:
+            seen.setdefault(planned.epoch, []).extend(planned.indices.tolist())
+    assert set(seen) == {0, 1, 2}
+    for indices in seen.values():
+        assert sorted(indices) == split.indices(ASR.name).tolist()
 
 
 def test_with_fewer_batches_than_ranks_every_rank_still_has_one():

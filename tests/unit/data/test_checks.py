@@ -16,9 +16,8 @@ from taskaware.data.checks import (
     check_recording,
     check_text_length,
     check_waveform,
-    find_overlap,
 )
-from taskaware.types import Example, Speech
+from taskaware.types import Speech
 
 SETTINGS = CheckSettings()
 
@@ -96,23 +95,3 @@ def test_bad_feature_arrays_are_found(features: np.ndarray, reason: str):
     assert finding is not None
     assert finding.field == "features"
     assert reason in finding.reason
-
-
-def test_what_a_split_shares_with_train_is_counted():
-    def example(number: int, target_text: str, path: str) -> Example:
-        return Example(
-            id=str(number),
-            task="asr",
-            dataset="d",
-            target_text=target_text,
-            speech=Speech(path=Path(path)),
-        )
-
-    train = [example(1, "hello", "1.wav"), example(2, "bye", "2.wav")]
-    test = [example(3, "hello", "3.wav"), example(4, "new", "2.wav"), example(5, "newer", "5.wav")]
-    text, source = find_overlap("test", test, train)
-    assert text == (
-        "test: 1 of 3 examples of the task 'asr' have a target text that is also in train"
-    )
-    assert source == "test: 1 examples use a recording that is also in train"
-    assert find_overlap("test", test[2:], train) == []

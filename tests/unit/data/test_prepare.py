@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,12 @@ import torch
 
 from taskaware.data import audio
 from taskaware.data.checks import CheckSettings
+from taskaware.data.cleaning_settings import CleaningSettings
 from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.overlap import OverlapSettings
 from taskaware.data.prepare import PrepareReport, PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
+from taskaware.data.shards import ShardLimits
 from taskaware.data.split_writer import SplitReport
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, ManifestError, UserError
@@ -76,36 +80,42 @@ def test_three_tasks_arrive_with_their_sources_and_targets(tmp_path: Path):
     assert [task.kind for task in data.tasks] == ["asr", "st", "mt"]
     assert report.splits["train"].examples == {"asr": 5, "st": 5, "mt": 5}
     assert len(split) == len(split.examples) == 15
+    rows = {example.id: row for row, example in enumerate(split.examples)}  # texts come first
     for i in range(5):
+        asr, st, mt = (rows[f"train-{3 * i + k}"] for k in (1, 2, 3))
         waveform = audio.read(tmp_path / f"train{i}.flac", sample_rate_hz=RATE_HZ)
         expected = log_mel(torch.from_numpy(waveform), FeatureSettings()).numpy()
-        for row in (3 * i, 3 * i + 1):
+        for row in (asr, st):
             source = split.source(row)
             assert source.dtype == np.float32
             np.testing.assert_allclose(source, expected, atol=2e-3, rtol=1e-3)
             assert split.source_lengths[row] == len(expected)
-        text_source = split.source(3 * i + 2)
+        text_source = split.source(mt)
         assert text_source.dtype == np.int64
         assert data.vocabulary.decode(text_source) == ENGLISH[i]
-        for row, text in ((3 * i, ENGLISH[i]), (3 * i + 1, GERMAN[i]), (3 * i + 2, GERMAN[i])):
+        for row, text in ((asr, ENGLISH[i]), (st, GERMAN[i]), (mt, GERMAN[i])):
             target = split.target(row)
             assert target.dtype == np.int64
             assert data.vocabulary.decode(target) == text
             assert split.target_lengths[row] == len(target)
-    np.testing.assert_array_equal(split.indices("st"), [1, 4, 7, 10, 13])
+    assert [split.example(i).id for i in split.indices("st")] == [
+        f"train-{i}" for i in (2, 5, 8, 11, 14)
+    ]
     assert split.indices("st").dtype == split.source_lengths.dtype == np.int64
     assert len(split.indices("other")) == 0
 
 
-def test_examples_on_the_same_stretch_share_their_rows(tmp_path: Path):
+def test_examples_on_the_same_stretch_share_their_features(tmp_path: Path):
     report = prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS)
     split = PreparedData.open(tmp_path / "out").split("train")
-    array = np.load(tmp_path / "out/train.features.npy")
-    assert array.dtype == np.float16
-    assert split.examples[0].feature_rows == split.examples[1].feature_rows
-    assert array.shape == (int(split.source_lengths[split.indices("asr")].sum()), 80)
-    assert report.splits["train"].num_frames == len(array)
-    assert report.splits["train"].hours == pytest.approx(len(array) * 0.01 / 3600)
+    with tarfile.open(tmp_path / "out/train/speech-000000.tar") as archive:
+        assert len([name for name in archive.getnames() if name.endswith(".npy")]) == 5
+    for asr, st in zip(split.indices("asr"), split.indices("st"), strict=True):
+        np.testing.assert_array_equal(split.source(asr), split.source(st))
+        assert split.example(asr).utterance == split.example(st).utterance
+    num_frames = int(split.source_lengths[split.indices("asr")].sum())
+    assert report.splits["train"].num_frames == num_frames
+    assert report.splits["train"].hours == pytest.approx(num_frames * 0.01 / 3600)
 
 
 def test_every_kind_of_bad_line_is_reported_with_split_file_line_and_field(tmp_path: Path):
@@ -222,7 +232,9 @@ def test_two_runs_write_equal_bytes_whatever_the_number_of_workers(tmp_path: Pat
     for name, num_workers in (("one", 1), ("two", 3)):
         settings = PrepareSettings(vocabulary_size=400, num_workers=num_workers)
         prepare({"train": [path]}, tmp_path / name, settings)
-    for file in ("vocabulary.model", "train.jsonl", "train.features.npy", "report.tsv"):
+    files = sorted(path.name for path in (tmp_path / "one/train").iterdir())
+    assert len(files) == 4
+    for file in ("vocabulary.model", "report.tsv", *(f"train/{name}" for name in files)):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
@@ -283,14 +295,106 @@ def test_the_summary_is_a_table_that_lines_up_and_says_where_the_left_out_lines_
     assert clean[-1] == "vocabulary: 8,000 pieces"
 
 
-def test_splits_that_share_texts_are_warned_about(tmp_path: Path):
+def overlapping(folder: Path) -> dict[str, list[Path]]:
+    """Manifests whose dev has two of train's five sentences, spoken by another voice."""
+    return {"train": [three_tasks(folder)], "dev": [three_tasks(folder, "dev", range(2))]}
+
+
+def test_an_overlap_of_train_with_another_split_is_refused_and_listed(tmp_path: Path):
+    with pytest.raises(
+        DataError, match=r"(?s)must have no example .*has 2; the first: .*line 3:.*drop"
+    ):
+        prepare(overlapping(tmp_path), tmp_path / "out", SETTINGS)
+    assert {(row["id"], row["field"]) for row in read_report(tmp_path / "out")} == {
+        ("train-3", "target_text"),
+        ("train-6", "target_text"),
+    }
+    with pytest.raises(DataError, match="not complete"):
+        PreparedData.open(tmp_path / "out")
+
+
+def test_an_overlap_is_dropped_or_trained_on_where_the_user_says_so(tmp_path: Path):
+    manifests = overlapping(tmp_path)
+    drop = replace(SETTINGS, overlap=OverlapSettings(action="drop"))
+    dropped = prepare(manifests, tmp_path / "drop", drop)
+    assert dropped.splits["train"].examples == {"asr": 5, "st": 5, "mt": 3}
+    assert dropped.splits["train"].removed == {"overlap": 2}
+    assert "train: 2 of the left-out lines are there because of overlap" in dropped.summary_lines()
+    allow = replace(SETTINGS, overlap=OverlapSettings(action="allow"))
+    allowed = prepare(manifests, tmp_path / "allow", allow)
+    assert allowed.splits["train"].examples == {"asr": 5, "st": 5, "mt": 5}
+    assert any("2 of 2 examples of the task 'mt'" in warning for warning in allowed.warnings)
+
+
+def test_cleaning_concerns_train_alone_and_is_counted(tmp_path: Path):
     manifests = {
         "train": [three_tasks(tmp_path)],
-        "dev": [three_tasks(tmp_path, "dev", range(2))],
+        "test": [three_tasks(tmp_path, "test", range(5))],
     }
-    report = prepare(manifests, tmp_path / "out", SETTINGS)
-    assert "dev: 2 of 2 examples of the task 'asr' have a target text" in report.warnings[0]
-    assert PreparedData.open(tmp_path / "out").split_names == ("train", "dev")
+    settings = replace(
+        SETTINGS,
+        cleaning=CleaningSettings(min_words=3),
+        overlap=OverlapSettings(action="allow"),
+    )
+    report = prepare(manifests, tmp_path / "out", settings)
+    assert report.splits["train"].examples == {"asr": 5, "st": 4, "mt": 4}  # "ein Vogel"
+    assert report.splits["train"].removed == {"cleaning": 2}
+    assert report.splits["test"].examples == {"asr": 5, "st": 5, "mt": 5}
+
+
+def test_a_preparation_that_was_broken_off_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
+    class Stopped(Exception):
+        pass
+
+    calls: list[str] = []
+
+    def stop(stage: str, done: int, total: int) -> None:
+        calls.append(stage)
+        if stage == "features of train" and done >= 2 and stops[-1]:
+            raise Stopped
+
+    path = three_tasks(tmp_path)
+    settings = replace(SETTINGS, shards=ShardLimits(examples=2))
+    stops = [False]
+    prepare({"train": [path]}, tmp_path / "whole", settings, progress=stop)
+    stops.append(True)
+    with pytest.raises(Stopped):
+        prepare({"train": [path]}, tmp_path / "parts", settings, progress=stop)
+    written = tmp_path / "parts/train/text-000000.jsonl"
+    before = written.stat().st_mtime_ns
+    stops.append(False)
+    prepare({"train": [path]}, tmp_path / "parts", settings, progress=stop)
+    assert written.stat().st_mtime_ns == before  # what was complete is not written again
+    names = sorted(p.name for p in (tmp_path / "whole/train").iterdir())
+    assert names == sorted(p.name for p in (tmp_path / "parts/train").iterdir())
+    for name in (*(f"train/{n}" for n in names), "prepared.json", "report.tsv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    assert not (tmp_path / "parts/.work").exists()
+
+
+def test_recordings_are_kept_compressed_and_give_the_same_features(tmp_path: Path):
+    records = []
+    for i, suffix in enumerate(("flac", "mp3", "ogg", "wav")):
+        soundfile.write(tmp_path / f"{i}.{suffix}", noise(1.0, seed=i), RATE_HZ)
+        records.append({"task": "asr", "audio": f"{i}.{suffix}", "target_text": ENGLISH[i]})
+    records.append({**records[0], "start_seconds": 0.25, "duration_seconds": 0.5})
+    path = write_manifest(tmp_path / "m.jsonl", records)
+    splits = []
+    for store in ("features", "audio"):
+        settings = PrepareSettings(vocabulary_size=400, store=store)
+        prepare({"train": [path]}, tmp_path / store, settings)
+        splits.append(PreparedData.open(tmp_path / store).split("train"))
+    with tarfile.open(tmp_path / "audio/train/speech-000000.tar") as archive:
+        sounds = [name for name in archive.getnames() if not name.endswith("json")]
+        assert [name.partition(".")[2] for name in sounds] == ["flac", "mp3", "ogg", "flac", "flac"]
+        kept = archive.extractfile(sounds[1])
+        assert kept is not None
+        assert kept.read() == (tmp_path / "1.mp3").read_bytes()
+    np.testing.assert_array_equal(splits[0].source_lengths, splits[1].source_lengths)
+    for i in range(5):
+        np.testing.assert_allclose(splits[0].source(i), splits[1].source(i), atol=2e-2)
+        assert splits[1].waveform(i) is not None
+        assert splits[0].waveform(i) is None
 
 
 def test_numpy_features_and_speech_lie_in_one_array(tmp_path: Path):
@@ -392,17 +496,20 @@ def test_progress_counts_to_the_end_of_every_stage(tmp_path: Path):
     def note(stage: str, done: int, total: int) -> None:
         last[stage] = (done, total)
 
-    prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS, progress=note)
+    path = three_tasks(tmp_path)
+    prepare({"train": [path]}, tmp_path / "out", SETTINGS, progress=note)
+    size = path.stat().st_size
     assert last == {
-        "read manifests": (1, 1),
+        "read manifests": (size, size),
         "vocabulary": (1, 1),
-        "features of train": (5, 5),
+        "texts of train": (5, 5),
+        "features of train": (10, 10),
     }
 
 
 def test_an_interruption_leaves_the_folder_incomplete_and_torch_as_it_was(tmp_path: Path):
     def interrupt(stage: str, done: int, total: int) -> None:
-        if stage == "features of train" and done == 2:
+        if stage == "features of train":
             raise KeyboardInterrupt
 
     path = three_tasks(tmp_path)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import tarfile
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
 
 from taskaware.data.prepare import PrepareSettings, prepare
-from taskaware.data.prepared import PreparedData, example_from_json, example_to_json
+from taskaware.data.prepared import PreparedData
+from taskaware.data.shards import example_from_json, example_to_json
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, UnknownTaskError
-from taskaware.types import Example, FeatureRows, Speech
+from taskaware.types import Example, Speech
 
 
 @pytest.fixture
@@ -30,15 +34,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_that_is_missing_or_incomplete_says_what_makes_it(folder: Path):
     (folder / "prepared.json").unlink()
-    for path, what in ((folder, "is not complete"), (folder / "other", "does not exist")):
-        with pytest.raises(DataError, match=rf"{what} .*`taskaware prepare`"):
+    for path in (folder, folder / "other"):
+        with pytest.raises(DataError, match=r"is not complete .*`taskaware prepare`"):
             PreparedData.open(path)
 
 
 def test_a_folder_of_another_format_is_refused(folder: Path):
     marker = folder / "prepared.json"
-    marker.write_text(marker.read_text().replace('"format": 1', '"format": 99'))
-    with pytest.raises(DataError, match="the format must be 1, but is 99"):
+    marker.write_text(marker.read_text().replace('"format": 2', '"format": 99'))
+    with pytest.raises(DataError, match="the format must be 2, but is 99"):
         PreparedData.open(folder)
     marker.write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
@@ -54,14 +58,74 @@ def test_unknown_tasks_and_splits_are_refused_with_the_nearest(folder: Path):
         data.split("trian")
 
 
-def test_a_split_whose_files_changed_is_refused(folder: Path):
-    path = folder / "train.jsonl"
-    path.write_text(path.read_text().splitlines(keepends=True)[0])
-    with pytest.raises(DataError, match=r"must have 2 examples and 98 frames, but has 1 and 98"):
-        PreparedData.open(folder).split("train")
-    (folder / "train.features.npy").unlink()
-    with pytest.raises(DataError, match="missing or damaged"):
-        PreparedData.open(folder).split("train")
+def damage(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    match how:
+        case "missing":
+            path.unlink()
+        case "truncated":
+            path.write_bytes(data[:-1])
+        case "flipped":
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
+@pytest.mark.parametrize("name", ["speech-000000.tar", "text-000000.jsonl"])
+def test_a_damaged_shard_is_named_and_nothing_of_it_is_read(folder: Path, name: str, how: str):
+    damage(folder / "train" / name, how)
+    split = PreparedData.open(folder).split("train")
+    number = [record.name for record in split.records].index(name)
+    with pytest.raises(DataError, match=rf"train/{name}: the (shard|file) .*prepare the folder"):
+        split.open_shards([number])
+    for read in (split.example, split.source, split.target):
+        with pytest.raises(DataError, match=name):
+            read(number)  # there is one example a shard
+
+
+def test_a_damaged_index_is_named(folder: Path):
+    damage(folder / "train/speech-000000.index.npy", "flipped")
+    split = PreparedData.open(folder).split("train")
+    with pytest.raises(DataError, match=r"speech-000000.index.npy: the shard has other bytes"):
+        split.indices("asr")
+
+
+def test_a_shard_that_is_damaged_after_it_was_read_is_found_at_the_next_look(folder: Path):
+    split = PreparedData.open(folder).split("train")
+    split.open_shards([0, 1])
+    damage(folder / "train/text-000000.jsonl", "flipped")
+    with pytest.raises(DataError, match="text-000000.jsonl: the shard has other bytes"):
+        split.open_shards([0, 1])
+
+
+def test_other_programs_read_the_shards(folder: Path):
+    with tarfile.open(folder / "train/speech-000000.tar") as archive:
+        names = archive.getnames()
+        assert names == ["00000000.json", "00000000.npy"]
+        (record,) = json.load(archive.extractfile(names[0]))  # type: ignore[arg-type]
+        features = np.load(io.BytesIO(archive.extractfile(names[1]).read()))  # type: ignore[union-attr]
+    assert record["target_text"] == "hello"
+    assert features.dtype == np.float16
+    assert features.shape == (98, 80)
+    (line,) = (folder / "train/text-000000.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["source_text"] == "hello"
+
+
+def test_object_storage_is_read_like_a_folder(folder: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TASKAWARE_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder), "/bucket/data", recursive=True)
+    here, there = PreparedData.open(folder), PreparedData.open("memory://bucket/data")
+    for i in range(2):
+        assert there.split("train").example(i) == here.split("train").example(i)
+        np.testing.assert_array_equal(there.split("train").source(i), here.split("train").source(i))
+    through_path = PreparedData.open(Path("memory://bucket/data"))  # makes one slash of two
+    assert through_path.fingerprint == here.fingerprint
+    memory.pipe("/bucket/data/train/text-000000.jsonl", b"other")
+    for file in (tmp_path / "cache").glob("??/*"):
+        file.unlink()
+    with pytest.raises(DataError, match="has 5 bytes and must have"):
+        PreparedData.open("memory://bucket/data").split("train").example(0)
 
 
 def test_another_vocabulary_is_refused(folder: Path):
@@ -79,10 +143,9 @@ def test_a_source_is_a_copy_that_may_be_changed(folder: Path):
 
 def test_examples_come_back_from_their_lines_exactly():
     speech = Speech(path=Path("/a b/c.wav"), start_seconds=0.1, duration_seconds=0.2)
-    rows = FeatureRows(first_row=3, num_rows=7)
     examples = [
         Example(id="1", task="t", dataset="d", target_text="a\n\u2028\t😀", source_text="\r"),
-        Example(id="2", task="t", dataset="d", target_text="x", speech=speech, feature_rows=rows),
+        Example(id="2", task="t", dataset="d", target_text="x", speech=speech),
         Example(id="3", task="t", dataset="d", target_text="x", features_path=Path("/x.npy")),
     ]
     for example in examples:

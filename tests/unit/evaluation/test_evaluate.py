@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +12,15 @@ import torch
 
 from conftest import ASR, MT, NUM_BINS, tiny_settings
 from taskaware.data.features import FeatureSettings
-from taskaware.data.prepared import Split
+from taskaware.data.prepared import Contents, Split
+from taskaware.data.shards import ShardLimits, ShardWriter, npy_bytes
+from taskaware.data.storage import LocalStore
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate
 from taskaware.inference import TaskAwareModel
 from taskaware.model.transformer import create_model
-from taskaware.types import Example, FeatureRows, Task
+from taskaware.types import Example, Task
 
 TEXTS = ["a green tree stands here", "the red house", "two old dogs run", "my blue car"]
 
@@ -46,20 +50,29 @@ def model_with(vocabulary: Vocabulary) -> Recorder:
 
 def split_with(vocabulary: Vocabulary) -> Split:
     """Each text as a text to translate and as speech of another length."""
-    examples: list[Example] = []
-    for i, text in enumerate(TEXTS):
-        examples += [
-            Example(id=f"mt-{i}", task=MT.name, dataset="", source_text=text, target_text=text),
-            Example(
-                id=f"asr-{i}",
-                task=ASR.name,
-                dataset="",
-                feature_rows=FeatureRows(first_row=40 * i, num_rows=40 - i),
-                target_text=text,
-            ),
-        ]
-    features = np.random.default_rng(0).normal(size=(160, NUM_BINS)).astype(np.float16)
-    return Split("test", examples, vocabulary, features)
+    folder = Path(tempfile.mkdtemp())
+    random = np.random.default_rng(0)
+    numbers = {ASR.name: 0, MT.name: 1}
+    text = ShardWriter(folder / "test", "text", numbers, ShardLimits())
+    speech = ShardWriter(folder / "test", "speech", numbers, ShardLimits())
+    for i, line in enumerate(TEXTS):
+        length = len(vocabulary.encode(line))
+        mt = Example(id=f"mt-{i}", task=MT.name, dataset="", source_text=line, target_text=line)
+        text.add_text(mt, source_length=length, target_length=length)
+        asr = Example(id=f"asr-{i}", task=ASR.name, dataset="", target_text=line)
+        rows = random.normal(size=(40 - i, NUM_BINS)).astype(np.float16)
+        speech.add_source(
+            [(asr, length)], npy_bytes(rows), "npy", num_frames=len(rows), is_speech=True
+        )
+    records = [record for record in (text.close(), speech.close()) if record is not None]
+    contents = Contents(
+        tasks=(ASR, MT),
+        vocabulary=vocabulary,
+        features=FeatureSettings(num_mel_bins=NUM_BINS),
+        num_columns=NUM_BINS,
+        stores_audio=False,
+    )
+    return Split("test", LocalStore(folder), records, contents)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from taskaware.data import audio, manifest
 from taskaware.data.corpora import librispeech
-from taskaware.data.corpora.rows import LeftOut, Request, Row
+from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -42,6 +43,56 @@ def test_every_part_is_read_into_its_split(corpus: Path):
     }
     assert all(row.audio is not None and row.audio.is_file() for row in rows)
     assert {row.speaker for row in rows} == {"84"}
+
+
+def test_every_part_of_the_release_and_of_the_mini_release_goes_into_its_split(tmp_path: Path):
+    expected = {
+        "train-clean-5": "train",
+        "train-clean-100": "train",
+        "train-clean-360": "train",
+        "train-other-500": "train",
+        "dev-clean": "dev",
+        "dev-clean-2": "dev-clean-2",
+        "dev-other": "dev-other",
+        "test-clean": "test",
+        "test-other": "test-other",
+    }
+    for number, part in enumerate(expected):
+        chapter = tmp_path / part / str(number) / "7"
+        chapter.mkdir(parents=True)
+        (chapter / f"{number}-7.trans.txt").write_text(f"{number}-7-0000 {part}\n")
+    (tmp_path / "intro-disclaimers").mkdir()
+    (tmp_path / "SPEAKERS.TXT").touch()
+    rows = [f for f in librispeech.read(Request(folder=tmp_path)) if isinstance(f, Row)]
+    assert {row.target_text: row.split for row in rows} == expected
+
+
+def test_a_row_holds_what_the_release_says_of_its_utterance(corpus: Path):
+    row = next(iter(librispeech.read(Request(folder=corpus / "LibriSpeech"))))
+    assert isinstance(row, Row)
+    assert (row.id, row.utterance) == ("84-121123-0000", "84-121123-0000")
+    assert (row.kind, row.source_language, row.target_language) == ("asr", "en", "en")
+    assert row.audio is not None
+    assert row.audio.name == "84-121123-0000.flac"
+    assert len(audio.read(row.audio, sample_rate_hz=16_000)) == 16_000
+    assert (row.start_seconds, row.duration_seconds) == (0.0, None)
+
+
+def test_the_folder_may_be_the_release_or_the_one_above(corpus: Path):
+    above = list(librispeech.read(Request(folder=corpus)))
+    assert list(librispeech.read(Request(folder=corpus / "LibriSpeech"))) == above
+
+
+def test_other_kinds_and_languages_give_nothing(corpus: Path):
+    assert list(librispeech.read(Request(folder=corpus, kinds=("st", "mt")))) == []
+    assert list(librispeech.read(Request(folder=corpus, languages=("de",)))) == []
+    assert list(librispeech.read(Request(folder=corpus, languages=("de", "en")))) != []
+
+
+def test_the_manifests_read_back_without_a_problem(corpus: Path, tmp_path: Path):
+    counts = write_manifests(librispeech.read(Request(folder=corpus)), tmp_path / "manifests")
+    assert counts.examples == {(s, "asr_en"): 1 for s in ("train", "dev", "test-other")}
+    assert manifest.read(tmp_path / "manifests" / "train.jsonl").problems == ()
 
 
 def test_a_line_without_a_transcript_is_left_out_and_named(corpus: Path):

@@ -1,0 +1,1 @@
+"""Synthetic targets and sources: translations, other signals, and speech that nobody spoke."""

@@ -1,0 +1,174 @@
+"""Synthetic signals: the recordings of examples at other speeds and tempos, with an echo.
+
+Paper, section 6.1.1. ``data/augmented_audio.py`` writes the recordings; this file makes a manifest
+of them that a stopped command goes on with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from taskaware import settings as settings_file
+from taskaware.augment.blocks import (
+    READ,
+    WRITTEN,
+    Counts,
+    Made,
+    Written,
+    complete_manifest,
+    write_in_blocks,
+)
+from taskaware.augment.inputs import lines_of, short_name, survey
+from taskaware.data.augmented_audio import augment_signals
+from taskaware.data.manifest_writer import to_line
+from taskaware.errors import AudioError, UserError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from taskaware.augment.inputs import Progress, Survey
+    from taskaware.data.augmentation_settings import AugmentationSettings
+    from taskaware.data.manifest import ManifestLine
+    from taskaware.types import Task
+
+NOT_MADE = "copies that could not be made"
+
+_BLOCK_SIZE = 1024  # examples: what a stop loses at most, though not their finished recordings
+
+
+def change_signals(
+    manifests: Sequence[Path],
+    to: Path,
+    copies: int | Mapping[str, int],
+    settings: AugmentationSettings,
+    *,
+    seed: int,
+    of: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    num_workers: int | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Write a manifest of changed copies of speech examples, and the copies, or go on with it.
+
+    The copies lie in a folder beside the manifest and of its name, a folder for every block of
+    examples; ``left_out.tsv`` in each says which could not be made, and why.
+
+    Args:
+        manifests: Where the examples are.
+        to: The manifest to write; its journal is written beside it.
+        copies: Copies of each example: one number, or a number for each dataset.
+        settings: From what ranges to draw.
+        seed: With dataset, id and number of the copy it decides what is drawn.
+        of: Tasks whose examples are copied; empty: all speech tasks.
+        kinds: Kinds of these tasks; empty: all.
+        num_workers: Threads; ``None``: one a processor.
+        progress: Called with the stage, examples done, examples in all.
+
+    Raises:
+        UnknownTaskError: The manifests have no task of a name.
+        UserError: Tasks or datasets do not fit, or ``to`` is made from something else.
+        AudioError: Not one copy could be made.
+    """
+    found = survey(manifests, progress)
+    tasks = _speech_tasks(found, of, kinds)
+    by_dataset = _copies(found, tasks, copies)
+    folder = to.with_suffix("")
+    made_from = {
+        "step": "signal",
+        "manifests": found.made_from,
+        "tasks": [task.name for task in tasks],
+        "copies": by_dataset,
+        "settings": _drawn_from(settings),
+        "seed": seed,
+        "folder": str(folder.absolute()),
+    }
+    total = found.count(tasks)
+    workers = num_workers or os.cpu_count() or 1
+    by_name = {task.name: task for task in tasks}
+
+    def make(lines: Sequence[ManifestLine], first: int) -> Made:
+        counts: Counts = Counter()
+        for line in lines:
+            counts[line.example.dataset, READ] += 1
+            counts[line.example.dataset, NOT_MADE] += by_dataset.get(line.example.dataset, 0)
+        expected = sum(number for (_, what), number in counts.items() if what == NOT_MADE)
+
+        def report(num_made: int) -> None:
+            if progress is not None:
+                done = round(min(1.0, num_made / max(expected, 1)) * len(lines))
+                progress(f"signals for {short_name(to)}", first + done, total)
+
+        written: list[str] = []
+        examples = augment_signals(
+            (line.example for line in lines),
+            folder / f"{first // _BLOCK_SIZE:06d}",
+            by_dataset,
+            settings,
+            seed,
+            workers,
+            report,
+        )
+        try:
+            for example in examples:
+                written.append(to_line(example, by_name[example.task]))
+                counts[example.dataset, WRITTEN] += 1
+                counts[example.dataset, NOT_MADE] -= 1
+        except AudioError:
+            if written:
+                raise
+            # None of this block; other blocks may have some.
+        return Made(lines=written, counts=counts)
+
+    result = complete_manifest(to, made_from) or write_in_blocks(
+        to, made_from, lines_of(manifests, tasks), make, block_size=_BLOCK_SIZE
+    )
+    if not result.total(WRITTEN):
+        raise AudioError(
+            f"at least one recording must be readable, but none of the {result.total(NOT_MADE)} "
+            f"copies could be made: see left_out.tsv in the folders of {folder}; delete {to} and "
+            "its journal to try again"
+        )
+    return replace(result, num_bad_lines=found.num_bad)
+
+
+def _speech_tasks(found: Survey, of: Sequence[str], kinds: Sequence[str]) -> list[Task]:
+    named = [found.task(name) for name in of] or list(found.tasks)
+    tasks = [
+        task
+        for task in named
+        if task.source_modality == "speech" and (not kinds or task.kind in kinds)
+    ]
+    if not tasks or (of and len(tasks) < len(named)):
+        have = ", ".join(f"{task.name} ({task.kind}, {task.source_modality})" for task in named)
+        kind = f" of the kind {' or '.join(kinds)}" if kinds else ""
+        raise UserError(f"there must be tasks with speech{kind} to change, but there are {have}")
+    return tasks
+
+
+def _copies(
+    found: Survey, tasks: Sequence[Task], copies: int | Mapping[str, int]
+) -> dict[str, int]:
+    datasets = found.datasets(tasks)
+    by_dataset = dict.fromkeys(datasets, copies) if isinstance(copies, int) else dict(copies)
+    for name, number in by_dataset.items():
+        if name not in datasets:
+            raise UserError(
+                f"the dataset must be one of {', '.join(datasets)}, but is '{name}'"
+                f"{nearest(name, datasets)}"
+            )
+        if number < 0:
+            raise UserError(f"the copies of '{name}' must be 0 or more, but are {number}")
+    if not any(by_dataset.values()):
+        raise UserError("there must be at least 1 copy of one dataset's examples, but is none")
+    return by_dataset
+
+
+def _drawn_from(settings: AugmentationSettings) -> dict[str, Any]:
+    """Return what copies depend on: not the share, as all are changed, and not the masks."""
+    names = ("speed", "tempo", "echo")
+    mapping = settings_file.to_mapping(settings)
+    return {name: value for name, value in mapping.items() if name.startswith(names)}

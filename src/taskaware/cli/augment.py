@@ -1,0 +1,337 @@
+"""``taskaware augment``: synthetic targets, signals and speech; one step, or a whole recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from taskaware.cli.augment_display import RateDisplay
+from taskaware.cli.display import out
+from taskaware.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taskaware.augment.blocks import Written
+    from taskaware.augment.recipe import RecipeResult
+    from taskaware.augment.settings import ModelSettings
+
+app = App(
+    name="augment",
+    help="Make synthetic training examples: translations, changed signals, synthetic speech.",
+    help_format="markdown",
+)
+_Several = Parameter(negative=(), show_default=False)
+_INTERRUPTED = 130
+
+
+@app.default
+def run(
+    file: Path,
+    /,
+    *overrides: str,
+    workers: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> int:
+    """Do all steps of a recipe, in order, and join the training set.
+
+    What is done already is not done again; a stopped recipe goes on where it was.
+    experiments/augmentation/paper.toml is the paper's recipe.
+
+    Parameters
+    ----------
+    file
+        The recipe.
+    overrides
+        Fields over the recipe's own: `seed=2`.
+    workers
+        Threads and processes that change signals and speak; 0: one a processor.
+    device
+        Where the models compute; auto: a CUDA device where there is one.
+    """
+    from taskaware.augment import settings as recipe_file
+    from taskaware.augment.recipe import run_recipe
+
+    recipe = recipe_file.load(file, overrides)
+
+    def work(display: RateDisplay) -> int:
+        result = run_recipe(recipe, device=device, num_workers=workers or None, progress=display)
+        _show_recipe(result)
+        return 0
+
+    return _until_stopped(work)
+
+
+@app.command
+def translate(
+    *,
+    manifest: Annotated[tuple[Path, ...], _Several],
+    model: Annotated[tuple[str, ...], _Several],
+    task: str,
+    to: Path,
+    beams: int | None = None,
+    top: int | None = None,
+    replace: Literal["target", "source"] | None = None,
+    of: Annotated[tuple[str, ...], _Several] = (),
+    as_task: str | None = None,
+    which: str = "model",
+    examples_per_batch: int | None = None,
+    keep_unfinished: Annotated[bool, Parameter(negative=())] = False,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> int:
+    """Translate transcripts or texts with trained models and write the best outputs as examples.
+
+    Transcripts become speech translation of the same recordings, texts become text translation.
+
+    Parameters
+    ----------
+    manifest
+        Where the examples are; give the option once for each.
+    model
+        A model's folder, or a run's, or NAME=FOLDER; give the option once for each.
+    task
+        The models' task, e.g. mt_en_de.
+    to
+        The manifest to write (.jsonl).
+    beams
+        Width of the beam search (default 4).
+    top
+        Outputs of each model to use, best first (default 2).
+    replace
+        What the translation becomes: target (default), or source: back-translation.
+    of
+        Tasks of the manifests to translate (default: speech recognition in the models' source
+        language, or else the text tasks that fit).
+    as_task
+        Name of the new examples' task (default: of kind and languages, e.g. st_en_de).
+    which
+        Which of a run's models: model, best, average, taskwise/TASK.
+    examples_per_batch
+        Texts translated together (default 32).
+    keep_unfinished
+        Use outputs that reached the length limit, too.
+    device
+        Where to compute; auto: a CUDA device where there is one.
+    """
+    from taskaware import settings
+    from taskaware.augment.settings import TranslationSettings
+    from taskaware.augment.translate import translate as run_step
+
+    fields = _given(
+        task=task, beams=beams, top=top, replace=replace, of=of or None, as_task=as_task,
+        examples_per_batch=examples_per_batch, keep_unfinished=keep_unfinished or None,
+    )  # fmt: skip
+    chosen = settings.from_mapping(TranslationSettings, fields, where="the options")
+    models = [_model(text, which) for text in model]
+    _require_jsonl(to)
+    return _until_stopped(
+        lambda display: _show_step(
+            run_step(manifest, to, models, chosen, device=device, progress=display)
+        )
+    )
+
+
+@app.command
+def speak(
+    *,
+    manifest: Annotated[tuple[Path, ...], _Several],
+    to: Path,
+    kind: Annotated[tuple[Literal["asr", "st"], ...], _Several] = (),
+    voices: int | None = None,
+    of: Annotated[tuple[str, ...], _Several] = (),
+    language: str | None = None,
+    seed: int = 1,
+    workers: int = 0,
+) -> int:
+    """Speak the sources of text examples with espeak-ng's voices.
+
+    Parameters
+    ----------
+    manifest
+        Where the text examples are; give the option once for each.
+    to
+        The manifest to write (.jsonl); the recordings go to the folder of its name.
+    kind
+        Which tasks get the speech: st (default), asr; give the option once for each.
+    voices
+        Recordings of each text, each by another voice (default 1).
+    of
+        Text tasks to speak (default: all in the language).
+    language
+        What is spoken, as espeak-ng calls it (default en).
+    seed
+        Who speaks depends on it.
+    workers
+        Processes; 0: one a processor.
+    """
+    from taskaware import settings
+    from taskaware.augment.settings import SpeechSettings
+    from taskaware.augment.speak import speak as run_step
+
+    fields = _given(kinds=kind or None, voices=voices, of=of or None, language=language)
+    chosen = settings.from_mapping(SpeechSettings, fields, where="the options")
+    _require_jsonl(to)
+    return _until_stopped(
+        lambda display: _show_step(
+            run_step(manifest, to, chosen, seed=seed, num_workers=workers or None, progress=display)
+        )
+    )
+
+
+@app.command
+def signal(
+    *,
+    manifest: Annotated[tuple[Path, ...], _Several],
+    to: Path,
+    copies: Annotated[tuple[str, ...], _Several] = ("1",),
+    of: Annotated[tuple[str, ...], _Several] = (),
+    change: Annotated[tuple[str, ...], _Several] = (),
+    seed: int = 1,
+    workers: int = 0,
+) -> int:
+    """Change the speed, tempo and echo of the recordings of speech examples.
+
+    Parameters
+    ----------
+    manifest
+        Where the speech examples are; give the option once for each.
+    to
+        The manifest to write (.jsonl); the recordings go to the folder of its name.
+    copies
+        Copies of each example, or DATASET=COPIES, once for each dataset (default 1).
+    of
+        Tasks whose examples are changed (default: all with speech).
+    change
+        Settings over the paper's ranges: `--change tempo_range=[0.9,1.1]`, `--change echo=false`.
+    seed
+        What is drawn depends on it.
+    workers
+        Threads; 0: one a processor.
+    """
+    from taskaware.augment.signals import change_signals
+
+    by_dataset = _copies(copies)
+    settings = _signal_settings(change)
+    _require_jsonl(to)
+    return _until_stopped(
+        lambda display: _show_step(
+            change_signals(
+                manifest,
+                to,
+                by_dataset,
+                settings,
+                seed=seed,
+                of=of,
+                num_workers=workers or None,
+                progress=display,
+            )
+        )
+    )
+
+
+def _until_stopped(work: Callable[[RateDisplay], int]) -> int:
+    try:
+        with RateDisplay() as display:
+            return work(display)
+    except KeyboardInterrupt:
+        _say("Stopped. What is done stays: the same command goes on from there.")
+        return _INTERRUPTED
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """Return the options that were given; the others have their defaults in the settings."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _model(text: str, which: str) -> ModelSettings:
+    from taskaware.augment.settings import ModelSettings
+
+    name, equals, folder = text.partition("=")
+    if equals and "/" not in name and not Path(text).exists():
+        return ModelSettings(folder=Path(folder), name=name, which=which)
+    return ModelSettings(folder=Path(text), which=which)
+
+
+def _copies(texts: tuple[str, ...]) -> int | dict[str, int]:
+    by_dataset: dict[str, int] = {}
+    for text in texts:
+        dataset, equals, number = text.rpartition("=")
+        if not number.isdecimal() or (len(texts) > 1 and not equals):
+            raise UserError(
+                f"--copies must be a number, or DATASET=NUMBER once for each dataset, but is "
+                f"'{' '.join(texts)}'"
+            )
+        if not equals:
+            return int(number)
+        by_dataset[dataset] = int(number)
+    return by_dataset
+
+
+def _signal_settings(changes: tuple[str, ...]) -> Any:
+    import tomllib
+
+    from taskaware import settings
+    from taskaware.data.augmentation_settings import AugmentationSettings
+
+    try:
+        fields = tomllib.loads("\n".join(changes))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(
+            f"--change must be NAME=VALUE, as in tempo_range=[0.9,1.1], but is "
+            f"'{' '.join(changes)}' ({error})"
+        ) from error
+    return settings.from_mapping(AugmentationSettings, fields, where="--change")
+
+
+def _require_jsonl(to: Path) -> None:
+    if to.suffix != ".jsonl":
+        raise UserError(f"--to must be a file NAME.jsonl, but is {to}")
+
+
+def _show_step(written: Written) -> int:
+    from taskaware.augment.blocks import READ, WRITTEN
+
+    if written.was_complete:
+        _say(f"{written.path} is complete already.")
+    elif written.went_on_from:
+        _say(f"Went on from example {written.went_on_from:,}.")
+    for dataset in dict.fromkeys(dataset for dataset, _ in written.counts):
+        of = {what: n for (name, what), n in written.counts.items() if name == dataset and n}
+        others = ", ".join(f"{n:,} {what}" for what, n in of.items() if what not in (READ, WRITTEN))
+        _say(
+            f"{dataset}: {of.get(WRITTEN, 0):,} examples from {of.get(READ, 0):,}"
+            + (f"; left out: {others}" if others else "")
+        )
+    if written.num_bad_lines:
+        _say(f"warning: {written.num_bad_lines:,} lines of the manifests cannot be read")
+    if written.total(WRITTEN):
+        _say(f"Train on it: taskaware prepare --train {written.path} ...")
+    else:
+        _say(f"warning: {written.path} holds no example")
+    return 0
+
+
+def _show_recipe(result: RecipeResult) -> None:
+    from rich.table import Table
+
+    from taskaware.augment.recipe import ORIGINS
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("dataset")
+    table.add_column("task")
+    for name in (*ORIGINS, "total", "multiple"):
+        table.add_column(name, justify="right")
+    for dataset, task, numbers, multiple in result.counts.rows():
+        cells = (f"{number:,}" for number in (*numbers, sum(numbers)))
+        table.add_row(dataset, task, *cells, multiple)
+    out().print(table)
+    for (dataset, step, reason), number in result.counts.left_out.items():
+        if number:
+            _say(f"{dataset}, {step}: left out: {number:,} {reason}")
+    _say(f"Train on it: taskaware prepare --train {result.train} --dev ... --to ...")
+
+
+def _say(text: str) -> None:
+    out().print(text, highlight=False, soft_wrap=True, markup=False)

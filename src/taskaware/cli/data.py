@@ -1,0 +1,126 @@
+"""``taskaware data``: what a data set holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from taskaware.cli.display import out, stage_display
+from taskaware.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from taskaware.data.statistics_tables import StatisticsTable
+
+app = App(name="data", help="Look at data before training on it.")
+
+
+@app.command
+def stats(
+    folder: Path | None = None,
+    /,
+    *,
+    train: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    dev: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    test: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
+    vocabulary: Path | None = None,
+    audio: bool = True,
+    to: Path | None = None,
+) -> int:
+    """Count hours, examples, words, lengths, speakers, duplicates and overlap of manifests.
+
+    Manifests of any size are read in little memory. Recordings are opened only where a manifest
+    does not say how long the speech is.
+
+    Parameters
+    ----------
+    folder
+        A folder with a manifest SPLIT.jsonl for each split, or with a folder `manifests` of them;
+        in place of the options train, dev and test.
+    train
+        Manifests of the training data; give the option once for each.
+    dev
+        Manifests of the validation data.
+    test
+        Manifests of the test data.
+    vocabulary
+        A vocabulary.model in which to look up all characters.
+    audio
+        Open recordings whose length is not in the manifest; --no-audio leaves their hours out.
+    to
+        A folder to write stats.json and stats.md to.
+    """
+    import json
+
+    from taskaware.data.statistics import measure
+    from taskaware.data.statistics_tables import problem_lines, to_json, to_markdown, to_tables
+    from taskaware.data.vocabulary import Vocabulary
+
+    given = {"train": train, "dev": dev, "test": test}
+    manifests = _manifests(folder, {name: paths for name, paths in given.items() if paths})
+    if to is not None and to.exists() and not to.is_dir():
+        raise UserError(f"{to}: must be a folder, but is a file: give another name")
+    pieces = None if vocabulary is None else Vocabulary.load(vocabulary)
+    with stage_display() as progress:
+        found = measure(manifests, vocabulary=pieces, open_recordings=audio, progress=progress)
+    console = out()
+    for table in to_tables(found):
+        console.print(_shown(table), highlight=False)
+        console.print(f"{table.note}\n" if table.note else "", highlight=False)
+    for line in problem_lines(found):
+        console.print(f"warning: {line}", highlight=False, soft_wrap=True, markup=False)
+    if to is not None:
+        to.mkdir(parents=True, exist_ok=True)
+        record = json.dumps(to_json(found), indent=2, ensure_ascii=False)
+        (to / "stats.json").write_text(record + "\n", encoding="utf-8")
+        (to / "stats.md").write_text(to_markdown(found), encoding="utf-8")
+        console.print(f"written: {to}/stats.json, {to}/stats.md", soft_wrap=True, markup=False)
+    return 0
+
+
+def _manifests(
+    folder: Path | None, given: dict[str, tuple[Path, ...]]
+) -> dict[str, tuple[Path, ...]]:
+    """Return the manifests of each split.
+
+    Raises:
+        UserError: Neither or both of a folder and manifests are given, or the folder has none.
+    """
+    if (folder is None) == (not given):
+        raise UserError(
+            "either a folder of manifests must be given or manifests by --train, --dev and --test, "
+            f"but {'there is neither' if folder is None else 'there are both'}"
+        )
+    if folder is None:
+        return given
+    inner = folder / "manifests"
+    where = inner if inner.is_dir() else folder
+    found = {path.stem: (path,) for path in sorted(where.glob("*.jsonl"))}
+    if not found:
+        raise UserError(
+            f"{where} must be a folder with a manifest SPLIT.jsonl for each split, but has none: "
+            "name the folder that the corpus's manifests were written to"
+        )
+    return found
+
+
+def _shown(table: StatisticsTable) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(
+        title=table.title,
+        box=None,
+        pad_edge=False,
+        title_justify="left",
+    )
+    for number, name in enumerate(table.header):
+        shown.add_column(
+            name, justify="left" if number < table.num_names else "right", overflow="fold"
+        )
+    for row in table.rows:
+        shown.add_row(*(Text(cell) for cell in row))  # no markup: cells are users' names
+    return shown

@@ -1,0 +1,90 @@
+"""How speech is changed for training. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationSettings:
+    """How speech is changed for training; by default it is not.
+
+    The signal is changed by speed, tempo and echo, drawn uniformly from the ranges of the paper
+    (section 6.1.1) anew for every example and epoch. Its features are masked by SpecAugment
+    (Park et al. 2019, https://arxiv.org/abs/1904.08779).
+
+    Attributes:
+        share: Share of the examples whose signal is changed, from 0 (none) to 1 (all).
+        speed: Whether a changed signal plays faster or slower, its pitch with it.
+        speed_range: Least and greatest speed; above 1 is faster and shorter.
+        tempo: Whether a changed signal is spoken faster or slower at its own pitch.
+        tempo_range: Least and greatest tempo; above 1 is faster and shorter.
+        echo: Whether a changed signal gets one echo.
+        echo_delay_range_ms: Least and greatest time until the echo, in milliseconds.
+        echo_decay_range: Least and greatest height of the echo, as a share of the signal's.
+        num_time_masks: Stretches of frames that are masked in every example; 0: none.
+        max_time_mask_frames: Longest such stretch (Park's T).
+        max_time_mask_share: Longest such stretch as a share of the example's frames (Park's p).
+        num_frequency_masks: Stretches of neighbouring bins that are masked in every example; 0:
+            none.
+        max_frequency_mask_bins: Widest such stretch (Park's F).
+    """
+
+    share: float = 0.0
+    speed: bool = True
+    speed_range: tuple[float, float] = (0.95, 1.05)
+    tempo: bool = True
+    tempo_range: tuple[float, float] = (0.85, 1.3)
+    echo: bool = True
+    echo_delay_range_ms: tuple[float, float] = (20.0, 200.0)
+    echo_decay_range: tuple[float, float] = (0.05, 0.2)
+    num_time_masks: int = 0
+    max_time_mask_frames: int = 0
+    max_time_mask_share: float = 1.0
+    num_frequency_masks: int = 0
+    max_frequency_mask_bins: int = 0
+
+    @property
+    def changes_signal(self) -> bool:
+        """Whether the signal of any example is changed."""
+        return self.share > 0 and (self.speed or self.tempo or self.echo)
+
+    @property
+    def masks_features(self) -> bool:
+        """Whether SpecAugment masks anything."""
+        return self.num_time_masks > 0 or self.num_frequency_masks > 0
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("share", "max_time_mask_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                yield name, "must be from 0 to 1"
+        if self.share > 0 and not self.changes_signal:
+            yield "share", "must be 0 where speed, tempo and echo are all false: nothing changes"
+        # Wider ranges than speech survives are a slip, such as percent for a factor.
+        limits = {
+            "speed_range": (0.25, 4.0),
+            "tempo_range": (0.25, 4.0),
+            "echo_delay_range_ms": (0.0, 5000.0),
+            "echo_decay_range": (0.0, 1.0),
+        }
+        for name, (least, greatest) in limits.items():
+            low, high = getattr(self, name)
+            if not least <= low <= high <= greatest:
+                yield (
+                    name,
+                    f"must be two numbers from {least:g} to {greatest:g}, the lesser one first",
+                )
+        for number, size in (
+            ("num_time_masks", "max_time_mask_frames"),
+            ("num_frequency_masks", "max_frequency_mask_bins"),
+        ):
+            for name in (number, size):
+                if getattr(self, name) < 0:
+                    yield name, "must not be negative"
+            if getattr(self, number) > 0 and getattr(self, size) == 0:
+                yield size, f"must be at least 1 where {number} is above 0"

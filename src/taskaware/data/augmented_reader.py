@@ -1,0 +1,95 @@
+"""Examples changed anew in every epoch, the same in every process and after every stop."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from taskaware.data import augmentation
+from taskaware.data.features import log_mel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from taskaware.data.augmentation import Draws
+    from taskaware.data.augmentation_settings import AugmentationSettings
+    from taskaware.data.order import PlannedBatch
+    from taskaware.data.prepared import Split
+
+_MAX_CACHED_DRAWS = 64  # shards; a window is read by and by
+
+
+class AugmentedReader:
+    """Reads the speech of a split with its signal changed and its features masked.
+
+    Args:
+        split: The examples; their recordings must be kept where the signal is changed.
+        settings: What is changed.
+        seed: Decides how.
+    """
+
+    def __init__(self, split: Split, settings: AugmentationSettings, *, seed: int) -> None:
+        self._split = split
+        self._settings = settings
+        self._seed = seed
+        self._draws = lru_cache(_MAX_CACHED_DRAWS)(self._draw)
+
+    def length_factors(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.float64]:
+        """Return what the lengths of examples are multiplied by in an epoch."""
+        factors = np.ones(len(indices))
+        if not self._settings.changes_signal:
+            return factors
+        shards, rows = self._split.places(indices)
+        for shard in np.unique(shards):
+            chosen = shards == shard
+            factors[chosen] = self._draws(int(shard), epoch).length_factors[rows[chosen]]
+        return factors
+
+    def read(self, planned: PlannedBatch) -> tuple[list[NDArray], list[NDArray], list[str]]:
+        """Return sources, the pieces of the targets, and ids."""
+        indices = [int(i) for i in planned.indices]
+        return (
+            [self._source(i, planned.epoch) for i in indices],
+            [self._split.target(i) for i in indices],
+            [self._split.example(i).id for i in indices],
+        )
+
+    def begin_worker(self) -> None:
+        """The process that plans has checked the shards."""
+        self._split.checks_shards = False
+
+    def _source(self, index: int, epoch: int) -> NDArray:
+        waveform = self._split.waveform(index) if self._settings.changes_signal else None
+        if waveform is None:
+            source = self._split.source(index)
+        else:
+            shards, rows = self._split.places(np.array([index]))
+            draw = self._draws(int(shards[0]), epoch)[int(rows[0])]
+            features = self._split.contents.features
+            waveform = augmentation.augment(waveform, draw, features.sample_rate_hz)
+            source = log_mel(torch.from_numpy(waveform), features).numpy()
+        if self._settings.masks_features and source.ndim == 2:
+            random = np.random.default_rng([self._seed, epoch, index, 4])
+            source = augmentation.spec_augment(source, self._settings, random)
+        return source
+
+    def _draw(self, shard: int, epoch: int) -> Draws:
+        return augmentation.draws(
+            self._settings,
+            seed=self._seed,
+            epoch=epoch,
+            key=(self._split.name, shard),
+            num=self._split.records[shard].num_examples,
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the cache, which belongs to a process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_draws"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Begin with an empty cache."""
+        self.__dict__.update(state)
+        self._draws = lru_cache(_MAX_CACHED_DRAWS)(self._draw)

@@ -1,0 +1,169 @@
+"""Translations of one's own: tables whose columns are languages, as TSV or JSON lines.
+
+::
+
+    en<TAB>de                                   {"en": "A man.", "de": "Ein Mann."}
+    A man.<TAB>Ein Mann.                        {"translation": {"en": "A man.", "de": ...}}
+
+The first column is the source and every other a target. TSV has no quoting. The request names a
+file, or a folder with files such as ``train.tsv``, ``news.dev.jsonl`` and ``test.tsv.gz``: one part
+of a file's name says its split. A file that is named itself and says nothing is train.
+
+A manifest, which says more about every line than two texts, needs no recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from taskaware.data.corpora.files import read_lines, read_table
+from taskaware.data.corpora.languages import wanted_languages
+from taskaware.data.corpora.rows import MT, Found, LeftOut, Request, Row
+from taskaware.errors import CorpusError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SPLITS = {
+    "train": "train",
+    "dev": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "val": "dev",
+    "test": "test",
+}
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z]{2,4})?")
+_MANIFEST_COLUMNS = {"task", "target_text"}
+_FILE = re.compile(r"(?P<stem>.+)\.(?P<form>tsv|jsonl)(?:\.gz)?")
+
+
+def read(request: Request) -> Iterator[Found]:
+    """Yield the rows of a file or of the files of a folder.
+
+    Raises:
+        CorpusError: There is no such file, one does not say its split, it is a manifest, its
+            columns are not languages, a line is not JSON, or none of the languages is there.
+    """
+    path = request.folder
+    if not path.exists():
+        raise CorpusError(f"{path} must be a table or a folder of tables, but does not exist")
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    tables = [file for file in files if _FILE.fullmatch(file.name)]
+    if not tables:
+        raise CorpusError(
+            f"{path} must be a .tsv or .jsonl file or hold some (train.tsv, dev.tsv), but does not"
+        )
+    splits = {file: _split(file, alone=file == path) for file in tables}
+    columns = {file: _columns(file) for file in tables}
+    languages = wanted_languages(
+        request, {name for names in columns.values() for name in names[1:]}
+    )
+    if MT not in request.kinds:
+        return
+    for file in tables:
+        source, *targets = columns[file]
+        wanted = [target for target in targets if target in languages]
+        yield from _read_file(file, splits[file], source, wanted)
+
+
+def _split(file: Path, *, alone: bool) -> str:
+    words = re.split(r"[._-]", file.name.lower())
+    found = {_SPLITS[word] for word in words if word in _SPLITS}
+    if len(found) == 1:
+        return found.pop()
+    if alone and not found:
+        return "train"
+    raise CorpusError(
+        f"{file} must say in its name which split it is, such as {_stem(file)}.train.tsv, .dev.tsv "
+        f"or .test.tsv, but says {' and '.join(sorted(found)) or 'none'}: rename it"
+    )
+
+
+def _stem(file: Path) -> str:
+    match = _FILE.fullmatch(file.name)
+    return file.name if match is None else match["stem"]
+
+
+def _dataset(file: Path) -> str:
+    """Return the file's name without its split; the folder's where nothing is left."""
+    words = [word for word in _stem(file).split(".") if word.lower() not in _SPLITS]
+    return ".".join(words) or file.absolute().parent.name or "table"
+
+
+def _is_json(file: Path) -> bool:
+    return file.name.removesuffix(".gz").endswith(".jsonl")
+
+
+def _columns(file: Path) -> list[str]:
+    first = next(read_lines(file), "")
+    columns = list(_record(file, 1, first)) if _is_json(file) and first else first.split("\t")
+    if set(columns) & _MANIFEST_COLUMNS:
+        raise CorpusError(
+            f"{file} is a manifest, which needs no recipe: hand it to `taskaware prepare` itself, "
+            f"with --train {file} (or --dev, --test)"
+        )
+    wrong = [column for column in columns if not _LANGUAGE.fullmatch(column) or column == "id"]
+    if wrong or len(columns) < 2 or len(set(columns)) < len(columns):
+        raise CorpusError(
+            f"{file}, line 1 must name a source language and target languages, each once and by "
+            f"its code (en, de), but names {', '.join(map(repr, columns))}: remove other columns "
+            "('id' as well; Indonesian is 'ind')"
+        )
+    return columns
+
+
+def _record(file: Path, number: int, line: str) -> dict[str, object]:
+    try:
+        record = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CorpusError(f"{file}, line {number}: must be a JSON object ({error})") from error
+    if isinstance(record, dict) and isinstance(record.get("translation"), dict):
+        record = record["translation"]
+    if not isinstance(record, dict):
+        raise CorpusError(f"{file}, line {number}: must be a JSON object, but is {line[:80]!r}")
+    return record
+
+
+def _records(file: Path) -> Iterator[tuple[int, dict[str, object] | None]]:
+    if not _is_json(file):
+        yield from read_table(file, ())  # type: ignore[misc]
+        return
+    for number, line in enumerate(read_lines(file), start=1):
+        if line.strip():
+            yield number, _record(file, number, line)
+
+
+def _read_file(file: Path, split: str, source: str, targets: list[str]) -> Iterator[Found]:
+    dataset = _dataset(file)
+    for number, record in _records(file):
+        place = f"{file}, line {number}"
+        if record is None:
+            reason = "another number of cells than the header"
+            yield LeftOut(split=split, place=place, reason=reason)
+            continue
+        for target in targets:
+            texts = [record.get(source) or "", record.get(target) or ""]
+            reason = next(
+                (
+                    f"{'empty' if isinstance(text, str) else 'not text as'} {side}"
+                    for side, text in zip(("source", "target"), texts, strict=True)
+                    if not isinstance(text, str) or not text.strip()
+                ),
+                "",
+            )
+            if reason:
+                yield LeftOut(split=split, place=place, reason=reason)
+                continue
+            yield Row(
+                split=split,
+                id=f"{file.name}-{source}-{target}-{number}",
+                kind=MT,
+                dataset=dataset,
+                source_language=source,
+                target_language=target,
+                source_text=str(texts[0]),
+                target_text=str(texts[1]),
+            )

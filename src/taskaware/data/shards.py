@@ -1,0 +1,393 @@
+"""Shards: the files that hold the examples of a split, written once and read from end to end.
+
+A shard is a file of a standard format and an index beside it::
+
+    speech-000000.tar        a WebDataset archive: KEY.json and KEY.npy, KEY.flac, KEY.mp3, ...
+    text-000000.jsonl        an example a line
+    *.index.npy              a row an example: task, lengths, and where its bytes lie
+
+The archive is plain tar, in the layout of https://github.com/webdataset/webdataset: members with
+the same KEY are one sample. ``KEY.json`` is a list, as several tasks may share a recording. The
+index holds what ``INDEX`` says; everything can be read without it, only not so fast. Sizes and
+SHA-256 of all files stand in ``prepared.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from taskaware.errors import DataError
+from taskaware.types import Example, Speech
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+INDEX = np.dtype(
+    [
+        ("task", "<u2"),  # position in the prepared folder's list of tasks
+        ("entry", "<u2"),  # position in the list that KEY.json is
+        ("source_length", "<i4"),  # frames, or pieces of the source text
+        ("target_length", "<i4"),  # pieces of the target text
+        ("example_offset", "<u4"),  # where the JSON lies in the shard
+        ("example_bytes", "<u4"),
+        ("source_offset", "<u4"),  # where features or audio lie; 0 bytes for a text
+        ("source_bytes", "<u4"),
+    ]
+)
+_MAX_BYTES = 2**32 - 1
+_BLOCK = tarfile.BLOCKSIZE
+_HASH_BYTES = 1 << 20
+NPY_HEADER_BYTES = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardLimits:
+    """When a shard is full: at whichever comes first.
+
+    Attributes:
+        megabytes: Size of the file, in 10**6 bytes; the last example may go beyond it.
+        examples: Number of examples.
+    """
+
+    megabytes: int = 64
+    examples: int = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """What is known of a shard without opening it.
+
+    Attributes:
+        name: File name in the split's folder.
+        num_bytes: Size of the file.
+        sha256: Of the file, in hexadecimal.
+        index_sha256: Of the index file.
+        examples: Number of examples by task.
+        num_frames: Feature frames of all sources; what several examples share counts once.
+        num_speech_frames: Those of them that are speech.
+    """
+
+    name: str
+    num_bytes: int
+    sha256: str
+    index_sha256: str
+    examples: Mapping[str, int]
+    num_frames: int
+    num_speech_frames: int
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of all tasks."""
+        return sum(self.examples.values())
+
+    @property
+    def index_name(self) -> str:
+        """File name of the index."""
+        return index_name(self.name)
+
+
+def index_name(shard_name: str) -> str:
+    """Return the file name of a shard's index."""
+    return f"{shard_name.partition('.')[0]}.index.npy"
+
+
+def npy_bytes(rows: NDArray[np.float16]) -> bytes:
+    """Return float16 ``[S, F]`` as a NumPy file (format 1.0) whose header has a fixed length."""
+    description = f"{{'descr': '<f2', 'fortran_order': False, 'shape': {rows.shape}, }}".encode()
+    num_bytes = NPY_HEADER_BYTES - 10  # magic 6, version 2, length 2
+    padded = description.ljust(num_bytes - 1) + b"\n"
+    header = b"\x93NUMPY\x01\x00" + num_bytes.to_bytes(2, "little") + padded
+    return header + np.ascontiguousarray(rows).tobytes()
+
+
+def example_to_record(example: Example) -> dict[str, object]:
+    """Return an example as what JSON can hold; fields that are empty are left out."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(example).items()
+        if value not in (None, "") or name == "dataset"
+    }
+
+
+def example_to_json(example: Example) -> str:
+    """Return an example as one line of JSON."""
+    return json.dumps(example_to_record(example), ensure_ascii=False, default=str)
+
+
+def example_from_record(fields: Mapping[str, object]) -> Example:
+    """Return the example that ``example_to_record`` wrote."""
+    given = dict(fields)
+    speech, features_path = given.get("speech"), given.get("features_path")
+    if isinstance(speech, dict):
+        given["speech"] = Speech(**{**speech, "path": Path(speech["path"])})
+    if isinstance(features_path, str):
+        given["features_path"] = Path(features_path)
+    return Example(**given)  # type: ignore[arg-type]
+
+
+def example_from_json(line: str | bytes) -> Example:
+    """Return the example that ``example_to_json`` wrote."""
+    return example_from_record(json.loads(line))
+
+
+class _Hashed(io.RawIOBase):
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.num_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.num_bytes
+
+    def write(self, data) -> int:  # type: ignore[override]
+        self._file.write(data)
+        self._digest.update(data)
+        self.num_bytes += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+class ShardWriter:
+    """Writes the shards of one series, ``text-NNNNNN.jsonl`` or ``speech-NNNNNN.tar``.
+
+    Equal examples in equal order give equal bytes.
+
+    Args:
+        folder: The split's folder.
+        series: ``"text"`` or ``"speech"``.
+        task_numbers: Position of each task, by name.
+        limits: When a shard is full.
+        first: Number of the first shard, where earlier ones are there already.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        series: str,
+        task_numbers: Mapping[str, int],
+        limits: ShardLimits,
+        first: int = 0,
+    ) -> None:
+        self._folder = folder
+        self._series = series
+        self._task_numbers = task_numbers
+        self._limits = limits
+        self._number = first
+        self._file: _Hashed | None = None
+        self._tar: tarfile.TarFile | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the shard under way should be closed."""
+        return self._file is not None and (
+            self._file.num_bytes >= self._limits.megabytes * 1_000_000
+            or len(self._rows) >= self._limits.examples
+        )
+
+    def add_text(self, example: Example, *, source_length: int, target_length: int) -> None:
+        """Write a text example."""
+        file = self._opened()
+        line = example_to_json(example).encode() + b"\n"
+        row = (file.num_bytes, len(line), 0, 0)
+        file.write(line)
+        self._add_row(example, 0, source_length, target_length, row)
+
+    def add_source(
+        self,
+        examples: Sequence[tuple[Example, int]],
+        data: bytes,
+        suffix: str,
+        *,
+        num_frames: int,
+        is_speech: bool,
+    ) -> None:
+        """Write a source and the examples on it, each with its number of target pieces."""
+        file = self._opened()
+        key = f"{self._num_sources:08d}"
+        records = [example_to_record(example) for example, _ in examples]
+        text = json.dumps(records, ensure_ascii=False, default=str).encode()
+        text_place = self._add_member(f"{key}.json", text)
+        data_place = self._add_member(f"{key}.{suffix}", data)
+        if file.num_bytes > _MAX_BYTES:
+            raise DataError(f"a shard must be smaller than 4 GB, but {key}.{suffix} is larger")
+        for entry, (example, target_length) in enumerate(examples):
+            self._add_row(example, entry, num_frames, target_length, (*text_place, *data_place))
+        self._num_sources += 1
+        self._num_frames += num_frames
+        self._num_speech_frames += num_frames if is_speech else 0
+
+    def close(self) -> ShardRecord | None:
+        """Complete the shard under way; ``None`` where nothing was written to it."""
+        if self._file is None:
+            return None
+        if self._tar is not None:
+            self._tar.close()
+        file, name = self._file, self._name
+        file.close()
+        index_path = self._folder / index_name(name)
+        index = np.array(self._rows, dtype=INDEX)
+        np.save(index_path, index)
+        (self._folder / f"{name}.unfinished").replace(self._folder / name)
+        self._file = self._tar = None
+        self._number += 1
+        return ShardRecord(
+            name=name,
+            num_bytes=file.num_bytes,
+            sha256=file.sha256,
+            index_sha256=hashlib.sha256(index_path.read_bytes()).hexdigest(),
+            examples=dict(self._counts),
+            num_frames=self._num_frames,
+            num_speech_frames=self._num_speech_frames,
+        )
+
+    def abandon(self) -> None:
+        """Close the files of a shard that will not be completed."""
+        if self._file is not None:
+            self._file.close()
+            self._file = self._tar = None
+
+    @property
+    def _name(self) -> str:
+        suffix = "jsonl" if self._series == "text" else "tar"
+        return f"{self._series}-{self._number:06d}.{suffix}"
+
+    def _opened(self) -> _Hashed:
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # Buffered: members of an archive are written in several small pieces.
+            self._file = _Hashed((self._folder / f"{self._name}.unfinished").open("wb", 1 << 20))
+            if self._series != "text":
+                self._tar = tarfile.open(  # noqa: SIM115 - closed with the shard
+                    fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT
+                )
+            self._rows: list[tuple[int, ...]] = []
+            self._counts: dict[str, int] = {}
+            self._num_sources = self._num_frames = self._num_speech_frames = 0
+        return self._file
+
+    def _add_member(self, name: str, data: bytes) -> tuple[int, int]:
+        """Write a file into the archive; return where its bytes lie."""
+        assert self._tar is not None
+        assert self._file is not None
+        info = tarfile.TarInfo(name)  # no time, no owner: equal inputs give equal bytes
+        info.size = len(data)
+        offset = self._file.num_bytes + _BLOCK
+        self._tar.addfile(info, io.BytesIO(data))
+        self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+        return offset, len(data)
+
+    def _add_row(
+        self,
+        example: Example,
+        entry: int,
+        source_length: int,
+        target_length: int,
+        places: tuple[int, int, int, int],
+    ) -> None:
+        task = self._task_numbers[example.task]
+        self._rows.append((task, entry, source_length, target_length, *places))
+        self._counts[example.task] = self._counts.get(example.task, 0) + 1
+
+
+class OpenShard:
+    """A shard, opened; its bytes are read when they are asked for.
+
+    Several processes may share one: no position is kept.
+
+    Attributes:
+        index: ``[examples]`` of ``INDEX``.
+    """
+
+    def __init__(self, path: Path, index_path: Path) -> None:
+        """Open the two files.
+
+        Raises:
+            DataError: One is missing or damaged.
+        """
+        self.path = path
+        try:
+            self.index: NDArray[np.void] = np.load(index_path, allow_pickle=False)
+            self._file = os.open(path, os.O_RDONLY)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: the shard is missing or damaged ({error})") from error
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def example(self, row: int) -> Example:
+        """Return an example."""
+        place = self.index[row]
+        data = self._read(int(place["example_offset"]), int(place["example_bytes"]))
+        fields = json.loads(data)
+        return example_from_record(
+            fields[int(place["entry"])] if isinstance(fields, list) else fields
+        )
+
+    def source(self, row: int) -> bytes:
+        """Return the bytes of a source that is not a text."""
+        place = self.index[row]
+        return self._read(int(place["source_offset"]), int(place["source_bytes"]))
+
+    def _read(self, offset: int, num_bytes: int) -> bytes:
+        data = os.pread(self._file, num_bytes, offset)
+        if len(data) != num_bytes:
+            raise DataError(f"{self.path}: the shard is truncated")
+        return data
+
+
+def check_shard(path: Path, index_path: Path, record: ShardRecord) -> None:
+    """Compare the files of a shard with what is known of it.
+
+    Raises:
+        DataError: One is missing, has another size, or another byte anywhere.
+    """
+    for file in (path, index_path):
+        if not file.is_file():
+            raise _damaged(file, "is missing")
+    num_bytes = path.stat().st_size
+    if num_bytes != record.num_bytes:
+        raise _damaged(path, f"has {num_bytes:,} bytes and must have {record.num_bytes:,}")
+    for file, wanted in ((path, record.sha256), (index_path, record.index_sha256)):
+        if file_sha256(file) != wanted:
+            raise _damaged(file, "has other bytes than were written (its SHA-256 differs)")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(_HASH_BYTES):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(
+        f"{path}: the shard {what}: bring the file back, or prepare the folder again with "
+        "`taskaware prepare`; nothing of it is trained on"
+    )
