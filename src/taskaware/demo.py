@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +19,6 @@ from taskaware.launch import train_in_processes
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from taskaware.experiment import Experiment
     from taskaware.runs import Display
@@ -72,7 +72,7 @@ def run_demo(
         one = replace(
             experiment,
             name=name,
-            data=replace(experiment.data, folder=data.folder),
+            data=replace(experiment.data, folder=Path(data.folder)),
             model=replace(experiment.model, conditioning=conditioning),
         )
         runs[name] = folder / name

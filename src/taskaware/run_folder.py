@@ -70,5 +70,6 @@ def _course(experiment: Experiment) -> Experiment:
     return replace(
         experiment,
         decoding=DecodingSettings(),
+        batching=replace(experiment.batching, num_workers=0, prefetch=1),
         training=replace(experiment.training, **dict.fromkeys(_CHANGEABLE, 1), average_last=0),
     )

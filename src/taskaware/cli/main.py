@@ -7,7 +7,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 import taskaware
-from taskaware.cli import demo, evaluate, inspect, predict, prepare, study, train
+from taskaware.cli import augment, data, demo, evaluate, inspect, predict, prepare, study, train
 from taskaware.errors import TaskawareError
 
 app = App(
@@ -19,6 +19,8 @@ app = App(
 )
 app.command(demo.demo)
 app.command(prepare.prepare)
+app.command(data.app)
+app.command(augment.app)
 app.command(train.train)
 app.command(study.study)
 app.command(evaluate.evaluate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from taskaware.data import prepared
@@ -15,6 +14,7 @@ from taskaware.data.shards import ShardLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from taskaware.data.split_writer import SplitReport
 

@@ -299,7 +299,7 @@ class PreparedData:
         if marker is None or model is None:
             missing = MARKER_NAME if marker is None else VOCABULARY_NAME
             raise DataError(
-                f"{store.address}: the prepared folder is not there or is not complete "
+                f"{store.address}: the prepared folder does not exist or is not complete "
                 f"({missing} is missing): make it with `taskaware prepare`"
             )
         return cls(store, marker, Vocabulary(model))

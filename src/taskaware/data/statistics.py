@@ -1,6 +1,6 @@
 """What a data set holds, counted example by example in memory that hardly grows.
 
-For each example 16 to 54 bytes are kept, to know it again; everything else is counts.
+For each example 27 to 54 bytes are kept, to know it again; everything else is counts.
 """
 
 from __future__ import annotations

@@ -343,7 +343,7 @@ def test_cleaning_concerns_train_alone_and_is_counted(tmp_path: Path):
 
 
 def test_a_preparation_that_was_broken_off_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     calls: list[str] = []
@@ -351,14 +351,14 @@ def test_a_preparation_that_was_broken_off_goes_on_and_ends_with_the_same_bytes(
     def stop(stage: str, done: int, total: int) -> None:
         calls.append(stage)
         if stage == "features of train" and done >= 2 and stops[-1]:
-            raise Stopped
+            raise StoppedError
 
     path = three_tasks(tmp_path)
     settings = replace(SETTINGS, shards=ShardLimits(examples=2))
     stops = [False]
     prepare({"train": [path]}, tmp_path / "whole", settings, progress=stop)
     stops.append(True)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         prepare({"train": [path]}, tmp_path / "parts", settings, progress=stop)
     written = tmp_path / "parts/train/text-000000.jsonl"
     before = written.stat().st_mtime_ns

@@ -94,7 +94,7 @@ def test_a_shard_that_is_damaged_after_it_was_read_is_found_at_the_next_look(fol
     split = PreparedData.open(folder).split("train")
     split.open_shards([0, 1])
     damage(folder / "train/text-000000.jsonl", "flipped")
-    with pytest.raises(DataError, match="text-000000.jsonl: the shard has other bytes"):
+    with pytest.raises(DataError, match=r"text-000000\.jsonl: the shard has other bytes"):
         split.open_shards([0, 1])
 
 

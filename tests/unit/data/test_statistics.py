@@ -85,7 +85,8 @@ def test_examples_hours_words_and_speakers_are_those_counted_by_hand(counted: St
 
 def test_a_speech_duplicate_has_the_same_recording_and_text(counted: Statistics):
     speech = counted.groups[Group(task="asr_en", dataset="talks", split="train")]
-    assert speech.duplicates == 0  # "two words" twice, in two recordings
+    counted.add("train", spoken("9", "two words", "9.wav", 1800.0), ASR)
+    assert speech.duplicates == 0  # "two words" three times, in three recordings
     counted.add("train", spoken("4", "two words", "2.wav", 1800.0), ASR)
     assert speech.duplicates == 1
 
@@ -107,6 +108,15 @@ def test_the_page_has_the_shape_of_the_papers_tables(counted: Statistics):
         "| mt_en_de | news | N/A | 3 | 1 |",
         "| mt_en_de | news, synthetic | N/A | 1 | N/A |",
     ]
+
+
+def test_a_row_of_lengths_has_total_mean_median_percentile_and_longest():
+    statistics = Statistics()
+    for number in range(20):
+        target = "a b c d e f g h i" if number == 7 else "a b"
+        statistics.add("train", written(str(number), "one", target), MT)
+    row = "| train | mt_en_de | news | target words | 47 | 2.4 | 2 | 2 | 9 | █▁······· |"
+    assert row in to_markdown(statistics)
 
 
 def test_the_record_is_json_with_every_number(counted: Statistics):
@@ -190,12 +200,12 @@ def test_characters_that_are_no_pieces_are_counted_by_frequency():
     assert known_characters(vocabulary) == {"a", "b", " "}
     statistics = Statistics(vocabulary=vocabulary)
     statistics.add("train", written("1", "ab é", "aéé ß\u2581"), MT)
-    statistics.add("train", written("2", "ba", "ßéab"), MT)
+    statistics.add("train", written("2", "ba", "ßéabz"), MT)
     record = to_json(statistics)
     assert list(record["characters_outside_vocabulary"].items()) == [
-        *(("é", 4), ("ß", 2), ("\u2581", 1)),
+        *(("é", 4), ("ß", 2), ("z", 1), ("\u2581", 1)),
     ]
-    assert record["groups"][0]["characters_outside_vocabulary"] == 7
+    assert record["groups"][0]["characters_outside_vocabulary"] == 8
     assert "| é | U+00E9 | latin small letter e with acute | 4 |" in to_markdown(statistics)
 
 

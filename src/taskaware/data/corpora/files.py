@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-from contextlib import contextmanager
+import zipfile
+import zlib
 from itertools import zip_longest
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, cast
 
 from taskaware.errors import CorpusError
 
@@ -40,28 +41,36 @@ def require_file(path: Path, what: str) -> Path:
     raise CorpusError(f"{path} must be {what}, but does not exist: unpack the corpus completely")
 
 
-@contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 file, compressed by gzip or not; lines end at line feeds alone.
+def decoded_lines(file: IO[bytes], place: str) -> Iterator[str]:
+    """Yield the lines of an open file without their ends; line feeds alone end a line.
+
+    Args:
+        file: UTF-8.
+        place: What messages call it.
 
     Raises:
-        CorpusError: The file is not UTF-8 or its compression is damaged, found while it is read.
+        CorpusError: The file is not UTF-8, or its compression is damaged; found on the way.
     """
-    open_file = gzip.open if path.suffix == ".gz" else open
+    number = 0
     try:
-        with open_file(path, "rt", encoding="utf-8-sig", newline="\n") as file:
-            yield file  # type: ignore[misc]
+        for number, line in enumerate(file, start=1):
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield text.removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: must be UTF-8, but is not ({error})") from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{path}: the file is truncated or damaged ({error})") from error
+        raise CorpusError(
+            f"{place}, line {number}: must be UTF-8, but is not ({error}): convert the file"
+        ) from error
+    except (EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
+        raise CorpusError(
+            f"{place}, after line {number}: the file is truncated or damaged ({error}): download "
+            "it again"
+        ) from error
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file, without their ends; other separators of Unicode stay text."""
-    with open_text(path) as file:
-        for line in file:
-            yield line.removesuffix("\n").removesuffix("\r")
+    """Yield the lines of a file, compressed by gzip or not; see ``decoded_lines``."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield from decoded_lines(cast("IO[bytes]", file), str(path))
 
 
 def read_parallel(*paths: Path) -> Iterator[tuple[str, ...]]:

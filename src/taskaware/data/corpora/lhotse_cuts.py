@@ -1,4 +1,4 @@
-"""Cut sets of Lhotse (Zelasko et al., 2021), so that what its recipes prepare can be trained on.
+"""Cut sets of Lhotse (Żelasko et al., 2021), so that what its recipes prepare can be trained on.
 
 https://lhotse.readthedocs.io/en/latest/cuts.html::
 

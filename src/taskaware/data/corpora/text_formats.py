@@ -30,6 +30,7 @@ from itertools import zip_longest
 from typing import IO, TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
+from taskaware.data.corpora.files import decoded_lines
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def read_tab(path: Path, *, swapped: bool = False) -> Iterator[TextPair]:
         CorpusError: A line is not UTF-8, or the compression is damaged.
     """
     with _open(path) as file:
-        for number, line in enumerate(_lines(file, str(path)), start=1):
+        for number, line in enumerate(decoded_lines(file, str(path)), start=1):
             first, _, rest = line.partition("\t")
             second = rest.partition("\t")[0]
             source, target = (second, first) if swapped else (first, second)
@@ -201,28 +202,10 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         ) from error
 
 
-def _lines(file: IO[bytes], place: str) -> Iterator[str]:
-    """Yield lines without their ends; only line feeds end a line, other separators stay text."""
-    number = 0
-    try:
-        for number, line in enumerate(file, start=1):
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            yield text.removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{place}, line {number}: must be UTF-8, but is not ({error}): convert the file"
-        ) from error
-    except (EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
-        raise CorpusError(
-            f"{place}, after line {number}: the file is truncated or damaged ({error}): download "
-            "it again"
-        ) from error
-
-
 def _in_step(
     source_place: str, source: IO[bytes], target_place: str, target: IO[bytes]
 ) -> Iterator[TextPair]:
-    pairs = zip_longest(_lines(source, source_place), _lines(target, target_place))
+    pairs = zip_longest(decoded_lines(source, source_place), decoded_lines(target, target_place))
     for number, (source_line, target_line) in enumerate(pairs, start=1):
         if source_line is None or target_line is None:
             places = (source_place, target_place)
@@ -299,7 +282,7 @@ def _xml_segments(side: Element, path: Path, document: str) -> Iterator[tuple[st
 def _sgm_segments(path: Path) -> Iterator[tuple[tuple[str, str, int], str]]:
     """Yield (document, segment, how often that was there before) and the text."""
     with _open(path) as file:
-        content = "\n".join(_lines(file, str(path)))
+        content = "\n".join(decoded_lines(file, str(path)))
     seen: Counter[tuple[str, str]] = Counter()
     document = ""
     tags = _SGM_TAG.finditer(content)
