@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from taskaware import settings as settings_file
@@ -86,45 +86,19 @@ def change_signals(
         "seed": seed,
         "folder": str(folder.absolute()),
     }
-    total = found.count(tasks)
-    workers = num_workers or os.cpu_count() or 1
-    by_name = {task.name: task for task in tasks}
-
-    def make(lines: Sequence[ManifestLine], first: int) -> Made:
-        counts: Counts = Counter()
-        for line in lines:
-            counts[line.example.dataset, READ] += 1
-            counts[line.example.dataset, NOT_MADE] += by_dataset.get(line.example.dataset, 0)
-        expected = sum(number for (_, what), number in counts.items() if what == NOT_MADE)
-
-        def report(num_made: int) -> None:
-            if progress is not None:
-                done = round(min(1.0, num_made / max(expected, 1)) * len(lines))
-                progress(f"signals for {short_name(to)}", first + done, total)
-
-        written: list[str] = []
-        examples = augment_signals(
-            (line.example for line in lines),
-            folder / f"{first // _BLOCK_SIZE:06d}",
-            by_dataset,
-            settings,
-            seed,
-            workers,
-            report,
-        )
-        try:
-            for example in examples:
-                written.append(to_line(example, by_name[example.task]))
-                counts[example.dataset, WRITTEN] += 1
-                counts[example.dataset, NOT_MADE] -= 1
-        except AudioError:
-            if written:
-                raise
-            # None of this block; other blocks may have some.
-        return Made(lines=written, counts=counts)
-
+    work = _Work(
+        folder=folder,
+        tasks={task.name: task for task in tasks},
+        copies=by_dataset,
+        settings=settings,
+        seed=seed,
+        num_workers=num_workers or os.cpu_count() or 1,
+        stage=f"signals for {short_name(to)}",
+        total=found.count(tasks),
+        progress=progress,
+    )
     result = complete_manifest(to, made_from) or write_in_blocks(
-        to, made_from, lines_of(manifests, tasks), make, block_size=_BLOCK_SIZE
+        to, made_from, lines_of(manifests, tasks), work.make, block_size=_BLOCK_SIZE
     )
     if not result.total(WRITTEN):
         raise AudioError(
@@ -133,6 +107,53 @@ def change_signals(
             "its journal to try again"
         )
     return replace(result, num_bad_lines=found.num_bad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    folder: Path
+    tasks: Mapping[str, Task]
+    copies: Mapping[str, int]
+    settings: AugmentationSettings
+    seed: int
+    num_workers: int
+    stage: str
+    total: int
+    progress: Progress | None
+
+    def make(self, lines: Sequence[ManifestLine], first: int) -> Made:
+        """Change the signals of a block."""
+        counts: Counts = Counter()
+        for line in lines:
+            counts[line.example.dataset, READ] += 1
+            counts[line.example.dataset, NOT_MADE] += self.copies.get(line.example.dataset, 0)
+        expected = sum(number for (_, what), number in counts.items() if what == NOT_MADE)
+
+        def report(num_made: int) -> None:
+            if self.progress is not None:
+                done = round(min(1.0, num_made / max(expected, 1)) * len(lines))
+                self.progress(self.stage, first + done, self.total)
+
+        written: list[str] = []
+        copies = augment_signals(
+            (line.example for line in lines),
+            self.folder / f"{first // _BLOCK_SIZE:06d}",
+            self.copies,
+            self.settings,
+            self.seed,
+            self.num_workers,
+            report,
+        )
+        try:
+            for copy in copies:
+                written.append(to_line(copy, self.tasks[copy.task]))
+                counts[copy.dataset, WRITTEN] += 1
+                counts[copy.dataset, NOT_MADE] -= 1
+        except AudioError:
+            if written:
+                raise
+            # None of this block; other blocks may have some.
+        return Made(lines=written, counts=counts)
 
 
 def _speech_tasks(found: Survey, of: Sequence[str], kinds: Sequence[str]) -> list[Task]:

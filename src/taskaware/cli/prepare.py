@@ -149,11 +149,17 @@ def _show_counts(counts: CorpusCounts, folder: Path) -> None:
     from rich.table import Table
 
     console = out()
-    table = Table("split", "task", "examples", title=f"manifests in {folder}", title_justify="left")
-    table.columns[2].justify = "right"
-    for (split, task), number in counts.examples.items():
-        table.add_row(split, task, f"{number:,}")
+    known = ("train", "dev", "test")
+    splits = sorted({split for split, _ in counts.examples}, key=lambda s: (s not in known, s))
+    splits = [s for s in known if s in splits] + [s for s in splits if s not in known]
+    table = Table("dataset", "task", *splits, title="examples", title_justify="left")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for dataset, task in dict.fromkeys((dataset, task) for dataset, task, _ in counts.datasets):
+        numbers = [counts.datasets[dataset, task, split] for split in splits]
+        table.add_row(dataset, task, *(f"{number:,}" if number else "" for number in numbers))
     console.print(table)
+    console.print(f"manifests: {folder}", highlight=False, soft_wrap=True)
     for (split, reason), number in counts.left_out.most_common(_NUM_REASONS):
         console.print(f"left out of {split}: {number:,} x {reason}", highlight=False)
     if counts.left_out:

@@ -163,7 +163,8 @@ class SplitWriter:
         problems: list[LineProblem] = []
         try:
             lines = read_kept(self.kept_folder, split, series, self.inputs.tasks, skip=done)
-            while chunk := list(islice(lines, _LINES_PER_CHUNK[series])):
+            size = min(_LINES_PER_CHUNK[series], self.limits.examples)
+            while chunk := list(islice(lines, size)):
                 write = self._write_texts if series == "text" else self._write_sources
                 found = list(write(writer, chunk))
                 for problem in found:

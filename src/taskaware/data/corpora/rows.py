@@ -104,10 +104,12 @@ class CorpusCounts:
 
     Attributes:
         examples: Number of rows, by split and task.
+        datasets: Number of rows, by dataset, task and split.
         left_out: Number of things left out, by split and reason.
     """
 
     examples: Counter[tuple[str, str]] = field(default_factory=Counter)
+    datasets: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
@@ -159,6 +161,7 @@ def write_manifests(
                 continue
             task = item.task or task_name(item.kind, item.source_language, item.target_language)
             counts.examples[item.split, task] += 1
+            counts.datasets[item.dataset, task, item.split] += 1
             opened(f"{item.split}.jsonl").write(_line(item, task))
     if not counts.examples:
         for name in files:

@@ -1,0 +1,205 @@
+"""However many processes read and train, an epoch is every example once, and the same batches."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taskaware.data.augmentation_settings import AugmentationSettings
+from taskaware.data.augmented_reader import AugmentedReader
+from taskaware.data.batching import TextCue
+from taskaware.data.batching_settings import BatchingSettings
+from taskaware.data.order import TaskOrder
+from taskaware.data.prepare import PrepareSettings, prepare
+from taskaware.data.prepared import PreparedData
+from taskaware.data.shards import ShardLimits
+from taskaware.data.stream import TrainingBatches
+from taskaware.types import Task
+
+WORDS = "red green blue house tree dog car bird one two six ten".split()
+SETTINGS = BatchingSettings(examples_per_batch=4, bucket_batches=2, window_shards=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """Speech and text in shards of seven examples, two tasks on each recording."""
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("shards")
+    random = np.random.default_rng(0)
+    lines = []
+    for i in range(60):
+        text = " ".join(random.choice(WORDS, size=random.integers(1, 6)))
+        if i < 25:
+            waveform = random.normal(0, 0.1, int(16_000 * random.uniform(0.5, 1.2)))
+            soundfile.write(folder / f"{i}.flac", waveform, 16_000)
+            lines.append({"task": "asr", "audio": f"{i}.flac", "target_text": text})
+            lines.append({"task": "st", "audio": f"{i}.flac", "target_text": f"{text} ."})
+        lines.append({"task": "mt", "source_text": f"{text} {i}", "target_text": text})
+    manifest = folder / "train.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    prepare(
+        {"train": [manifest]},
+        folder / "data",
+        PrepareSettings(
+            vocabulary_size=330,
+            store="audio",
+            max_bad_share=1.0,
+            shards=ShardLimits(examples=7),
+            num_workers=1,
+        ),
+    )
+    return PreparedData.open(folder / "data")
+
+
+def stream(
+    data: PreparedData, chosen: BatchingSettings, *, share: float = 0.0, **where: int
+) -> TrainingBatches:
+    split = PreparedData.open(data.folder).split("train")
+    reader = AugmentedReader(split, AugmentationSettings(share=share), seed=5)
+    return TrainingBatches(
+        split,
+        reader,
+        data.tasks,
+        chosen,
+        cues={task.name: TextCue() for task in data.tasks},
+        seed=5,
+        length_factors=reader.length_factors if share else None,
+        **where,
+    )
+
+
+def test_the_data_has_more_shards_than_a_window(data: PreparedData):
+    for task in data.tasks:
+        assert len(data.split("train").shards(task.name)) > 2 * SETTINGS.window_shards
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    num_ranks=st.integers(1, 12),
+    window_shards=st.integers(1, 10),
+    strategy=st.sampled_from(["static", "dynamic"]),
+    number=st.integers(0, 2),
+)
+def test_ranks_together_read_every_example_of_an_epoch_once(
+    data: PreparedData, num_ranks: int, window_shards: int, strategy, number: int
+):
+    split, task = data.split("train"), data.tasks[number]
+    chosen = replace(SETTINGS, window_shards=window_shards, strategy=strategy, max_tokens=40)
+    seen: dict[int, Counter[int]] = {}
+    for rank in range(num_ranks):
+        order = TaskOrder(split, task, chosen, seed=1, rank=rank, num_ranks=num_ranks)
+        while (planned := next(order)).epoch < 3:
+            seen.setdefault(planned.epoch, Counter()).update(planned.indices.tolist())
+    assert set(seen) == {0, 1, 2}
+    for counts in seen.values():
+        assert counts == Counter(split.indices(task.name).tolist())
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on few cores
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("num_workers", [0, 1, 2, 4])
+def test_an_epoch_read_by_workers_and_ranks_has_the_same_examples(
+    data: PreparedData, num_workers: int, num_ranks: int
+):
+    chosen = replace(SETTINGS, num_workers=num_workers)
+    seen: dict[str, Counter[str]] = {task.name: Counter() for task in data.tasks}
+    for rank in range(num_ranks):
+        batches = stream(data, chosen, rank=rank, num_ranks=num_ranks)
+        first_epoch = {
+            task.name: num_batches(data, task, rank, num_ranks) for task in data.tasks
+        }
+        for update in islice(batches, max(first_epoch.values())):
+            for batch in update:
+                if first_epoch[batch.task.name] > 0:
+                    first_epoch[batch.task.name] -= 1
+                    seen[batch.task.name].update(batch.example_ids)
+    split = data.split("train")
+    for task in data.tasks:
+        expected = Counter(split.example(int(i)).id for i in split.indices(task.name))
+        assert seen[task.name] == expected
+
+
+def num_batches(data: PreparedData, task: Task, rank: int, num_ranks: int) -> int:
+    order = TaskOrder(
+        data.split("train"), task, SETTINGS, seed=5, rank=rank, num_ranks=num_ranks
+    )
+    number = 0
+    while next(order).epoch == 0:
+        number += 1
+    return number
+
+
+def contents(batches: TrainingBatches, number: int) -> list[tuple[tuple[str, ...], torch.Tensor]]:
+    return [(b.example_ids, b.source) for update in islice(batches, number) for b in update]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_batches_do_not_depend_on_the_number_of_workers(
+    data: PreparedData, num_workers: int, share: float
+):
+    alone = contents(stream(data, SETTINGS, share=share), 20)
+    helped = contents(stream(data, replace(SETTINGS, num_workers=num_workers), share=share), 20)
+    for (ids, source), (other_ids, other_source) in zip(alone, helped, strict=True):
+        assert ids == other_ids
+        assert torch.equal(source, other_source)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("done", [1, 7, 20])
+def test_a_stream_goes_on_in_the_middle_of_an_epoch_whatever_was_read_ahead(
+    data: PreparedData, done: int, num_workers: int
+):
+    chosen = replace(SETTINGS, num_workers=num_workers)
+    first = stream(data, chosen, share=0.5)
+    contents(first, done)
+    state = json.loads(json.dumps(first.state_dict()))
+    expected = contents(first, 5)
+    second = stream(data, chosen, share=0.5)
+    second.load_state_dict(state)
+    for (ids, source), (other_ids, other_source) in zip(
+        expected, contents(second, 5), strict=True
+    ):
+        assert ids == other_ids
+        assert torch.equal(source, other_source)
+
+
+def test_augmentation_draws_anew_in_every_epoch(data: PreparedData):
+    split = data.split("train")
+    reader = AugmentedReader(split, AugmentationSettings(share=1.0), seed=5)
+    indices = split.indices("asr")
+    one, two = (reader.length_factors(indices, epoch) for epoch in (0, 1))
+    assert not np.allclose(one, two)
+    np.testing.assert_array_equal(one, reader.length_factors(indices, 0))
+
+
+def test_a_damaged_shard_ends_the_reading_with_its_name(tmp_path: Path, data: PreparedData):
+    import shutil
+
+    from taskaware.errors import DataError
+
+    copy = tmp_path / "copy"
+    shutil.copytree(data.folder, copy)
+    path = copy / "train/speech-000002.tar"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+    batches = stream(PreparedData.open(copy), replace(SETTINGS, num_workers=2))
+    bad = data.split("train")
+    number = [record.name for record in bad.records].index("speech-000002.tar")
+    bad_ids = {bad.example(int(i)).id for i in bad.indices("asr", [number])}
+    seen: set[str] = set()
+    with pytest.raises(DataError, match=r"speech-000002\.tar: the shard has other bytes"):
+        for update in islice(batches, 200):
+            seen.update(name for batch in update for name in batch.example_ids)
+    assert not seen & bad_ids
