@@ -232,6 +232,7 @@ def train_with(
             claim(folder, experiment, restart=restart, is_known=is_known)
         processes.wait()
         batches = training_batches(run)
+        stack.callback(batches.close)
         retention = create_retention(run)
         state = _state(run, batches, retention)
         log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))

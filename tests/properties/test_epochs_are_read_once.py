@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,9 +23,13 @@ from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.shards import ShardLimits
 from taskaware.data.stream import TrainingBatches
-from taskaware.types import Task
 
-WORDS = "red green blue house tree dog car bird one two six ten".split()
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taskaware.types import Task
+
+WORDS = ["red", "green", "blue", "house", "tree", "dog", "car", "bird", "one", "two", "six", "ten"]
 SETTINGS = BatchingSettings(examples_per_batch=4, bucket_batches=2, window_shards=2)
 
 
@@ -115,14 +119,13 @@ def test_an_epoch_read_by_workers_and_ranks_has_the_same_examples(
     seen: dict[str, Counter[str]] = {task.name: Counter() for task in data.tasks}
     for rank in range(num_ranks):
         batches = stream(data, chosen, rank=rank, num_ranks=num_ranks)
-        first_epoch = {
-            task.name: num_batches(data, task, rank, num_ranks) for task in data.tasks
-        }
+        first_epoch = {task.name: num_batches(data, task, rank, num_ranks) for task in data.tasks}
         for update in islice(batches, max(first_epoch.values())):
             for batch in update:
                 if first_epoch[batch.task.name] > 0:
                     first_epoch[batch.task.name] -= 1
                     seen[batch.task.name].update(batch.example_ids)
+        batches.close()
     split = data.split("train")
     for task in data.tasks:
         expected = Counter(split.example(int(i)).id for i in split.indices(task.name))
@@ -130,9 +133,7 @@ def test_an_epoch_read_by_workers_and_ranks_has_the_same_examples(
 
 
 def num_batches(data: PreparedData, task: Task, rank: int, num_ranks: int) -> int:
-    order = TaskOrder(
-        data.split("train"), task, SETTINGS, seed=5, rank=rank, num_ranks=num_ranks
-    )
+    order = TaskOrder(data.split("train"), task, SETTINGS, seed=5, rank=rank, num_ranks=num_ranks)
     number = 0
     while next(order).epoch == 0:
         number += 1
@@ -167,9 +168,7 @@ def test_a_stream_goes_on_in_the_middle_of_an_epoch_whatever_was_read_ahead(
     expected = contents(first, 5)
     second = stream(data, chosen, share=0.5)
     second.load_state_dict(state)
-    for (ids, source), (other_ids, other_source) in zip(
-        expected, contents(second, 5), strict=True
-    ):
+    for (ids, source), (other_ids, other_source) in zip(expected, contents(second, 5), strict=True):
         assert ids == other_ids
         assert torch.equal(source, other_source)
 
@@ -199,7 +198,22 @@ def test_a_damaged_shard_ends_the_reading_with_its_name(tmp_path: Path, data: Pr
     number = [record.name for record in bad.records].index("speech-000002.tar")
     bad_ids = {bad.example(int(i)).id for i in bad.indices("asr", [number])}
     seen: set[str] = set()
-    with pytest.raises(DataError, match=r"speech-000002\.tar: the shard has other bytes"):
+
+    def read_on() -> None:
         for update in islice(batches, 200):
             seen.update(name for batch in update for name in batch.example_ids)
+
+    with pytest.raises(DataError, match=r"speech-000002\.tar: the shard has other bytes"):
+        read_on()
     assert not seen & bad_ids
+
+
+def test_the_processes_that_read_are_ended_with_the_stream(data: PreparedData):
+    import multiprocessing
+
+    before = set(multiprocessing.active_children())
+    batches = stream(data, replace(SETTINGS, num_workers=2))
+    contents(batches, 3)
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    del batches
+    assert not set(multiprocessing.active_children()) - before

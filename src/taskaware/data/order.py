@@ -20,13 +20,21 @@ from taskaware.data.batching import plan
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from taskaware.data.batching import TaskSource
     from taskaware.data.batching_settings import BatchingSettings
     from taskaware.types import Task
+
+
+class LengthFactors(Protocol):
+    """What augmentation multiplies source lengths by."""
+
+    def __call__(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.float64]:
+        """Return a factor for each example, in an epoch."""
+        ...
 
 
 class ShardedSource(Protocol):
@@ -117,7 +125,7 @@ class TaskOrder:
         seed: int,
         rank: int = 0,
         num_ranks: int = 1,
-        length_factors: Callable[[NDArray[np.int64], int], NDArray[np.float64]] | None = None,
+        length_factors: LengthFactors | None = None,
     ) -> None:
         self._source = source
         self._task = task
@@ -133,7 +141,7 @@ class TaskOrder:
         self._planned: tuple[int, int] | None = None
         self._shards = list(source.shards(task.name))
         self._deals_shards = len(self._shards) > max(settings.window_shards, num_ranks)
-        self.position = (0, 0, 0)
+        self.position: tuple[int, int, int] = (0, 0, 0)
 
     def __next__(self) -> PlannedBatch:
         """Return the next batch.

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from taskaware.data.batching import TextCue, collate
-from taskaware.data.order import PlannedBatch, ShardedSource, TaskOrder
+from taskaware.data.order import LengthFactors, PlannedBatch, ShardedSource, TaskOrder
 from taskaware.errors import DataError, TaskawareError
 
 if TYPE_CHECKING:
@@ -97,6 +97,78 @@ class _Updates(Dataset):
         self._reader.begin_worker()
 
 
+class _Planner:
+    """Decides what the updates hold, one after the other; an iterable of them without end.
+
+    It does not know who reads them: were it in a circle with the loader's processes, these would
+    not be ended when they are no longer needed, but at some later time and slowly.
+    """
+
+    def __init__(
+        self,
+        source: ShardedSource,
+        tasks: Sequence[Task],
+        settings: BatchingSettings,
+        *,
+        seed: int,
+        batches_per_task: int,
+        rank: int,
+        num_ranks: int,
+        length_factors: LengthFactors | None,
+    ) -> None:
+        self._tasks = tuple(tasks)
+        self._settings = settings
+        self._seed = seed
+        self._batches_per_task = batches_per_task
+        self._updates = 0
+        self.orders = {
+            task.name: TaskOrder(
+                source,
+                task,
+                settings,
+                seed=seed,
+                rank=rank,
+                num_ranks=num_ranks,
+                length_factors=length_factors,
+            )
+            for task in tasks
+        }
+        self._probabilities = _task_probabilities(source, tasks, settings)
+        self.states: deque[dict[str, Any]] = deque()  # after each update that is being read
+
+    def __iter__(self) -> Iterator[list[PlannedBatch]]:
+        """Yield what each update holds, and note where that brings the stream."""
+        while True:
+            if self._settings.mix == "every_task":
+                chosen = self._tasks
+            else:
+                random = np.random.default_rng([self._seed, self._updates, 1])
+                chosen = [self._tasks[random.choice(len(self._tasks), p=self._probabilities)]]
+            self._updates += 1
+            planned = [
+                next(self.orders[task.name])
+                for task in chosen
+                for _ in range(self._batches_per_task)
+            ]
+            self.states.append(self.state())
+            yield planned
+
+    def state(self) -> dict[str, Any]:
+        """Return where planning stands."""
+        return {
+            "updates": self._updates,
+            "positions": {name: order.position for name, order in self.orders.items()},
+            "epochs": {name: order.epochs for name, order in self.orders.items()},
+        }
+
+    def go_to(self, updates: int, positions: Mapping[str, Sequence[int]]) -> None:
+        """Go on from another place."""
+        self._updates = updates
+        for name, (epoch, window, batch) in positions.items():
+            self.orders[name].position = (epoch, window, batch)
+        self.states.clear()
+
+
 class TrainingBatches:
     """An endless stream of updates; each is a list of batches of one task each.
 
@@ -125,55 +197,54 @@ class TrainingBatches:
         batches_per_task: int = 1,
         rank: int = 0,
         num_ranks: int = 1,
-        length_factors: Any = None,
+        length_factors: LengthFactors | None = None,
     ) -> None:
-        self._source = source
-        self._tasks = tuple(tasks)
         self._settings = settings
-        self._seed = seed
-        self._batches_per_task = batches_per_task
-        self._orders = {
-            task.name: TaskOrder(
-                source,
-                task,
-                settings,
-                seed=seed,
-                rank=rank,
-                num_ranks=num_ranks,
-                length_factors=length_factors,
-            )
-            for task in tasks
-        }
-        self._updates = 0
-        self._probabilities = self._task_probabilities()
+        self._planner = _Planner(
+            source,
+            tasks,
+            settings,
+            seed=seed,
+            batches_per_task=batches_per_task,
+            rank=rank,
+            num_ranks=num_ranks,
+            length_factors=length_factors,
+        )
         self._dataset = _Updates(reader, tasks, cues)
         self._read: Iterator[list[Batch] | _Failure] | None = None
-        self._states: deque[dict[str, Any]] = deque()  # after each update that is being read
-        self._state = self._planned_state()
+        self._state = self._planner.state()
 
     def __iter__(self) -> Iterator[list[Batch]]:
         return self
 
     def __next__(self) -> list[Batch]:
-        """Return the batches of the next update."""
+        """Return the batches of the next update.
+
+        Raises:
+            DataError: A shard is missing or damaged, or a process that reads was killed.
+        """
         if self._read is None:
             self._read = self._reading()
         try:
             found = next(self._read)
         except RuntimeError as error:  # DataLoader's, of a process that was killed
-            self._read = None
+            self.close()
             raise DataError(
                 f"the processes that read batches must live as long as the training, but one ended "
                 f"({error}); if memory is short, lower `batching.num_workers`"
             ) from error
         except BaseException:
-            self._read = None
+            self.close()
             raise
         if isinstance(found, _Failure):
-            self._read = None
+            self.close()
             raise found.error
-        self._state = self._states.popleft()
+        self._state = self._planner.states.popleft()
         return found
+
+    def close(self) -> None:
+        """End the processes that read; the stream can be gone on with from a saved place."""
+        self._read = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the stream stands, as JSON: after the last update that it gave."""
@@ -182,18 +253,15 @@ class TrainingBatches:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where another stream of the same split, settings and seed stood."""
-        positions = state["positions"]
-        if not isinstance(positions, dict) or set(positions) != set(self._orders):
+        positions, known = state["positions"], self._planner.orders
+        if not isinstance(positions, dict) or set(positions) != set(known):
             raise DataError(
-                f"the stream must go on with the tasks {sorted(self._orders)}, but the saved "
+                f"the stream must go on with the tasks {sorted(known)}, but the saved "
                 f"one had {sorted(positions) if isinstance(positions, dict) else positions!r}"
             )
-        self._updates = int(state["updates"])
-        for name, (epoch, window, batch) in positions.items():
-            self._orders[name].position = (epoch, window, batch)
-        self._read = None  # what was read ahead is of no use
-        self._states.clear()
-        self._state = self._planned_state()
+        self.close()  # what was read ahead is of no use
+        self._planner.go_to(int(state["updates"]), positions)
+        self._state = self._planner.state()
 
     def epochs(self) -> dict[str, float]:
         """Return how often each task's examples were seen, with the current epoch's fraction."""
@@ -205,11 +273,11 @@ class TrainingBatches:
 
     def _reading(self) -> Iterator[list[Batch] | _Failure]:
         if not self._settings.num_workers:
-            return (self._dataset[planned] for planned in self._plans())
+            return map(self._dataset.__getitem__, self._planner)
         return iter(
             DataLoader(
                 self._dataset,
-                sampler=_Plans(self._plans),
+                sampler=self._planner,  # gives whole plans in place of indices
                 batch_size=None,
                 num_workers=self._settings.num_workers,
                 prefetch_factor=self._settings.prefetch,
@@ -218,57 +286,26 @@ class TrainingBatches:
             )
         )
 
-    def _plans(self) -> Iterator[list[PlannedBatch]]:
-        """Decide what the next updates hold, and note where that brings the stream."""
-        while True:
-            if self._settings.mix == "every_task":
-                chosen = self._tasks
-            else:
-                random = np.random.default_rng([self._seed, self._updates, 1])
-                chosen = [self._tasks[random.choice(len(self._tasks), p=self._probabilities)]]
-            self._updates += 1
-            planned = [
-                next(self._orders[task.name])
-                for task in chosen
-                for _ in range(self._batches_per_task)
-            ]
-            self._states.append(self._planned_state())
-            yield planned
 
-    def _planned_state(self) -> dict[str, Any]:
-        return {
-            "updates": self._updates,
-            "positions": {name: order.position for name, order in self._orders.items()},
-            "epochs": {name: order.epochs for name, order in self._orders.items()},
-        }
-
-    def _task_probabilities(self) -> NDArray[np.float64]:
-        weights = self._settings.task_weights
-        unknown = set(weights) - {task.name for task in self._tasks}
-        if unknown:
-            raise DataError(
-                f"`batching.task_weights` must name tasks of the data "
-                f"({', '.join(task.name for task in self._tasks)}), but names "
-                f"{', '.join(sorted(unknown))}"
-            )
-        if weights:
-            raw = np.array([weights.get(task.name, 0.0) for task in self._tasks])
-        else:
-            counts = np.array([self._source.num_examples(task.name) for task in self._tasks])
-            raw = counts ** (1.0 / self._settings.temperature)
-        if raw.sum() <= 0:
-            raise DataError("`batching.task_weights` must have a weight above 0, but has none")
-        return raw / raw.sum()
-
-
-class _Plans:
-    """What a ``DataLoader`` takes its samples' indices from; here, whole plans of updates."""
-
-    def __init__(self, plans: Any) -> None:
-        self._plans = plans
-
-    def __iter__(self) -> Iterator[list[PlannedBatch]]:
-        return self._plans()
+def _task_probabilities(
+    source: ShardedSource, tasks: Sequence[Task], settings: BatchingSettings
+) -> NDArray[np.float64]:
+    """Return how likely an update is of each task, where it is of one."""
+    weights = settings.task_weights
+    unknown = set(weights) - {task.name for task in tasks}
+    if unknown:
+        raise DataError(
+            f"`batching.task_weights` must name tasks of the data "
+            f"({', '.join(task.name for task in tasks)}), but names {', '.join(sorted(unknown))}"
+        )
+    if weights:
+        raw = np.array([weights.get(task.name, 0.0) for task in tasks])
+    else:
+        counts = np.array([source.num_examples(task.name) for task in tasks])
+        raw = counts ** (1.0 / settings.temperature)
+    if raw.sum() <= 0:
+        raise DataError("`batching.task_weights` must have a weight above 0, but has none")
+    return raw / raw.sum()
 
 
 def _unchanged(update: list[Batch] | _Failure) -> list[Batch] | _Failure:
