@@ -51,11 +51,18 @@ class AugmentedReader:
     def read(self, planned: PlannedBatch) -> tuple[list[NDArray], list[NDArray], list[str]]:
         """Return sources, the pieces of the targets, and ids."""
         indices = [int(i) for i in planned.indices]
-        return (
-            [self._source(i, planned.epoch) for i in indices],
-            [self._split.target(i) for i in indices],
-            [self._split.example(i).id for i in indices],
-        )
+        examples = [self._split.example(i) for i in indices]
+        texts = [example.source_text for example in examples]
+        if all(text is not None for text in texts):
+            sources = self._encode([text or "" for text in texts])
+        else:
+            sources = [self._source(i, planned.epoch) for i in indices]
+        targets = self._encode([example.target_text for example in examples])
+        return sources, targets, [example.id for example in examples]
+
+    def _encode(self, texts: list[str]) -> list[NDArray]:
+        rows = self._split.contents.vocabulary.encode_many(texts)
+        return [np.array(row, dtype=np.int64) for row in rows]
 
     def begin_worker(self) -> None:
         """The process that plans has checked the shards."""

@@ -235,7 +235,7 @@ def _keep(
         scan.feature_paths.append(example.features_path)
     scan.has_speech |= example.speech is not None
     kept = [str(line.file), line.line, example_to_record(example)]
-    files[series].write(json.dumps(kept, ensure_ascii=False, default=str) + "\n")
+    files[series].write(json.dumps(kept, ensure_ascii=False) + "\n")
     scan.num_kept[split, series] = scan.num_kept.get((split, series), 0) + 1
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from taskaware.data import extraction, prepared
 from taskaware.data.checks import Finding
 from taskaware.data.cleaning import Cleaner
+from taskaware.data.cleaning_settings import CleaningSettings
 from taskaware.data.inputs import TRAIN, Filter, Inputs, Progress, Removed, read_inputs
 from taskaware.data.overlap import HeldOut
 from taskaware.data.prepare_settings import PrepareReport, PrepareSettings
@@ -79,7 +80,9 @@ def prepare(
             progress,
             max_texts=settings.max_vocabulary_texts,
             look_at_held_out=held_out.add,
-            train_filter=_train_filter(held_out, settings),
+            train_filter=_train_filter(
+                held_out, settings, has_later_splits=bool(set(manifests) - {TRAIN})
+            ),
         )
         fingerprint = _fingerprint(inputs, settings, vocabulary, tags)
         complete = _complete_report(folder, fingerprint)
@@ -133,15 +136,18 @@ def _work_folder(folder: Path) -> Path:
     return work
 
 
-def _train_filter(held_out: HeldOut, settings: PrepareSettings) -> Filter:
+def _train_filter(
+    held_out: HeldOut, settings: PrepareSettings, *, has_later_splits: bool
+) -> Filter:
     """Return what decides about each example of train: cleaning first, then overlap."""
     cleaner = Cleaner(settings.cleaning)
+    cleans = settings.cleaning != CleaningSettings()
 
     def accept(example: Example, task: Task) -> Example | Removed:
-        cleaned = cleaner.clean(example, task)
+        cleaned = cleaner.clean(example, task) if cleans else example
         if isinstance(cleaned, Finding):
             return Removed(by="cleaning", finding=cleaned)
-        finding = held_out.find(cleaned)
+        finding = held_out.find(cleaned) if has_later_splits else None
         if finding is not None and settings.overlap.action != "allow":
             return Removed(by="overlap", finding=finding)
         return cleaned
