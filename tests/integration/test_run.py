@@ -365,3 +365,32 @@ def test_every_conditioning_trains_and_predicts(conditioning: dict, data: Path, 
     assert len(run_all(model)) == 3
     [line] = [line for line in read_log(tmp_path) if line["kind"] == "validation"]
     assert set(line["scores"]) == set(TASK_NAMES)
+
+
+def test_trying_the_largest_batches_first_changes_nothing(data: Path, tmp_path: Path):
+    for name in ("always", "never"):
+        experiment = tiny_experiment(data, try_largest=name)
+        assert train_experiment(experiment, tmp_path / name, display=Silent())
+    assert_same_models(tmp_path / "always", tmp_path / "never")
+
+
+def test_processes_that_read_ahead_change_nothing_and_a_stopped_run_goes_on(
+    data: Path, tmp_path: Path
+):
+    alone = tiny_experiment(data)
+    assert train_experiment(alone, tmp_path / "alone", display=Silent())
+    helped = tiny_experiment(data, batching={"num_workers": 2})
+    stopped = train_experiment(helped, tmp_path / "helped", display=interrupt_in(4))
+    assert not stopped
+    assert train_experiment(helped, tmp_path / "helped", display=Silent())
+    assert_same_models(tmp_path / "alone", tmp_path / "helped")
+
+
+def test_the_log_says_how_long_training_waited_and_how_much_was_padding(trained: Path):
+    lines = [line for line in read_log(trained) if line["kind"] == "progress"]
+    assert lines
+    for line in lines:
+        assert 0 <= line["waiting"] < 1
+        assert set(line["padding"]) == set(TASK_NAMES)
+        assert all(0 <= share < 1 for share in line["padding"].values())
+        assert line["speech_hours_per_second"] > 0

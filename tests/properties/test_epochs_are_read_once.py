@@ -217,3 +217,13 @@ def test_the_processes_that_read_are_ended_with_the_stream(data: PreparedData):
     assert len(set(multiprocessing.active_children()) - before) == 2
     del batches
     assert not set(multiprocessing.active_children()) - before
+
+
+def test_the_largest_batches_are_of_every_task_and_the_stream_does_not_move(data: PreparedData):
+    batches = stream(data, SETTINGS)
+    largest = {batch.task.name: batch.source.shape[1] for batch in batches.largest()}
+    assert set(largest) == {task.name for task in data.tasks}
+    first, second = contents(batches, 20), contents(stream(data, SETTINGS), 20)
+    assert [ids for ids, _ in first] == [ids for ids, _ in second]
+    in_window = contents(stream(data, SETTINGS), 2)
+    assert max(s.shape[1] for _, s in in_window if s.ndim == 3) <= largest["asr"]

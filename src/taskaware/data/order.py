@@ -162,6 +162,25 @@ class TaskOrder:
         indices = self._plan(epoch, window)[batch]
         return PlannedBatch(task=self._task.name, epoch=epoch, indices=indices)
 
+    def largest(self) -> PlannedBatch:
+        """Return the batch of the window under way that takes most memory."""
+        epoch, window, _ = self.position
+        batches = self._plan(epoch, window)
+        if not batches:  # another rank's turn
+            before = self.position
+            found = next(self)
+            self.position = before
+            return found
+
+        def size(indices: NDArray[np.int64]) -> float:
+            sources, targets = self._source.lengths(indices)
+            if self._length_factors is not None:
+                sources = sources * self._length_factors(indices, epoch)
+            # Attention over the source takes the square of its length.
+            return len(indices) * (float(sources.max()) ** 2 + float(targets.max()) ** 2)
+
+        return PlannedBatch(task=self._task.name, epoch=epoch, indices=max(batches, key=size))
+
     @property
     def epochs(self) -> float:
         """How often the examples were seen, with the fraction of the epoch under way."""

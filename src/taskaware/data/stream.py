@@ -153,6 +153,12 @@ class _Planner:
             self.states.append(self.state())
             yield planned
 
+    def largest(self) -> list[PlannedBatch]:
+        """Return the largest batch of every task, as often as an update has one of a task."""
+        return [
+            order.largest() for order in self.orders.values() for _ in range(self._batches_per_task)
+        ]
+
     def state(self) -> dict[str, Any]:
         """Return where planning stands."""
         return {
@@ -242,6 +248,17 @@ class TrainingBatches:
         self._state = self._planner.states.popleft()
         return found
 
+    def largest(self) -> list[Batch]:
+        """Return the largest batches, as one update of every task; the stream does not move.
+
+        The largest of the shards that are read first, where a task has many.
+        """
+        planned = self._planner.largest()
+        found = self._dataset[planned]
+        if isinstance(found, _Failure):
+            raise found.error
+        return found
+
     def close(self) -> None:
         """End the processes that read; the stream can be gone on with from a saved place."""
         self._read = None
@@ -283,6 +300,7 @@ class TrainingBatches:
                 prefetch_factor=self._settings.prefetch,
                 collate_fn=_unchanged,
                 worker_init_fn=self._dataset.begin_worker,
+                generator=torch.Generator(),  # else it would take a number of the training's own
             )
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.errors import TrainingError
 from taskaware.training.checkpoint import TrainState, save_state
+from taskaware.training.memory import try_largest
 from taskaware.training.progress import Meter, Progress
 from taskaware.training.step import Recipe, create_step
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.processes import Processes
     from taskaware.training.retention.interface import Retention
+    from taskaware.training.settings import TrainingSettings
     from taskaware.types import Task
 
 
@@ -92,12 +94,14 @@ def train(
         frames_per_second: Of the speech features, for the log.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or the largest batch does not fit in memory.
     """
     settings = recipe.training
     step = create_step(model, tasks, recipe, processes)
     meter = Meter(processes.num_ranks, frames_per_second=frames_per_second)
     with stop_signals() as stop:
+        if _tries_largest(settings, processes) and state.update < settings.updates:
+            try_largest(step, batches.largest(), device=processes.device)
         while state.update < settings.updates:
             began = time.perf_counter()
             groups = [next(batches) for _ in range(settings.accumulate)]
@@ -132,6 +136,11 @@ def train(
             if stopping and not done:
                 return False
     return True
+
+
+def _tries_largest(settings: TrainingSettings, processes: Processes) -> bool:
+    is_auto = settings.try_largest == "auto"
+    return processes.device.type == "cuda" if is_auto else settings.try_largest == "always"
 
 
 def _validate(state: TrainState, model: nn.Module, watchers: Watchers) -> None:

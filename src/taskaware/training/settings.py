@@ -120,6 +120,8 @@ class TrainingSettings:
             of the normalised dev `score` (1 - word error rate, or BLEU / 100).
         validation_examples: Dev examples of each task that a validation uses, at most, spread
             evenly over the split.
+        try_largest: Whether the largest batches are tried before the first update, so that too
+            large ones are found at once: `auto` does so on a CUDA device.
         support_examples: Training examples of each task whose mean t_e is kept for inference.
     """
 
@@ -137,6 +139,7 @@ class TrainingSettings:
     final: Literal["last", "best", "average"] = "best"
     selection: Literal["loss", "score"] = "loss"
     validation_examples: int = 500
+    try_largest: Literal["auto", "always", "never"] = "auto"
     support_examples: int = 64
 
     def validate(self) -> Iterator[tuple[str, str]]:

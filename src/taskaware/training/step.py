@@ -119,6 +119,17 @@ class Step:
         state.optimiser.step()
         return rate, norm
 
+    def add_gradient(
+        self, group: Sequence[Batch], generator: torch.Generator, meter: Meter
+    ) -> None:
+        """Add the gradient of a group of batches to the model's, as an update does."""
+        self._model.train()
+        self._add_gradient(group, generator, 1, meter)
+
+    def forget_gradient(self) -> None:
+        """Leave the model without a gradient."""
+        self._model.zero_grad(set_to_none=True)
+
     def _add_gradient(
         self,
         group: Sequence[Batch],
