@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskaware.cli import data
+from taskaware.cli import data, main
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, ManifestError, UserError
+from tiny_corpus import prepare_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,3 +108,19 @@ def test_what_is_not_there_is_said(tmp_path: Path, corpus: Path, command):
         command(corpus, "--vocabulary", tmp_path / "no.model")
     with pytest.raises(UserError, match="must be a folder, but is a file"):
         command(corpus, "--to", corpus / "train.jsonl")
+
+
+def test_verify_names_every_damaged_shard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data = prepare_corpus(tmp_path)
+    assert main.run(["data", "verify", str(data)]) == 0
+    assert "all 6 shards are whole" in capsys.readouterr().out
+    for name in ("train/text-000000.jsonl", "dev/speech-000000.tar"):
+        with (data / name).open("r+b") as file:
+            file.seek(100)
+            byte = file.read(1)
+            file.seek(100)
+            file.write(bytes([byte[0] ^ 1]))
+    assert main.run(["data", "verify", str(data)]) == 1
+    shown = capsys.readouterr().err
+    assert "train/text-000000.jsonl: the shard has other bytes" in shown
+    assert "dev/speech-000000.tar: the shard has other bytes" in shown

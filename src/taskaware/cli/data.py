@@ -81,6 +81,41 @@ def stats(
     return 0
 
 
+@app.command
+def verify(folder: str, /) -> int:
+    """Compare every shard of a prepared folder with its checksum.
+
+    Training does so with each shard before it reads it; this finds out beforehand.
+
+    Parameters
+    ----------
+    folder
+        The prepared folder: a path, or a URL that fsspec reads.
+    """
+    from taskaware.data.prepared import PreparedData
+    from taskaware.errors import DataError
+
+    data = PreparedData.open(folder)
+    splits = [data.split(name) for name in data.split_names]
+    total = sum(len(split.records) for split in splits)
+    damaged: list[str] = []
+    done = 0
+    with stage_display() as progress:
+        for split in splits:
+            for number in range(len(split.records)):
+                try:
+                    split.open_shards([number])
+                except DataError as error:
+                    damaged.append(str(error))
+                done += 1
+                progress("shards", done, total)
+    if damaged:
+        raise DataError("\n".join(damaged))
+    num_bytes = sum(record.num_bytes for split in splits for record in split.records)
+    out().print(f"all {total:,} shards are whole ({num_bytes / 1e9:,.2f} GB)", highlight=False)
+    return 0
+
+
 def _manifests(
     folder: Path | None, given: dict[str, tuple[Path, ...]]
 ) -> dict[str, tuple[Path, ...]]:

@@ -45,7 +45,7 @@ class BatchingSettings:
     mix: Literal["every_task", "sampled"] = "every_task"
     temperature: float = 1.0
     task_weights: dict[str, float] = field(default_factory=dict)
-    bucket_batches: int = 50
+    bucket_batches: int = 200
     window_shards: int = 8
     num_workers: int = 0
     prefetch: int = 4
