@@ -111,7 +111,7 @@ def training_batches(run: Run) -> TrainingBatches:
         rank=run.processes.rank,
         num_ranks=run.processes.num_ranks,
         batches_per_task=experiment.learning.batches_per_task,
-        length_factors=reader.length_factors if experiment.augmentation.changes_signal else None,
+        changed_lengths=reader.changed_lengths if experiment.augmentation.changes_signal else None,
     )
 
 

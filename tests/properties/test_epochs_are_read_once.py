@@ -18,7 +18,7 @@ from taskaware.data.augmentation_settings import AugmentationSettings
 from taskaware.data.augmented_reader import AugmentedReader
 from taskaware.data.batching import TextCue
 from taskaware.data.batching_settings import BatchingSettings
-from taskaware.data.order import TaskOrder
+from taskaware.data.order import PlannedBatch, TaskOrder
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.shards import ShardLimits
@@ -77,7 +77,7 @@ def stream(
         chosen,
         cues={task.name: TextCue() for task in data.tasks},
         seed=5,
-        length_factors=reader.length_factors if share else None,
+        changed_lengths=reader.changed_lengths if share else None,
         **where,
     )
 
@@ -173,13 +173,16 @@ def test_a_stream_goes_on_in_the_middle_of_an_epoch_whatever_was_read_ahead(
         assert torch.equal(source, other_source)
 
 
-def test_augmentation_draws_anew_in_every_epoch(data: PreparedData):
+def test_augmentation_draws_anew_in_every_epoch_and_knows_the_lengths(data: PreparedData):
     split = data.split("train")
     reader = AugmentedReader(split, AugmentationSettings(share=1.0), seed=5)
     indices = split.indices("asr")
-    one, two = (reader.length_factors(indices, epoch) for epoch in (0, 1))
-    assert not np.allclose(one, two)
-    np.testing.assert_array_equal(one, reader.length_factors(indices, 0))
+    lengths, _ = split.lengths(indices)
+    one, two = (reader.changed_lengths(indices, lengths, epoch) for epoch in (0, 1))
+    assert not np.array_equal(one, two)
+    np.testing.assert_array_equal(one, reader.changed_lengths(indices, lengths, 0))
+    sources, _, _ = reader.read(PlannedBatch(task="asr", epoch=0, indices=indices))
+    assert max(abs(len(s) - n) for s, n in zip(sources, one, strict=True)) <= 3
 
 
 def test_a_damaged_shard_ends_the_reading_with_its_name(tmp_path: Path, data: PreparedData):

@@ -37,16 +37,21 @@ class AugmentedReader:
         self._seed = seed
         self._draws = lru_cache(_MAX_CACHED_DRAWS)(self._draw)
 
-    def length_factors(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.float64]:
-        """Return what the lengths of examples are multiplied by in an epoch."""
-        factors = np.ones(len(indices))
+    def changed_lengths(
+        self, indices: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
+    ) -> NDArray[np.int64]:
+        """Return the lengths that examples have in an epoch, in frames, to within two or so."""
         if not self._settings.changes_signal:
-            return factors
+            return lengths
+        changed = lengths.astype(np.float64)
+        frames_per_second = 1000 / self._split.contents.features.hop_ms
         shards, rows = self._split.places(indices)
         for shard in np.unique(shards):
             chosen = shards == shard
-            factors[chosen] = self._draws(int(shard), epoch).length_factors[rows[chosen]]
-        return factors
+            draws, of_shard = self._draws(int(shard), epoch), rows[chosen]
+            changed[chosen] *= draws.length_factors[of_shard]
+            changed[chosen] += draws.echo_delay_seconds[of_shard] * frames_per_second
+        return np.ceil(changed).astype(np.int64)
 
     def read(self, planned: PlannedBatch) -> tuple[list[NDArray], list[NDArray], list[str]]:
         """Return sources, the pieces of the targets, and ids."""

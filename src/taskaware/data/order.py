@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from taskaware.types import Task
 
 
-class LengthFactors(Protocol):
-    """What augmentation multiplies source lengths by."""
+class ChangedLengths(Protocol):
+    """What augmentation makes of source lengths."""
 
-    def __call__(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.float64]:
-        """Return a factor for each example, in an epoch."""
+    def __call__(
+        self, indices: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
+    ) -> NDArray[np.int64]:
+        """Return the lengths that examples have in an epoch."""
         ...
 
 
@@ -112,8 +114,7 @@ class TaskOrder:
         seed: Decides the order.
         rank: Which of ``num_ranks`` this is.
         num_ranks: Processes that train together; together they see every example once an epoch.
-        length_factors: Returns what augmentation multiplies source lengths by, for examples of an
-            epoch; ``None``: nothing does.
+        changed_lengths: What augmentation makes of source lengths; ``None``: nothing.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class TaskOrder:
         seed: int,
         rank: int = 0,
         num_ranks: int = 1,
-        length_factors: LengthFactors | None = None,
+        changed_lengths: ChangedLengths | None = None,
     ) -> None:
         self._source = source
         self._task = task
@@ -134,7 +135,7 @@ class TaskOrder:
         self._keys = (seed, int.from_bytes(task.name.encode(), "big") % 2**61)
         self._rank = rank
         self._num_ranks = num_ranks
-        self._length_factors = length_factors
+        self._changed_lengths = changed_lengths
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._next_window: tuple[tuple[int, int], Future[None]] | None = None
         self._batches: list[NDArray[np.int64]] = []
@@ -174,8 +175,8 @@ class TaskOrder:
 
         def size(indices: NDArray[np.int64]) -> float:
             sources, targets = self._source.lengths(indices)
-            if self._length_factors is not None:
-                sources = sources * self._length_factors(indices, epoch)
+            if self._changed_lengths is not None:
+                sources = self._changed_lengths(indices, sources, epoch)
             # Attention over the source takes the square of its length.
             return len(indices) * (float(sources.max()) ** 2 + float(targets.max()) ** 2)
 
@@ -210,8 +211,8 @@ class TaskOrder:
         self._open(epoch, window)
         indices = self._source.indices(self._task.name, self._windows(epoch)[window])
         sources, targets = self._source.lengths(indices)
-        if self._length_factors is not None:
-            sources = np.ceil(sources * self._length_factors(indices, epoch)).astype(np.int64)
+        if self._changed_lengths is not None:
+            sources = self._changed_lengths(indices, sources, epoch)
         key = [2 + window, self._rank] if self._deals_shards else []
         batches = plan(
             indices,

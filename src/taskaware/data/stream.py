@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from taskaware.data.batching import TextCue, collate
-from taskaware.data.order import LengthFactors, PlannedBatch, ShardedSource, TaskOrder
+from taskaware.data.order import ChangedLengths, PlannedBatch, ShardedSource, TaskOrder
 from taskaware.errors import DataError, TaskawareError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class _Planner:
         batches_per_task: int,
         rank: int,
         num_ranks: int,
-        length_factors: LengthFactors | None,
+        changed_lengths: ChangedLengths | None,
     ) -> None:
         self._tasks = tuple(tasks)
         self._settings = settings
@@ -129,7 +129,7 @@ class _Planner:
                 seed=seed,
                 rank=rank,
                 num_ranks=num_ranks,
-                length_factors=length_factors,
+                changed_lengths=changed_lengths,
             )
             for task in tasks
         }
@@ -188,7 +188,7 @@ class TrainingBatches:
         rank: Which of ``num_ranks`` processes this is; each sees its own examples.
         num_ranks: Processes that train together.
         batches_per_task: Batches of each task in an update, one after the other.
-        length_factors: See ``TaskOrder``.
+        changed_lengths: See ``TaskOrder``.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class TrainingBatches:
         batches_per_task: int = 1,
         rank: int = 0,
         num_ranks: int = 1,
-        length_factors: LengthFactors | None = None,
+        changed_lengths: ChangedLengths | None = None,
     ) -> None:
         self._settings = settings
         self._planner = _Planner(
@@ -214,7 +214,7 @@ class TrainingBatches:
             batches_per_task=batches_per_task,
             rank=rank,
             num_ranks=num_ranks,
-            length_factors=length_factors,
+            changed_lengths=changed_lengths,
         )
         self._dataset = _Updates(reader, tasks, cues)
         self._read: Iterator[list[Batch] | _Failure] | None = None
