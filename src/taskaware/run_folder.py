@@ -71,5 +71,10 @@ def _course(experiment: Experiment) -> Experiment:
         experiment,
         decoding=DecodingSettings(),
         batching=replace(experiment.batching, num_workers=0, prefetch=1),
-        training=replace(experiment.training, **dict.fromkeys(_CHANGEABLE, 1), average_last=0),
+        training=replace(
+            experiment.training,
+            **dict.fromkeys(_CHANGEABLE, 1),
+            average_last=0,
+            try_largest="auto",
+        ),
     )

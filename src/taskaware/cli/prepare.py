@@ -21,7 +21,7 @@ _NUM_REASONS = 10
 
 def prepare(
     *arguments: Annotated[str, Parameter(show_default=False)],
-    to: Path,
+    to: Path | None = None,
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
     language: _Words = (),
     kind: Annotated[tuple[Literal["asr", "st", "mt"], ...], Parameter(negative=())] = (),
@@ -40,10 +40,10 @@ def prepare(
 ) -> int:
     """Turn a corpus, or manifests, into a folder that `train` and `evaluate` read.
 
-    `taskaware prepare must_c --from MUST-C --to data` reads a corpus as it is handed out;
-    docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to data` reads
-    manifests of your own. Every line is checked: what is wrong is listed in report.tsv, counted and
-    left out. Stopped at any time, the same command goes on.
+    `taskaware prepare must_c --from MUST-C --to data --overlap drop` reads a corpus as it is handed
+    out; docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to data`
+    reads manifests of your own. Every line is checked: what is wrong is listed in report.tsv,
+    counted and left out. Stopped at any time, the same command goes on.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ def prepare(
     if fields:
         print(typed_settings.describe(PrepareSettings))
         return 0
+    if to is None:
+        raise UserError("the folder to write must be given: --to DIR")
     overrides = [argument for argument in arguments if "=" in argument]
     names = [argument for argument in arguments if "=" not in argument]
     options = {

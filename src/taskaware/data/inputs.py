@@ -155,6 +155,13 @@ def read_kept(
             )
 
 
+def forget_kept(folder: Path) -> None:
+    """Delete what was put by."""
+    for series in SERIES:
+        for path in folder.glob(f"*.{series}.jsonl"):
+            path.unlink()
+
+
 def line_problem(line: ManifestLine, finding: Finding) -> LineProblem:
     """Say that a line which reads well turned out bad."""
     return LineProblem(

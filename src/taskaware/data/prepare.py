@@ -20,7 +20,15 @@ from taskaware.data import extraction, prepared
 from taskaware.data.checks import Finding
 from taskaware.data.cleaning import Cleaner
 from taskaware.data.cleaning_settings import CleaningSettings
-from taskaware.data.inputs import TRAIN, Filter, Inputs, Progress, Removed, read_inputs
+from taskaware.data.inputs import (
+    TRAIN,
+    Filter,
+    Inputs,
+    Progress,
+    Removed,
+    forget_kept,
+    read_inputs,
+)
 from taskaware.data.overlap import HeldOut
 from taskaware.data.prepare_settings import PrepareReport, PrepareSettings
 from taskaware.data.report import ProblemReport
@@ -89,10 +97,15 @@ def prepare(
         if complete is not None:
             shutil.rmtree(work)
             return complete
+        # Before the work as well as after it, so that a wrong manifest is refused at once, and
+        # before the folder is touched.
+        try:
+            _refuse_overlap(folder, problems, settings)
+            _refuse_bad(folder, inputs, problems, settings)
+        except DataError:
+            forget_kept(work)
+            raise
         journal = _begin(folder, work, fingerprint, manifests)
-        # Before the work as well as after it, so that a wrong manifest is refused at once.
-        _refuse_overlap(folder, problems, settings)
-        _refuse_bad(folder, inputs, problems, settings)
         pieces = _make_vocabulary(inputs, settings, vocabulary, tags, progress)
         pieces.save(folder / prepared.VOCABULARY_NAME)
         num_columns = _num_feature_columns(inputs, settings)
@@ -159,12 +172,22 @@ def _begin(
     folder: Path, work: Path, fingerprint: str, manifests: Mapping[str, Sequence[Path]]
 ) -> Journal:
     """Make the folder incomplete, and find what of it is done already."""
-    (folder / prepared.MARKER_NAME).unlink(missing_ok=True)
     journal = Journal(work / "journal.jsonl", fingerprint)
     if not journal.entries:
-        for name in manifests:
+        before = _splits_there(folder)
+        for name in {*manifests, *before}:
             shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / prepared.MARKER_NAME).unlink(missing_ok=True)
     return journal
+
+
+def _splits_there(folder: Path) -> set[str]:
+    """Return the splits of an earlier preparation, which may be of other names."""
+    try:
+        marker = prepared.read_marker(LocalStore(folder))
+    except DataError:  # of another version
+        return set()
+    return set() if marker is None else set(marker["splits"])
 
 
 def _check_request(
@@ -200,12 +223,19 @@ def _fingerprint(
 
 
 def _complete_report(folder: Path, fingerprint: str) -> PrepareReport | None:
-    """Return the report of a folder that is complete and made from the same."""
+    """Return the report of a folder that is complete, undamaged and made from the same."""
     try:
         marker = prepared.read_marker(LocalStore(folder))
     except DataError:  # damaged, or of another version: made anew
         return None
     if marker is None or marker["fingerprint"] != fingerprint:
+        return None
+    try:
+        data = prepared.PreparedData.open(folder)
+        for name in data.split_names:
+            split = data.split(name)
+            split.open_shards(range(len(split.records)))
+    except DataError:  # a shard is missing or damaged
         return None
     return PrepareReport(
         folder=folder,

@@ -219,9 +219,17 @@ class Split:
         path, index_path = self._paths(number)
         stat = path.stat()
         seen = (stat.st_size, stat.st_mtime_ns)
-        if self.checks_shards and self._checked.get(number) != seen:
-            check_shard(path, index_path, self.records[number])
-            self._checked[number] = seen
+        if not self.checks_shards or self._checked.get(number) == seen:
+            return
+        record = self.records[number]
+        try:
+            check_shard(path, index_path, record)
+        except DataError:
+            again = [self._store.forget(sha) for sha in (record.sha256, record.index_sha256)]
+            if not any(again):
+                raise
+            check_shard(*self._paths(number), record)  # what came from afar is fetched once more
+        self._checked[number] = seen
 
     def _shard(self, number: int) -> OpenShard:
         if number not in self._open:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from taskaware.errors import DataError, MissingDependencyError
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.DOTALL)
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 _CACHE_GIGABYTES = 50.0
 
 
@@ -37,6 +37,10 @@ class Store(Protocol):
         """
         ...
 
+    def forget(self, sha256: str) -> bool:
+        """Drop a copy that turned out damaged; return whether fetching again makes sense."""
+        ...
+
 
 def open_store(address: Path | str) -> Store:
     """Return the folder at a path or a URL such as ``s3://bucket/folder``.
@@ -44,7 +48,11 @@ def open_store(address: Path | str) -> Store:
     A URL that went through ``Path``, which makes one slash of two, is understood as well.
     """
     match = _URL.fullmatch(str(address))
-    return LocalStore(Path(address)) if match is None else RemoteStore(f"{match[1]}://{match[2]}")
+    if match is None:
+        return LocalStore(Path(address))
+    if match[1] == "file":
+        return LocalStore(Path("/" + match[2].lstrip("/")))
+    return RemoteStore(f"{match[1]}://{match[2]}")
 
 
 class LocalStore:
@@ -74,6 +82,10 @@ class LocalStore:
                 "`taskaware prepare`"
             )
         return path
+
+    def forget(self, sha256: str) -> bool:
+        """There is no copy."""
+        return False
 
 
 class RemoteStore:
@@ -134,6 +146,11 @@ class RemoteStore:
         partial.replace(path)
         self._shrink(keep=path)
         return path
+
+    def forget(self, sha256: str) -> bool:
+        """Delete the copy in the cache."""
+        (self._cache / sha256[:2] / sha256).unlink(missing_ok=True)
+        return True
 
     def _shrink(self, keep: Path) -> None:
         # Whoever has a deleted file open still reads it.

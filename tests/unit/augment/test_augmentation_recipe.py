@@ -17,7 +17,7 @@ from taskaware.augment.settings import RecipeSettings, load
 from taskaware.errors import ExperimentError
 
 PAPER = Path(__file__).parents[3] / "experiments" / "augmentation" / "paper.toml"
-NUM = {"iwslt19": 3, "europarl_st": 2, "tedlium3": 2, "must_c": 2}
+NUM = {"iwslt_ted": 3, "europarl_st": 2, "ted_lium": 2, "must_c": 2}
 
 
 def write_dataset(folder: Path, name: str) -> None:
@@ -28,7 +28,7 @@ def write_dataset(folder: Path, name: str) -> None:
         noise = np.random.default_rng(i).normal(size=4000).astype(np.float32) * 0.1
         soundfile.write(folder / f"{recording}.flac", noise, 8000)
         records.append(asr(recording, f"text {i}", dataset=name))
-        if name != "tedlium3":
+        if name != "ted_lium":
             records.append(
                 st(f"{recording}-st", f"Text {i}", dataset=name, audio=f"{recording}.flac")
             )
@@ -44,7 +44,7 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecipeSettings:
         write_dataset(tmp_path, name)
     text = PAPER.read_text(encoding="utf-8")
     for name in NUM:
-        text = text.replace(f"data/{name}/train.jsonl", str(tmp_path / f"{name}.jsonl"))
+        text = text.replace(f"data/{name}/manifests/train.jsonl", str(tmp_path / f"{name}.jsonl"))
     text = text.replace('"runs/', f'"{tmp_path}/runs/')
     (tmp_path / "paper.toml").write_text(text, encoding="utf-8")
     return load(tmp_path / "paper.toml")
@@ -55,11 +55,11 @@ def test_the_papers_recipe_gives_the_papers_multiples(paper: RecipeSettings):
     rows = {(data, task): numbers for data, task, numbers, _ in result.counts.rows()}
     by_origin = {key: dict(zip(ORIGINS, numbers, strict=True)) for key, numbers in rows.items()}
     totals = {key: sum(numbers) for key, numbers in rows.items()}
-    assert totals["iwslt19", "st_en_de"] == 5 * NUM["iwslt19"]
+    assert totals["iwslt_ted", "st_en_de"] == 5 * NUM["iwslt_ted"]
     assert totals["europarl_st", "st_en_de"] == 3 * NUM["europarl_st"]
-    assert totals["tedlium3", "st_en_de"] == 2 * NUM["tedlium3"]
+    assert totals["ted_lium", "st_en_de"] == 2 * NUM["ted_lium"]
     assert totals["must_c", "st_en_de"] == 4 * NUM["must_c"]
-    assert by_origin["iwslt19", "st_en_de"]["synthetic text and signal"] == 4 * NUM["iwslt19"]
+    assert by_origin["iwslt_ted", "st_en_de"]["synthetic text and signal"] == 4 * NUM["iwslt_ted"]
     assert by_origin["must_c", "st_en_de"]["synthetic signal"] == 3 * NUM["must_c"]
     assert {key: n for key, n in totals.items() if key[1] == "asr_en"} == {
         (name, "asr_en"): number for name, number in NUM.items()
@@ -77,8 +77,8 @@ def test_the_joint_manifest_holds_what_the_counts_say_and_every_id_once(paper: R
     cells = [dict(zip(header, row.split("\t"), strict=True)) for row in table[1:]]
     assert {(row["dataset"], row["task"]): int(row["total"]) for row in cells} == counted
     multiples = {row["dataset"]: row["multiple"] for row in cells if row["task"] == "st_en_de"}
-    assert multiples == {"iwslt19": "5", "europarl_st": "3", "tedlium3": "", "must_c": "4"}
-    from_texts = [line for line in lines if line["dataset"] == "iwslt19" and "origin" in line]
+    assert multiples == {"iwslt_ted": "5", "europarl_st": "3", "ted_lium": "", "must_c": "4"}
+    from_texts = [line for line in lines if line["dataset"] == "iwslt_ted" and "origin" in line]
     assert all(
         line["origin"].startswith("translation by wmt") and "; signal " in line["origin"]
         for line in from_texts
@@ -106,7 +106,7 @@ def test_a_recipe_that_was_stopped_goes_on_and_gives_the_same_bytes(
     result = run_recipe(paper, num_workers=1)
     assert result.train.read_bytes() == expected
     was_complete = {step for step, written in result.steps.items() if written.was_complete}
-    assert ("iwslt19", "text_signals") in was_complete
+    assert ("iwslt_ted", "text_signals") in was_complete
     assert ("must_c", "signals") not in was_complete
 
 
@@ -114,11 +114,11 @@ def test_texts_without_signals_of_their_own_are_trained_on_with_the_recording(
     paper: RecipeSettings,
 ):
     overridden = settings.to_mapping(paper)
-    overridden["datasets"] = {"tedlium3": overridden["datasets"]["tedlium3"]}
-    overridden["datasets"]["tedlium3"]["signals_of_texts"] = 0
+    overridden["datasets"] = {"ted_lium": overridden["datasets"]["ted_lium"]}
+    overridden["datasets"]["ted_lium"]["signals_of_texts"] = 0
     result = run_recipe(settings.from_mapping(RecipeSettings, overridden), num_workers=1)
     numbers = {task: numbers for _, task, numbers, _ in result.counts.rows()}["st_en_de"]
-    assert dict(zip(ORIGINS, numbers, strict=True))["synthetic text"] == 2 * NUM["tedlium3"]
+    assert dict(zip(ORIGINS, numbers, strict=True))["synthetic text"] == 2 * NUM["ted_lium"]
     assert {line["audio"] for line in read_lines(result.train) if line["kind"] == "st"} == {
         line["audio"] for line in read_lines(result.train) if line["kind"] == "asr"
     }

@@ -326,6 +326,43 @@ def test_an_overlap_is_dropped_or_trained_on_where_the_user_says_so(tmp_path: Pa
     assert any("2 of 2 examples of the task 'mt'" in warning for warning in allowed.warnings)
 
 
+def test_a_refused_preparation_leaves_an_earlier_folder_as_it_was(tmp_path: Path):
+    manifests = overlapping(tmp_path)
+    prepare({"train": manifests["train"]}, tmp_path / "out", SETTINGS)
+    before = PreparedData.open(tmp_path / "out").fingerprint
+    with pytest.raises(DataError, match="must have no example of a later split"):
+        prepare(manifests, tmp_path / "out", SETTINGS)
+    data = PreparedData.open(tmp_path / "out")
+    assert data.fingerprint == before
+    data.split("train").open_shards([0, 1])
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_a_damaged_folder_is_made_anew_by_the_same_command(tmp_path: Path, damage: str):
+    path = three_tasks(tmp_path)
+    prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    shard = tmp_path / "out/train/speech-000000.tar"
+    whole = shard.read_bytes()
+    if damage == "missing":
+        shard.unlink()
+    else:
+        shard.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
+    assert not prepare({"train": [path]}, tmp_path / "out", SETTINGS).reused
+    assert shard.read_bytes() == whole
+    assert prepare({"train": [path]}, tmp_path / "out", SETTINGS).reused
+
+
+def test_splits_of_an_earlier_preparation_do_not_stay(tmp_path: Path):
+    manifests = {
+        "train": [three_tasks(tmp_path)],
+        "more": [three_tasks(tmp_path, "more", range(3))],
+    }
+    settings = replace(SETTINGS, overlap=OverlapSettings(action="allow"))
+    prepare(manifests, tmp_path / "out", settings)
+    prepare({"train": manifests["train"]}, tmp_path / "out", settings)
+    assert not (tmp_path / "out/more").exists()
+
+
 def test_cleaning_concerns_train_alone_and_is_counted(tmp_path: Path):
     manifests = {
         "train": [three_tasks(tmp_path)],

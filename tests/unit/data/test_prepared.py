@@ -121,9 +121,13 @@ def test_object_storage_is_read_like_a_folder(folder: Path, tmp_path: Path, monk
         np.testing.assert_array_equal(there.split("train").source(i), here.split("train").source(i))
     through_path = PreparedData.open(Path("memory://bucket/data"))  # makes one slash of two
     assert through_path.fingerprint == here.fingerprint
+    for file in (tmp_path / "cache").glob("??/*"):
+        file.write_bytes(b"damaged here")  # what is there is whole, and is fetched again
+    again = PreparedData.open("memory://bucket/data").split("train")
+    assert again.example(0) == here.split("train").example(0)
     memory.pipe("/bucket/data/train/text-000000.jsonl", b"other")
     for file in (tmp_path / "cache").glob("??/*"):
-        file.unlink()
+        file.write_bytes(b"damaged here")  # fetched again, and what comes is damaged too
     with pytest.raises(DataError, match="has 5 bytes and must have"):
         PreparedData.open("memory://bucket/data").split("train").example(0)
 
@@ -139,6 +143,12 @@ def test_a_source_is_a_copy_that_may_be_changed(folder: Path):
     before = split.source(0)
     split.source(0)[:] = 7
     np.testing.assert_array_equal(split.source(0), before)
+
+
+def test_a_file_url_is_a_folder(folder: Path):
+    here = PreparedData.open(folder).fingerprint
+    assert PreparedData.open(f"file://{folder}").fingerprint == here
+    assert PreparedData.open(Path(f"file://{folder}")).fingerprint == here
 
 
 def test_examples_come_back_from_their_lines_exactly():

@@ -155,7 +155,7 @@ def _read_train(folder: Path, request: Request, alignment: AlignmentFilter) -> I
             continue
         segment = Segment(
             split="train",
-            id=f"{talk}-{num_segments[talk]:04d}",
+            id=f"iwslt-{talk}-{num_segments[talk]:04d}",  # MuST-C has the same talks
             place=listed.place,
             dataset="iwslt_ted",
             source_language="en",

@@ -47,7 +47,8 @@ class Row:
     Attributes:
         split: ``"train"``, ``"dev"``, ``"test"``, or the name of a further set, e.g.
             ``"test-other"``.
-        id: Unique in its split and task; the corpus's own where it has one.
+        id: Unique in its split, and unlike those of other corpora; the corpus's own where it has
+            one that is.
         kind: ``"asr"``, ``"st"`` or ``"mt"``.
         dataset: The corpus, e.g. ``"must_c"``.
         source_language: Code of the language that is spoken or written.
