@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from taskaware import __version__
 from taskaware.data.batching import make_batch, text_cue
 from taskaware.data.prepared import PreparedData
+from taskaware.data.stream import killed_workers_named
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference import TaskAwareModel
 from taskaware.model.support import mean_task_embedding
@@ -238,18 +239,19 @@ def train_with(
         log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))
         if processes.is_first:
             display.start(run, first_update=state.update)
-        finished = train(
-            state,
-            run.model,
-            batches,
-            tasks=run.tasks,
-            recipe=_recipe(experiment),
-            retention=retention,
-            processes=processes,
-            checkpoint_folder=folder / "checkpoints",
-            watchers=_watchers(run, display, log),
-            frames_per_second=1000 / run.data.feature_settings.hop_ms,
-        )
+        with killed_workers_named():
+            finished = train(
+                state,
+                run.model,
+                batches,
+                tasks=run.tasks,
+                recipe=_recipe(experiment),
+                retention=retention,
+                processes=processes,
+                checkpoint_folder=folder / "checkpoints",
+                watchers=_watchers(run, display, log),
+                frames_per_second=1000 / run.data.feature_settings.hop_ms,
+            )
         if finished and processes.is_first:
             with stop_signals():  # a moment: better finished than broken off
                 _write_models(run, state)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +25,8 @@ from taskaware.data.order import PlannedBatch, TaskOrder
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.shards import ShardLimits
-from taskaware.data.stream import TrainingBatches
+from taskaware.data.stream import TrainingBatches, killed_workers_named
+from taskaware.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,8 +192,6 @@ def test_augmentation_draws_anew_in_every_epoch_and_knows_the_lengths(data: Prep
 def test_a_damaged_shard_ends_the_reading_with_its_name(tmp_path: Path, data: PreparedData):
     import shutil
 
-    from taskaware.errors import DataError
-
     copy = tmp_path / "copy"
     shutil.copytree(data.folder, copy)
     path = copy / "train/speech-000002.tar"
@@ -212,8 +214,6 @@ def test_a_damaged_shard_ends_the_reading_with_its_name(tmp_path: Path, data: Pr
 
 
 def test_the_processes_that_read_are_ended_with_the_stream(data: PreparedData):
-    import multiprocessing
-
     before = set(multiprocessing.active_children())
     batches = stream(data, replace(SETTINGS, num_workers=2))
     contents(batches, 3)
@@ -230,3 +230,18 @@ def test_the_largest_batches_are_of_every_task_and_the_stream_does_not_move(data
     assert [ids for ids, _ in first] == [ids for ids, _ in second]
     in_window = contents(stream(data, SETTINGS), 2)
     assert max(s.shape[1] for _, s in in_window if s.ndim == 3) <= largest["asr"]
+
+
+def test_a_reading_process_that_is_killed_is_said_to_be(data: PreparedData):
+    batches = stream(data, replace(SETTINGS, num_workers=1))
+    contents(batches, 1)
+    before = {child.pid for child in multiprocessing.active_children()}
+
+    def read_on_without_it() -> None:
+        with killed_workers_named():  # torch may say so outside of reading, too
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            contents(batches, 1000)
+
+    with pytest.raises(DataError, match=r"one was ended .*lower `batching.num_workers`"):
+        read_on_without_it()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -95,6 +96,25 @@ class _Updates(Dataset):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(1)
         self._reader.begin_worker()
+
+
+@contextmanager
+def killed_workers_named() -> Iterator[None]:
+    """Say what it means that a process which reads was killed; torch may say so at any time.
+
+    Raises:
+        DataError: One was.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "the processes that read batches must live as long as the training, but one was ended "
+            f"({error}); if memory is short, lower `batching.num_workers`; the same command goes "
+            "on from the last checkpoint"
+        ) from error
 
 
 class _Planner:
@@ -232,13 +252,8 @@ class TrainingBatches:
         if self._read is None:
             self._read = self._reading()
         try:
-            found = next(self._read)
-        except RuntimeError as error:  # DataLoader's, of a process that was killed
-            self.close()
-            raise DataError(
-                f"the processes that read batches must live as long as the training, but one ended "
-                f"({error}); if memory is short, lower `batching.num_workers`"
-            ) from error
+            with killed_workers_named():
+                found = next(self._read)
         except BaseException:
             self.close()
             raise
