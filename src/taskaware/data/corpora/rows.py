@@ -8,13 +8,14 @@ are not opened: ``taskaware prepare`` checks them afterwards, whatever corpus th
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from taskaware.data.manifest_writer import to_line
 from taskaware.errors import CorpusError
+from taskaware.types import Example, Speech, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -178,22 +179,30 @@ def write_manifests(
     return counts
 
 
-def _line(row: Row, task: str) -> str:
-    record: dict[str, object] = {
-        "id": row.id,
-        "task": task,
-        "kind": row.kind,
-        "dataset": row.dataset,
-        "audio": None if row.audio is None else str(row.audio.absolute()),
-        "start_seconds": row.start_seconds or None,
-        "duration_seconds": row.duration_seconds,
-        "source_text": row.source_text,
-        "target_text": row.target_text,
-        "source_language": row.source_language,
-        "target_language": row.target_language,
-        "speaker": row.speaker,
-        "utterance": row.utterance,
-        "origin": row.origin,
-    }
-    kept = {name: value for name, value in record.items() if value is not None and value != ""}
-    return json.dumps(kept, ensure_ascii=False) + "\n"
+def _line(row: Row, name: str) -> str:
+    speech = None
+    if row.audio is not None:
+        speech = Speech(
+            path=row.audio,
+            start_seconds=row.start_seconds,
+            duration_seconds=row.duration_seconds,
+        )
+    task = Task(
+        name=name,
+        kind=row.kind,
+        source_modality="text" if speech is None else "speech",
+        source_language=row.source_language,
+        target_language=row.target_language,
+    )
+    example = Example(
+        id=row.id,
+        task=name,
+        dataset=row.dataset,
+        target_text=row.target_text,
+        source_text=row.source_text,
+        speech=speech,
+        speaker=row.speaker,
+        utterance=row.utterance,
+        origin=row.origin,
+    )
+    return to_line(example, task)
