@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data import extraction
-from taskaware.data.checks import CheckSettings, Finding, check_fits_speech, check_text_length
+from taskaware.data.checks import Finding, check_fits_speech, check_text_length
 from taskaware.data.inputs import SERIES, Inputs, Progress, line_problem, read_kept
 from taskaware.data.manifest import LineProblem
-from taskaware.data.shards import ShardLimits, ShardRecord, ShardWriter
+from taskaware.data.shards import ShardRecord, ShardWriter
 from taskaware.types import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from taskaware.data.extraction import Source
-    from taskaware.data.features import FeatureSettings
     from taskaware.data.manifest import ManifestLine
+    from taskaware.data.prepare_settings import PrepareSettings
     from taskaware.data.report import ProblemReport
     from taskaware.data.vocabulary import Vocabulary
 
@@ -104,12 +104,8 @@ class SplitWriter:
         kept_folder: Where the examples are put by.
         inputs: What is put by.
         vocabulary: Tells how long the texts are.
-        features: How a waveform becomes features.
-        checks: When an example is left out.
+        settings: What is kept of speech, how features are made, when an example is left out.
         num_columns: F of all features, from speech and from NumPy files.
-        keep_audio: Whether the shards hold recordings in place of features.
-        limits: When a shard is full.
-        num_workers: Threads that compute features.
         journal: The shards that are complete.
         report: Takes up what is left out.
         progress: Called as the work goes on.
@@ -119,12 +115,8 @@ class SplitWriter:
     kept_folder: Path
     inputs: Inputs
     vocabulary: Vocabulary
-    features: FeatureSettings
-    checks: CheckSettings
+    settings: PrepareSettings
     num_columns: int
-    keep_audio: bool
-    limits: ShardLimits
-    num_workers: int
     journal: Journal
     report: ProblemReport
     progress: Progress
@@ -143,7 +135,7 @@ class SplitWriter:
             examples={name: examples[name] for name in order},
             num_left_out=self.inputs.num_lines[split] - sum(examples.values()),
             num_frames=sum(record.num_frames for record in records),
-            hours=num_speech_frames * self.features.hop_ms / 3_600_000,
+            hours=num_speech_frames * self.settings.features.hop_ms / 3_600_000,
             removed=self.report.num_removed(split),
             shards=tuple(records),
         )
@@ -158,12 +150,14 @@ class SplitWriter:
         done = entries[-1]["lines"] if entries else 0
         total = self.inputs.num_kept.get((split, series), 0)
         numbers = {task.name: number for number, task in enumerate(self.inputs.tasks)}
-        writer = ShardWriter(self.folder / split, series, numbers, self.limits, first=len(records))
+        writer = ShardWriter(
+            self.folder / split, series, numbers, self.settings.shards, first=len(records)
+        )
         what = f"{'features' if series == 'speech' else 'texts'} of {split}"
         problems: list[LineProblem] = []
         try:
             lines = read_kept(self.kept_folder, split, series, self.inputs.tasks, skip=done)
-            size = min(_LINES_PER_CHUNK[series], self.limits.examples)
+            size = min(_LINES_PER_CHUNK[series], self.settings.shards.examples)
             while chunk := list(islice(lines, size)):
                 write = self._write_texts if series == "text" else self._write_sources
                 found = list(write(writer, chunk))
@@ -196,8 +190,8 @@ class SplitWriter:
         targets = self.vocabulary.encode_many([e.target_text for e in examples])
         sources = self.vocabulary.encode_many([e.source_text or "" for e in examples])
         for line, target, source in zip(chunk, targets, sources, strict=True):
-            finding = check_text_length(len(target), "target_text", self.checks)
-            finding = finding or check_text_length(len(source), "source_text", self.checks)
+            finding = check_text_length(len(target), "target_text", self.settings.checks)
+            finding = finding or check_text_length(len(source), "source_text", self.settings.checks)
             if finding is None:
                 yield line, len(source), len(target)
             else:
@@ -230,7 +224,9 @@ class SplitWriter:
                 if isinstance(extracted, Finding):
                     finding = extracted
                 elif isinstance(source, Speech):
-                    finding = check_fits_speech(extracted.num_frames, target_length, self.checks)
+                    finding = check_fits_speech(
+                        extracted.num_frames, target_length, self.settings.checks
+                    )
                 if finding is None:
                     good.append((line.example, target_length))
                 else:
@@ -249,11 +245,15 @@ class SplitWriter:
     ) -> Iterable[tuple[Source, extraction.Extracted | Finding]]:
         extract_one = partial(
             extraction.extract_source,
-            features=self.features,
-            checks=self.checks,
+            features=self.settings.features,
+            checks=self.settings.checks,
             num_columns=self.num_columns,
-            keep_audio=self.keep_audio,
+            keep_audio=self.settings.store == "audio",
         )
-        results = extraction.extract(sources, extract_one, num_workers=self.num_workers)
+        results = extraction.extract(
+            sources,
+            extract_one,
+            num_workers=self.settings.num_workers or extraction.num_available_cores(),
+        )
         with closing(results):
             yield from zip(sources, results, strict=True)
