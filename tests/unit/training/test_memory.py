@@ -21,7 +21,9 @@ CPU = torch.device("cpu")
 def step(strategy: str = "joint") -> tuple[Step, torch.nn.Module]:
     torch.manual_seed(7)
     model = create_model(
-        tiny_settings(conditioning={"cue": "none"}), vocabulary_size=NUM_PIECES, tasks=TASKS
+        tiny_settings(conditioning={"cue": "none"}, dropout=0.2),
+        vocabulary_size=NUM_PIECES,
+        tasks=TASKS,
     )
     recipe = Recipe(
         training=TrainingSettings(precision="float32"),
