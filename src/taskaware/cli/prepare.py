@@ -102,7 +102,8 @@ def prepare(
     }
     overrides += [f"{name}={value}" for name, value in options.items() if value is not None]
     chosen = typed_settings.load(PrepareSettings, settings, overrides)
-    given = {name: paths for name, paths in _split_options(train, dev, test).items() if paths}
+    manifests = {"train": train, "dev": dev, "test": test}
+    given = {name: paths for name, paths in manifests.items() if paths}
     if not names:
         if from_ is not None:
             raise UserError("--from needs the name of a corpus: taskaware prepare NAME --from DIR")
@@ -117,12 +118,6 @@ def prepare(
     if manifests_only:
         return 0
     return _prepare({name: (path,) for name, path in found.items()}, to, chosen, vocabulary)
-
-
-def _split_options(
-    train: tuple[Path, ...], dev: tuple[Path, ...], test: tuple[Path, ...]
-) -> dict[str, tuple[Path, ...]]:
-    return {"train": train, "dev": dev, "test": test}
 
 
 def _read_corpus(

@@ -47,7 +47,6 @@ class Contents:
         tasks: The tasks, in the order of their numbers in the shards.
         vocabulary: The word pieces.
         features: How a waveform becomes features.
-        num_columns: F.
         stores_audio: Whether the shards hold recordings, whose features are computed when they are
             read, in place of features.
     """
@@ -55,7 +54,6 @@ class Contents:
     tasks: tuple[Task, ...]
     vocabulary: Vocabulary
     features: FeatureSettings
-    num_columns: int
     stores_audio: bool
 
 
@@ -344,7 +342,6 @@ class PreparedData:
                 tasks=self.tasks,
                 vocabulary=self.vocabulary,
                 features=self.feature_settings,
-                num_columns=self.num_feature_columns,
                 stores_audio=self.stores_audio,
             )
             self._splits[name] = Split(name, self._store, records, contents)

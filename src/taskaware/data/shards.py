@@ -114,7 +114,7 @@ def npy_bytes(rows: NDArray[np.float16]) -> bytes:
 def example_to_record(example: Example) -> dict[str, object]:
     """Return an example as what JSON can hold; fields that are empty are left out."""
     record: dict[str, object] = {}
-    for name, value in vars(example).items():  # asdict() copies deeply: four times as long
+    for name, value in vars(example).items():  # asdict() would copy deeply
         if isinstance(value, Speech):
             record[name] = {**vars(value), "path": str(value.path)}
         elif isinstance(value, Path):
@@ -138,11 +138,6 @@ def example_from_record(fields: Mapping[str, object]) -> Example:
     if isinstance(features_path, str):
         given["features_path"] = Path(features_path)
     return Example(**given)  # type: ignore[arg-type]
-
-
-def example_from_json(line: str | bytes) -> Example:
-    """Return the example that ``example_to_json`` wrote."""
-    return example_from_record(json.loads(line))
 
 
 class _Hashed(io.RawIOBase):

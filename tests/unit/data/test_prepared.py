@@ -15,7 +15,7 @@ import soundfile
 
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
-from taskaware.data.shards import example_from_json, example_to_json
+from taskaware.data.shards import example_from_record, example_to_json
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, UnknownTaskError
 from taskaware.types import Example, Speech
@@ -161,7 +161,7 @@ def test_examples_come_back_from_their_lines_exactly():
     for example in examples:
         line = example_to_json(example)
         assert "\n" not in line
-        assert example_from_json(line) == example
+        assert example_from_record(json.loads(line)) == example
 
 
 def test_real_recordings_are_prepared(tmp_path: Path):

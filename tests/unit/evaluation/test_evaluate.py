@@ -69,7 +69,6 @@ def split_with(vocabulary: Vocabulary) -> Split:
         tasks=(ASR, MT),
         vocabulary=vocabulary,
         features=FeatureSettings(num_mel_bins=NUM_BINS),
-        num_columns=NUM_BINS,
         stores_audio=False,
     )
     return Split("test", LocalStore(folder), records, contents)
