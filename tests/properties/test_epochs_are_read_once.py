@@ -25,7 +25,7 @@ from taskaware.data.order import PlannedBatch, TaskOrder
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.shards import ShardLimits
-from taskaware.data.stream import TrainingBatches
+from taskaware.data.stream import TrainingBatches, lost_workers_named
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
@@ -267,3 +267,18 @@ def test_a_reading_process_that_is_killed_is_said_to_be(data: PreparedData):
     )
     assert "one was ended" in result.stdout, result.stderr
     assert "lower `batching.num_workers`" in result.stdout
+
+
+@pytest.mark.parametrize("lost", [ConnectionResetError(), EOFError(), BrokenPipeError()])
+def test_a_lost_connection_to_a_reading_process_says_that_it_was_killed(
+    lost: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("taskaware.data.stream.time.sleep", lambda _: None)
+    with pytest.raises(DataError, match="one was ended"), lost_workers_named():
+        raise lost
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ConnectionError, FileNotFoundError])
+def test_what_a_reading_process_failed_at_is_not_taken_for_its_death(kind: type[Exception]):
+    with pytest.raises(kind, match="Caught"), lost_workers_named():
+        raise kind(f"Caught {kind.__name__} in DataLoader worker process 0.")

@@ -7,6 +7,7 @@ for any number of them, and can be continued exactly, whatever they had read ahe
 from __future__ import annotations
 
 import signal
+import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,13 +109,37 @@ def killed_workers_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        # What a living one failed at is said as "Caught ... in DataLoader worker process".
+        if not str(error).startswith("DataLoader worker (pid"):
             raise
-        raise DataError(
-            "the processes that read batches must live as long as the training, but one was ended "
-            f"({error}); if memory is short, lower `batching.num_workers`; the same command goes "
-            "on from the last checkpoint"
-        ) from error
+        raise _killed_worker(error) from error
+
+
+@contextmanager
+def lost_workers_named() -> Iterator[None]:
+    """As `killed_workers_named`, for receiving from them: a lost connection says the same.
+
+    The connection of a killed process can be reset before its death is told.
+
+    Raises:
+        DataError: A process that reads was killed.
+    """
+    with killed_workers_named():
+        try:
+            yield
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            if str(error).startswith("Caught "):  # it was raised while reading, not received
+                raise
+            time.sleep(1)  # let its death be told here, not wherever this process is next
+            raise _killed_worker(error) from error
+
+
+def _killed_worker(error: Exception) -> DataError:
+    return DataError(
+        "the processes that read batches must live as long as the training, but one was ended "
+        f"({type(error).__name__}: {error}); if memory is short, lower `batching.num_workers`; "
+        "the same command goes on from the last checkpoint"
+    )
 
 
 class _Planner:
@@ -252,7 +277,7 @@ class TrainingBatches:
         if self._read is None:
             self._read = self._reading()
         try:
-            with killed_workers_named():
+            with lost_workers_named():
                 found = next(self._read)
         except BaseException:
             self.close()
