@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.data import manifest
-from taskaware.data.manifest import LineProblem, ManifestLine, TaskTable
+from taskaware.data.manifest import TaskTable
+from taskaware.data.manifest_line import LineProblem, ManifestLine
 from taskaware.errors import UnknownTaskError, UserError, nearest
 
 if TYPE_CHECKING:

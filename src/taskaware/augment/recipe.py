@@ -25,7 +25,8 @@ from taskaware.augment.signals import change_signals
 from taskaware.augment.speak import speak
 from taskaware.augment.translate import translate
 from taskaware.data import manifest
-from taskaware.data.manifest import LineProblem, TaskTable
+from taskaware.data.manifest import TaskTable
+from taskaware.data.manifest_line import LineProblem
 from taskaware.data.manifest_writer import to_line
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from taskaware.augment.inputs import Progress, Survey
     from taskaware.data.augmentation_settings import AugmentationSettings
-    from taskaware.data.manifest import ManifestLine
+    from taskaware.data.manifest_line import ManifestLine
     from taskaware.types import Task
 
 NOT_MADE = "copies that could not be made"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from taskaware.augment.inputs import Progress, Survey
     from taskaware.augment.settings import SpeechSettings
-    from taskaware.data.manifest import ManifestLine
+    from taskaware.data.manifest_line import ManifestLine
     from taskaware.types import Example
 
 UNSPEAKABLE = "texts with nothing to speak"

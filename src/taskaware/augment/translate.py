@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from taskaware.augment.inputs import Progress, Survey
     from taskaware.augment.settings import ModelSettings, TranslationSettings
-    from taskaware.data.manifest import ManifestLine
+    from taskaware.data.manifest_line import ManifestLine
     from taskaware.types import Example, Hypothesis
 
 EMPTY = "empty outputs"

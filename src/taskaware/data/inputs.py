@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from taskaware.data import manifest
-from taskaware.data.manifest import IdTable, LineProblem, ManifestLine, TaskTable
+from taskaware.data.manifest import IdTable, TaskTable
+from taskaware.data.manifest_line import LineProblem, ManifestLine
 from taskaware.data.shards import example_from_record, example_to_record, file_sha256
 from taskaware.data.text_sample import TextSample
 

@@ -10,78 +10,29 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskaware.data.hashes import FirstSeen, hash_texts
+from taskaware.data.manifest_line import (
+    COLUMNS,
+    SOURCE_COLUMNS,
+    WHOLE_LINE,
+    FieldError,
+    LineProblem,
+    ManifestLine,
+    parse,
+    texts,
+)
 from taskaware.errors import ManifestError, nearest
-from taskaware.types import Example, Modality, Speech, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-COLUMNS = (
-    "id",
-    "task",
-    "kind",
-    "dataset",
-    "audio",
-    "start_seconds",
-    "duration_seconds",
-    "source_text",
-    "features",
-    "target_text",
-    "source_language",
-    "target_language",
-    "speaker",
-    "utterance",
-    "origin",
-)
-SOURCE_COLUMNS = ("audio", "source_text", "features")
-WHOLE_LINE = "line"  # the field of a problem that concerns no single field
+    from taskaware.types import Example, Task
 
 _LINES_PER_CALL = 20_000
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_TASK_NAME = re.compile(r"[\w.+-]+")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineProblem:
-    """Why one line of a manifest cannot be used.
-
-    Attributes:
-        file: The manifest.
-        line: Line number, from 1; the header is line 1 of a tab-separated manifest.
-        example_id: The line's id, or its default.
-        field: The field that is wrong, or ``"line"`` where it is the line as a whole.
-        reason: What the field must be, and what it is.
-    """
-
-    file: Path
-    line: int
-    example_id: str
-    field: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestLine:
-    """One good line.
-
-    Attributes:
-        file: The manifest.
-        line: Line number, from 1.
-        task: The task that the line describes.
-        example: What the line describes.
-    """
-
-    file: Path
-    line: int
-    task: Task
-    example: Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +57,6 @@ class ManifestContents:
         return tuple(line.example for line in self.lines)
 
 
-class _FieldError(Exception):
-    """One field of one line is wrong; becomes a ``LineProblem``."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field, self.reason = field, reason
-
-
 def iterate(
     path: Path | str, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[ManifestLine | LineProblem]:
@@ -131,12 +74,12 @@ def iterate(
     for number, record in _records(path, on_bytes):
         example_id = f"{path.stem}-{number}"
         try:
-            if isinstance(record, _FieldError):
+            if isinstance(record, FieldError):
                 raise record
-            fields = _texts(record)
+            fields = texts(record)
             example_id = fields.get("id") or example_id
-            task, example = _parse(fields, example_id, path)
-        except _FieldError as error:
+            task, example = parse(fields, example_id, path)
+        except FieldError as error:
             yield LineProblem(
                 file=path,
                 line=number,
@@ -243,7 +186,7 @@ def check_same_task(first: Task, first_place: str, second: Task, second_place: s
 
 def _records(
     path: Path, on_bytes: Callable[[int], None] | None
-) -> Iterator[tuple[int, dict[str, object] | _FieldError]]:
+) -> Iterator[tuple[int, dict[str, object] | FieldError]]:
     """Yield line numbers and what the lines hold."""
     lines = _lines(path, on_bytes)
     header: list[str] | None = None
@@ -311,22 +254,22 @@ def _read_header(path: Path, number: int, line: str) -> list[str]:
     return header
 
 
-def _tsv_record(header: list[str], line: str) -> dict[str, object] | _FieldError:
+def _tsv_record(header: list[str], line: str) -> dict[str, object] | FieldError:
     cells = line.split("\t")
     if len(cells) == len(header):
         return dict(zip(header, cells, strict=True))
     reason = f"must have {len(header)} cells, as the header, but has {len(cells)}"
-    return _FieldError(WHOLE_LINE, reason)
+    return FieldError(WHOLE_LINE, reason)
 
 
-def _json_record(path: Path, number: int, line: str) -> dict[str, object] | _FieldError:
+def _json_record(path: Path, number: int, line: str) -> dict[str, object] | FieldError:
     try:
         record = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        return _FieldError(WHOLE_LINE, f"must be a JSON object, but is not JSON ({error})")
+        return FieldError(WHOLE_LINE, f"must be a JSON object, but is not JSON ({error})")
     if not isinstance(record, dict):
         kind = type(record).__name__
-        return _FieldError(WHOLE_LINE, f"must be a JSON object, but is a {kind}")
+        return FieldError(WHOLE_LINE, f"must be a JSON object, but is a {kind}")
     for column in record:
         _check_column(column, f"{path}, line {number}")
     return record
@@ -338,117 +281,3 @@ def _check_column(column: str, place: str) -> None:
             f"{place}: unknown column '{column}'{nearest(column, COLUMNS)}; the columns are "
             f"{', '.join(COLUMNS)}"
         )
-
-
-def _texts(record: dict[str, object]) -> dict[str, str]:
-    """Return the fields that are not empty, as text; JSON may give numbers where text holds one."""
-    fields: dict[str, str] = {}
-    for name, value in record.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is None or value == "":
-            continue
-        if is_number and name in ("start_seconds", "duration_seconds", "id", "speaker"):
-            value = str(value)
-        if not isinstance(value, str):
-            raise _FieldError(name, f"must be text, but is {value!r}")
-        if _SURROGATE.search(value):
-            raise _FieldError(name, "must hold characters only, but has a lone surrogate")
-        fields[name] = value
-    return fields
-
-
-def _parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task, Example]:
-    name = fields.get("task", "")
-    if not _TASK_NAME.fullmatch(name):
-        raise _FieldError(
-            "task", f"must be a name of letters, digits and any of _.+-, but is '{name}'"
-        )
-    target_text = fields.get("target_text", "")
-    if not target_text.strip():
-        raise _FieldError("target_text", "must be the text to write, but is empty")
-    modality = _modality(fields)
-    speech = _speech(fields, path) if modality == "speech" else None
-    features_path = path.parent / fields["features"] if modality == "features" else None
-    source_text = fields.get("source_text")
-    task = Task(
-        name=name,
-        kind=fields.get("kind") or _kind(modality, fields),
-        source_modality=modality,
-        source_language=fields.get("source_language", ""),
-        target_language=fields.get("target_language", ""),
-    )
-    example = Example(
-        id=example_id,
-        task=name,
-        dataset=fields.get("dataset") or path.stem,
-        target_text=target_text,
-        source_text=source_text,
-        speech=speech,
-        features_path=features_path.absolute() if features_path else None,
-        speaker=fields.get("speaker", ""),
-        utterance=fields.get("utterance") or _utterance(speech, source_text, features_path),
-        origin=fields.get("origin", ""),
-    )
-    return task, example
-
-
-def _modality(fields: Mapping[str, str]) -> Modality:
-    given = [column for column in SOURCE_COLUMNS if column in fields]
-    if len(given) != 1:
-        what = " and ".join(given) if given else "none of them"
-        raise _FieldError(
-            given[1] if given else "audio",
-            f"exactly one of audio, source_text and features must be given, but {what} is",
-        )
-    if given[0] != "audio":
-        for column in ("start_seconds", "duration_seconds"):
-            if column in fields:
-                raise _FieldError(column, "must be empty where there is no audio")
-        if given[0] == "source_text" and not fields["source_text"].strip():
-            raise _FieldError("source_text", "must hold more than white space")
-    modalities: dict[str, Modality] = {"audio": "speech", "source_text": "text"}
-    return modalities.get(given[0], "features")
-
-
-def _kind(modality: Modality, fields: Mapping[str, str]) -> str:
-    """Return the kind of a line that does not name one."""
-    match modality:
-        case "text":
-            return "mt"
-        case "features":
-            return "other"
-        case "speech":
-            source, target = fields.get("source_language"), fields.get("target_language")
-            return "asr" if source is None or target is None or source == target else "st"
-
-
-def _speech(fields: Mapping[str, str], path: Path) -> Speech:
-    start = _seconds(fields, "start_seconds")
-    duration = _seconds(fields, "duration_seconds")
-    if duration == 0:
-        raise _FieldError("duration_seconds", "must be above 0, but is 0")
-    return Speech(
-        path=(path.parent / fields["audio"]).absolute(),
-        start_seconds=start or 0.0,
-        duration_seconds=duration,
-    )
-
-
-def _seconds(fields: Mapping[str, str], column: str) -> float | None:
-    if column not in fields:
-        return None
-    try:
-        value = float(fields[column])
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise _FieldError(
-            column, f"must be a number of seconds from 0 up, but is '{fields[column]}'"
-        )
-    return value
-
-
-def _utterance(speech: Speech | None, source_text: str | None, features_path: Path | None) -> str:
-    if speech is not None:
-        return f"{speech.path}@{speech.start_seconds:.3f}"
-    return source_text if source_text is not None else str(features_path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from taskaware.data.manifest import LineProblem
+    from taskaware.data.manifest_line import LineProblem
 
 _NUM_REASONS = 3  # in the message that refuses a split; the report has them all
 _COLUMNS = ("split", "file", "line", "id", "field", "reason")

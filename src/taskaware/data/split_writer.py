@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from taskaware.data import extraction
 from taskaware.data.checks import Finding, check_fits_speech, check_text_length
 from taskaware.data.inputs import SERIES, Inputs, Progress, line_problem, read_kept
-from taskaware.data.manifest import LineProblem
+from taskaware.data.manifest_line import LineProblem
 from taskaware.data.shards import ShardRecord, ShardWriter
 from taskaware.types import Speech
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from taskaware.data.extraction import Source
-    from taskaware.data.manifest import ManifestLine
+    from taskaware.data.manifest_line import ManifestLine
     from taskaware.data.prepare_settings import PrepareSettings
     from taskaware.data.report import ProblemReport
     from taskaware.data.vocabulary import Vocabulary

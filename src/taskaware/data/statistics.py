@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from taskaware.data import manifest
 from taskaware.data.hashes import FirstSeen, hash_texts
 from taskaware.data.inputs import TRAIN
-from taskaware.data.manifest import LineProblem
+from taskaware.data.manifest_line import LineProblem
 from taskaware.data.overlap import HeldOut, OverlapSettings
 from taskaware.errors import AudioError
 

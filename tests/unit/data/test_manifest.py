@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from taskaware.data import manifest
 from taskaware.errors import ManifestError
 from taskaware.types import Example, Speech, Task
+
+if TYPE_CHECKING:
+    from taskaware.data.manifest_line import LineProblem
 
 HEADER = "id\ttask\taudio\tstart_seconds\tduration_seconds\tsource_text\ttarget_text"
 
@@ -28,7 +32,7 @@ def write_json(folder: Path, *records: dict[str, object] | str) -> Path:
     return path
 
 
-def only_problem(path: Path) -> manifest.LineProblem:
+def only_problem(path: Path) -> LineProblem:
     (problem,) = manifest.read(path).problems
     assert problem.file == path
     return problem

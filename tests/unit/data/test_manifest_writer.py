@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taskaware.data import manifest
-from taskaware.data.manifest import ManifestLine
+from taskaware.data.manifest_line import ManifestLine
 from taskaware.data.manifest_writer import to_line
 from taskaware.types import Example, Speech, Task
 
