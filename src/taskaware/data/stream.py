@@ -137,7 +137,7 @@ def lost_workers_named() -> Iterator[None]:
 def _killed_worker(error: Exception) -> DataError:
     return DataError(
         "the processes that read batches must live as long as the training, but one was ended "
-        f"({type(error).__name__}: {error}); if memory is short, lower `batching.num_workers`; "
+        f"({str(error).strip() or type(error).__name__}); if memory is short, lower `batching.num_workers`; "
         "the same command goes on from the last checkpoint"
     )
 
