@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.data.batching import TaskSource, TextCue
+    from taskaware.data.batching_settings import BatchingSettings
     from taskaware.data.prepared import PreparedData
     from taskaware.runs import Run
     from taskaware.training.retention.interface import Retention
@@ -105,7 +106,7 @@ def training_batches(run: Run) -> TrainingBatches:
         split,
         reader,
         run.trained_tasks,
-        experiment.batching,
+        _batching(run),
         cues=_cues(run, run.trained_tasks),
         seed=experiment.training.seed,
         rank=run.processes.rank,
@@ -240,7 +241,7 @@ def _memory_stream(run: Run, tasks: Sequence[Task]) -> TrainingBatches:
     """Return endless batches of the remembered examples, of one task at a time."""
     memory = _memory(run, tasks)
     batching = replace(
-        run.experiment.batching, mix="sampled", task_weights={}, temperature=1.0, num_workers=0
+        _batching(run), mix="sampled", task_weights={}, temperature=1.0, num_workers=0
     )
     return TrainingBatches(
         OneShard(memory),
@@ -252,6 +253,14 @@ def _memory_stream(run: Run, tasks: Sequence[Task]) -> TrainingBatches:
         rank=run.processes.rank,
         num_ranks=run.processes.num_ranks,
     )
+
+
+def _batching(run: Run) -> BatchingSettings:
+    """Return how to make batches, without examples that no task network looks at."""
+    conditioning = run.experiment.model.conditioning
+    if conditioning.cue == "implicit" and conditioning.derange_support:
+        return run.experiment.batching
+    return replace(run.experiment.batching, cue_examples=0)
 
 
 def _cues(run: Run, tasks: Sequence[Task]) -> dict[str, TextCue]:

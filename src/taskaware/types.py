@@ -122,6 +122,8 @@ class Batch:
         target_output: int64 ``[B, T]``, ``target_input`` shifted left, ends with end-of-sequence.
         target_lengths: int64 ``[B]``, valid target positions.
         example_ids: Where the rows came from.
+        cue_examples: Other examples of the task, of lengths that tell nothing about these: an
+            implicit task network looks at them while training. ``None``: at the batch itself.
     """
 
     task: Task
@@ -131,6 +133,7 @@ class Batch:
     target_output: Tensor
     target_lengths: Tensor
     example_ids: tuple[str, ...] = ()
+    cue_examples: Batch | None = None
 
     @property
     def num_examples(self) -> int:
@@ -146,6 +149,7 @@ class Batch:
             target_input=self.target_input.to(device, non_blocking=True),
             target_output=self.target_output.to(device, non_blocking=True),
             target_lengths=self.target_lengths.to(device, non_blocking=True),
+            cue_examples=None if self.cue_examples is None else self.cue_examples.to(device),
         )
 
 

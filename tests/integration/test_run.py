@@ -386,6 +386,31 @@ def test_processes_that_read_ahead_change_nothing_and_a_stopped_run_goes_on(
     assert_same_models(tmp_path / "alone", tmp_path / "helped")
 
 
+@pytest.mark.parametrize("learning", [{}, {"strategy": "meta"}], ids=["joint", "meta"])
+def test_a_run_whose_task_network_looks_at_other_batches_goes_on_bitwise(
+    data: Path, tmp_path: Path, learning: dict[str, str]
+):
+    own = tiny_experiment(data, learning=learning)
+    other = tiny_experiment(data, learning=learning, batching={"cue_examples": 2})
+    for name, experiment in (("own", own), ("other", other)):
+        assert train_experiment(experiment, tmp_path / name, display=Silent())
+    assert not train_experiment(other, tmp_path / "stopped", display=interrupt_in(4))
+    assert train_experiment(other, tmp_path / "stopped", display=Silent())
+    assert_same_models(tmp_path / "other", tmp_path / "stopped")
+    with pytest.raises(AssertionError):
+        assert_same_models(tmp_path / "own", tmp_path / "other")
+
+
+@pytest.mark.parametrize("conditioning", [{"cue": "explicit"}, {"derange_support": False}], ids=str)
+def test_examples_that_no_task_network_looks_at_are_not_read(
+    data: Path, tmp_path: Path, conditioning: dict[str, object]
+):
+    for name, batching in (("own", {}), ("other", {"cue_examples": 2})):
+        experiment = tiny_experiment(data, conditioning=conditioning, batching=batching)
+        assert train_experiment(experiment, tmp_path / name, display=Silent())
+    assert_same_models(tmp_path / "own", tmp_path / "other")
+
+
 def test_the_log_says_how_long_training_waited_and_how_much_was_padding(trained: Path):
     lines = [line for line in read_log(trained) if line["kind"] == "progress"]
     assert lines

@@ -204,6 +204,33 @@ def plan(
     return [indices[batch] for batch in batches]
 
 
+def choose_cues(
+    batches: Sequence[NDArray[np.int64]], num_examples: int, random: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Choose for each batch some examples of another one, for the task network to look at.
+
+    Of one other batch, so that they are of about one length and little of them is padding; of a
+    batch in proportion to its size, so that long and short examples are chosen alike. Where there
+    is a single batch they are its own.
+
+    Args:
+        batches: The examples of every batch.
+        num_examples: How many to choose; a smaller batch gives all it has.
+        random: Decides which.
+    """
+    ends = np.cumsum([len(batch) for batch in batches])
+    chosen: list[NDArray[np.int64]] = []
+    for number, batch in enumerate(batches):
+        # A place among all examples but the batch's own.
+        others = int(ends[-1]) - len(batch)
+        if others:
+            place = int(random.integers(others))
+            place += len(batch) if place >= ends[number] - len(batch) else 0
+            batch = batches[int(np.searchsorted(ends, place, side="right"))]
+        chosen.append(random.choice(batch, size=min(num_examples, len(batch)), replace=False))
+    return chosen
+
+
 def _by_length(
     sources: NDArray[np.int64], targets: NDArray[np.int64], both_count: bool
 ) -> NDArray[np.intp]:

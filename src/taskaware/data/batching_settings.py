@@ -32,6 +32,10 @@ class BatchingSettings:
         num_workers: Processes that read batches ahead of training, for each process that trains; 0:
             the training process reads them itself. The batches are the same for any number.
         prefetch: Updates that each of them reads ahead.
+        cue_examples: For an implicit cue: how many examples of another batch of the task the task
+            network looks at for a batch while training; 0: at the batch itself (the paper). Where a
+            batch is of examples of one length, its own t_e tells that length, which the mean t_e
+            that the model is used with does not (docs/log.md).
         max_source: Longer sources (frames or pieces) are left out of training.
         max_target: Longer targets (pieces) are left out of training.
         short_first: Whether the batches of the first epoch come in order of length (SortaGrad,
@@ -49,6 +53,7 @@ class BatchingSettings:
     window_shards: int = 8
     num_workers: int = 0
     prefetch: int = 4
+    cue_examples: int = 0
     max_source: int = 3000
     max_target: int = 256
     short_first: bool = False
@@ -61,8 +66,9 @@ class BatchingSettings:
         for name in ("max_source", "max_target", "window_shards", "prefetch"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
-        if self.num_workers < 0:
-            yield "num_workers", "must be at least 0"
+        for name in ("num_workers", "cue_examples"):
+            if getattr(self, name) < 0:
+                yield name, "must be at least 0"
         if self.temperature <= 0:
             yield "temperature", "must be above 0"
         if any(weight < 0 for weight in self.task_weights.values()):

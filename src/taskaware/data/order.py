@@ -11,12 +11,12 @@ so that a position in it is three numbers: epoch, window, batch.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from taskaware.data.batching import plan
+from taskaware.data.batching import choose_cues, plan
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,11 +97,13 @@ class PlannedBatch:
         task: Name of the task of all its examples.
         epoch: The epoch that it belongs to.
         indices: Its examples.
+        cue_indices: The examples that the task network looks at for it; ``None``: its own.
     """
 
     task: str
     epoch: int
     indices: NDArray[np.int64]
+    cue_indices: NDArray[np.int64] | None = None
 
 
 class TaskOrder:
@@ -138,7 +140,7 @@ class TaskOrder:
         self._changed_lengths = changed_lengths
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._next_window: tuple[tuple[int, int], Future[None]] | None = None
-        self._batches: list[NDArray[np.int64]] = []
+        self._batches: list[PlannedBatch] = []
         self._planned: tuple[int, int] | None = None
         self._shards = list(source.shards(task.name))
         self._deals_shards = len(self._shards) > max(settings.window_shards, num_ranks)
@@ -160,8 +162,7 @@ class TaskOrder:
             if epoch > last_epoch:
                 raise self._nothing_fits()
         self.position = (epoch, window, batch + 1)
-        indices = self._plan(epoch, window)[batch]
-        return PlannedBatch(task=self._task.name, epoch=epoch, indices=indices)
+        return self._plan(epoch, window)[batch]
 
     def largest(self) -> PlannedBatch:
         """Return the batch of the window under way that takes most memory."""
@@ -173,14 +174,17 @@ class TaskOrder:
             self.position = before
             return found
 
-        def size(indices: NDArray[np.int64]) -> float:
-            sources, targets = self._source.lengths(indices)
+        def size(batch: PlannedBatch) -> float:
+            sources, targets = self._source.lengths(batch.indices)
             if self._changed_lengths is not None:
-                sources = self._changed_lengths(indices, sources, epoch)
+                sources = self._changed_lengths(batch.indices, sources, epoch)
             # Attention over the source takes the square of its length.
-            return len(indices) * (float(sources.max()) ** 2 + float(targets.max()) ** 2)
+            return len(batch.indices) * (float(sources.max()) ** 2 + float(targets.max()) ** 2)
 
-        return PlannedBatch(task=self._task.name, epoch=epoch, indices=max(batches, key=size))
+        largest = max(batches, key=size)
+        if largest.cue_indices is None:
+            return largest
+        return replace(largest, cue_indices=largest.indices[: self._settings.cue_examples])
 
     @property
     def epochs(self) -> float:
@@ -200,21 +204,21 @@ class TaskOrder:
         mine, size = [self._shards[i] for i in order], self._settings.window_shards
         return [mine[start : start + size] for start in range(0, len(mine), size)]
 
-    def _plan(self, epoch: int, window: int) -> list[NDArray[np.int64]]:
+    def _plan(self, epoch: int, window: int) -> list[PlannedBatch]:
         """Return this rank's batches of a window."""
         if self._planned != (epoch, window):
             self._batches = self._make_plan(epoch, window)
             self._planned = (epoch, window)
         return self._batches
 
-    def _make_plan(self, epoch: int, window: int) -> list[NDArray[np.int64]]:
+    def _make_plan(self, epoch: int, window: int) -> list[PlannedBatch]:
         self._open(epoch, window)
         indices = self._source.indices(self._task.name, self._windows(epoch)[window])
         sources, targets = self._source.lengths(indices)
         if self._changed_lengths is not None:
             sources = self._changed_lengths(indices, sources, epoch)
         key = [2 + window, self._rank] if self._deals_shards else []
-        batches = plan(
+        found = plan(
             indices,
             (sources, targets),
             is_text=self._task.source_modality == "text",
@@ -222,6 +226,14 @@ class TaskOrder:
             random=np.random.default_rng([self._keys[0], epoch, self._keys[1], *key]),
             in_order_of_length=self._settings.short_first and epoch == 0,
         )
+        cues: Sequence[NDArray[np.int64] | None] = [None] * len(found)
+        if self._settings.cue_examples:
+            random = np.random.default_rng([self._keys[0], epoch, self._keys[1], 0, *key])
+            cues = choose_cues(found, self._settings.cue_examples, random)
+        batches = [
+            PlannedBatch(task=self._task.name, epoch=epoch, indices=batch, cue_indices=cue)
+            for batch, cue in zip(found, cues, strict=True)
+        ]
         if self._deals_shards:
             return batches
         # Which rank comes first changes, so that each gets something where there are few.

@@ -10,7 +10,7 @@ import signal
 import time
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -89,7 +89,11 @@ class _Updates(Dataset):
     def _batch(self, planned: PlannedBatch) -> Batch:
         sources, targets, ids = self._reader.read(planned)
         task = self._tasks[planned.task]
-        return collate(task, sources, targets, cue=self._cues[task.name], example_ids=ids)
+        batch = collate(task, sources, targets, cue=self._cues[task.name], example_ids=ids)
+        if planned.cue_indices is None:
+            return batch
+        cues = replace(planned, indices=planned.cue_indices, cue_indices=None)
+        return replace(batch, cue_examples=self._batch(cues))
 
     def begin_worker(self, number: int) -> None:
         # Ctrl-C reaches every process of a terminal; the one that trains ends the others.
@@ -137,8 +141,8 @@ def lost_workers_named() -> Iterator[None]:
 def _killed_worker(error: Exception) -> DataError:
     return DataError(
         "the processes that read batches must live as long as the training, but one was ended "
-        f"({str(error).strip() or type(error).__name__}); if memory is short, lower `batching.num_workers`; "
-        "the same command goes on from the last checkpoint"
+        f"({str(error).strip() or type(error).__name__}); if memory is short, lower "
+        "`batching.num_workers`; the same command goes on from the last checkpoint"
     )
 
 

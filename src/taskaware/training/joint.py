@@ -52,6 +52,15 @@ def derangement(num_examples: int, generator: torch.Generator) -> Tensor:
             return permutation
 
 
+def whose_embedding(batch: Batch, generator: torch.Generator) -> Tensor:
+    """Return whose t_e each example gets, int64 ``[B]``: another one's, or a cue example's."""
+    if batch.cue_examples is None:
+        return derangement(batch.num_examples, generator)
+    return torch.randint(
+        batch.cue_examples.num_examples, (batch.num_examples,), generator=generator
+    )
+
+
 def support_embedding(
     model: TaskAwareTransformer,
     preprocessed: Preprocessed,
@@ -60,13 +69,13 @@ def support_embedding(
     permutation: Tensor | None,
     gradient_reaches_shared_layers: bool,
 ) -> Tensor | None:
-    """Return for each example the t_e of another example of its batch, ``[B, O]``.
+    """Return the task embedding of each example, ``[B, O]``.
 
     Args:
         model: The model; without a task network the answer is ``None``.
-        preprocessed: The batch, of one task.
+        preprocessed: What the task network looks at: the batch, or its cue examples.
         task_index: Its place among the model's tasks.
-        permutation: Whose t_e each example gets; ``None``: its own.
+        permutation: Whose t_e each example gets (``whose_embedding``); ``None``: its own.
         gradient_reaches_shared_layers: Whether the gradient goes on into the preprocessing layers.
     """
     support = preprocessed
@@ -95,9 +104,13 @@ def batch_loss(
 ) -> TaskLoss:
     """Return the loss of a batch, each example modulated by the t_e of another."""
     preprocessed = model.preprocess(batch)
+    looked_at = preprocessed
+    if batch.cue_examples is not None:
+        with torch.set_grad_enabled(gradient_reaches_shared_layers and torch.is_grad_enabled()):
+            looked_at = model.preprocess(batch.cue_examples)
     task_embedding = support_embedding(
         model,
-        preprocessed,
+        looked_at,
         task_index=task_index,
         permutation=permutation,
         gradient_reaches_shared_layers=gradient_reaches_shared_layers,

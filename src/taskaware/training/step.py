@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from taskaware.training.joint import batch_loss, derangement
+from taskaware.training.joint import batch_loss, whose_embedding
 from taskaware.training.meta import BatchLoss, episode_loss
 from taskaware.training.optimiser import OptimiserSettings, learning_rate
 
@@ -151,7 +151,7 @@ class Step:
     def _permutation(self, batch: Batch, generator: torch.Generator) -> torch.Tensor | None:
         conditioning = self._recipe.conditioning
         if conditioning.has_task_network and conditioning.derange_support:
-            return derangement(batch.num_examples, generator)
+            return whose_embedding(batch, generator)
         return None
 
     def _arguments(self, batch: Batch) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from conftest import ASR, MT, ST, TASKS
 from taskaware.data.batching import (
     TextCue,
+    choose_cues,
     collate,
     cut_batches,
     make_batch,
@@ -96,6 +97,9 @@ def take(batches: TrainingBatches, num_updates: int) -> list[tuple[str, ...]]:
 
 def same(left: Batch, right: Batch) -> bool:
     names = ("source", "source_lengths", "target_input", "target_output", "target_lengths")
+    cues = left.cue_examples, right.cue_examples
+    if cues != (None, None) and not (cues[0] and cues[1] and same(*cues)):
+        return False
     return left.example_ids == right.example_ids and all(
         torch.equal(getattr(left, name), getattr(right, name)) for name in names
     )
@@ -248,13 +252,65 @@ def test_short_first_orders_the_first_epoch_by_length_and_no_other():
     assert means(1) != sorted(means(1))
 
 
+# --- what the task network looks at ---
+
+
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), number=st.integers(1, 5))
+def test_cue_examples_are_of_one_other_batch_where_there_is_one(sizes: list[int], number: int):
+    ends = np.cumsum(sizes)
+    batches = [np.arange(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    cues = choose_cues(batches, number, np.random.default_rng(0))
+    assert len(cues) == len(batches)
+    for i, chosen in enumerate(cues):
+        (home,) = {int(np.searchsorted(ends, index, side="right")) for index in chosen}
+        assert (home == i) == (len(batches) == 1)
+        assert len(set(chosen.tolist())) == min(number, sizes[home])
+
+
+def test_every_example_is_a_cue_equally_often_whatever_the_size_of_its_batch():
+    batches = [np.arange(2), np.arange(2, 12), np.arange(12, 24), np.arange(24, 36)]
+    random = np.random.default_rng(0)
+    counts = np.zeros(36)
+    for _ in range(4000):
+        counts[np.concatenate(choose_cues(batches, 2, random))] += 1
+    # A small batch is never its own, so that its examples come a little more often.
+    assert counts[:2].mean() == pytest.approx(counts[2:].mean(), rel=0.3)
+    assert counts[2:].std() < 0.15 * counts[2:].mean()
+
+
+@pytest.mark.parametrize("chosen", [STATIC, DYNAMIC], ids=["static", "dynamic"])
+def test_the_lengths_of_cue_examples_tell_nothing_of_those_of_the_batch(chosen: BatchingSettings):
+    batches = stream(
+        RandomSplit(num_asr=900), replace(chosen, cue_examples=3, bucket_batches=100), (ASR,)
+    )
+    lengths = []
+    for (batch,) in islice(batches, 200):
+        assert batch.cue_examples is not None
+        assert not set(batch.example_ids) & set(batch.cue_examples.example_ids)
+        lengths.append(
+            [float(b.source_lengths.float().mean()) for b in (batch, batch.cue_examples)]
+        )
+    assert abs(np.corrcoef(np.array(lengths).T)[0, 1]) < 0.25
+
+
+def test_cue_examples_leave_the_order_as_it_is():
+    plain, with_cues = stream(RandomSplit()), stream(RandomSplit(), replace(STATIC, cue_examples=2))
+    assert take(plain, 40) == take(with_cues, 40)
+
+
 # --- going on ---
 
 
 @settings(max_examples=30, deadline=None)
 @given(
     done=st.integers(0, 25),
-    chosen=st.sampled_from([STATIC, DYNAMIC, replace(STATIC, mix="sampled", temperature=2.0)]),
+    chosen=st.sampled_from(
+        [
+            STATIC,
+            replace(DYNAMIC, cue_examples=2),
+            replace(STATIC, mix="sampled", temperature=2.0),
+        ]
+    ),
     rank=st.integers(0, 1),
 )
 def test_a_stream_goes_on_with_exactly_the_same_batches(done, chosen, rank):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.model.transformer import create_model
-from taskaware.training.joint import batch_loss, derangement, support_embedding
+from taskaware.training.joint import (
+    batch_loss,
+    derangement,
+    support_embedding,
+    transformed_loss,
+    whose_embedding,
+)
 from taskaware.training.settings import ObjectiveSettings
 
 
@@ -67,6 +74,32 @@ def loss(model, batch, **changes):
     return batch_loss(model, batch, **(settings | changes))
 
 
+def test_the_task_network_looks_at_cue_examples_where_there_are_some():
+    model, cues = network().eval(), random_batch(ST, num_examples=2, seed=5)
+    batch = replace(random_batch(ST), cue_examples=cues)
+    whose = whose_embedding(batch, torch.Generator().manual_seed(0))
+    assert whose.shape == (batch.num_examples,)
+    assert set(whose.tolist()) == {0, 1}
+    embedding = model.embed_task(model.preprocess(cues), 1)[whose]
+    objective = ObjectiveSettings(film_penalty=0.0)
+    expected = transformed_loss(
+        model, batch, model.preprocess(batch), embedding, objective=objective
+    )
+    found = loss(model, batch, task_index=1, permutation=whose)
+    torch.testing.assert_close(found.total, expected.total)
+
+
+@pytest.mark.parametrize("reaches", [True, False])
+def test_cue_examples_change_the_front_end_only_where_asked(reaches: bool):
+    model = network()
+    batch = replace(random_batch(MT), cue_examples=random_batch(ASR, num_examples=2))
+    whose = whose_embedding(batch, torch.Generator().manual_seed(0))
+    loss(model, batch, permutation=whose, gradient_reaches_shared_layers=reaches).total.backward()
+    convolution = model.frontends["speech"].convolutions[0].weight
+    assert (convolution.grad is not None) == reaches
+    assert model.task_network.output.weight.grad is not None
+
+
 @pytest.mark.parametrize("reaches", [True, False])
 def test_the_gradient_of_the_task_network_reaches_the_shared_layers_only_where_asked(reaches):
     model, batch = network(), random_batch(ASR)
@@ -107,8 +140,6 @@ def test_one_batch_of_each_task_is_learnt_by_heart(conditioning):
     model = network(**conditioning)
     speech = random_batch(ASR, num_examples=3, seed=1)
     other = random_batch(ST, num_examples=3, seed=2)
-    from dataclasses import replace
-
     # The same recordings with other targets: only the task can tell which are wanted.
     other = replace(other, source=speech.source, source_lengths=speech.source_lengths)
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
