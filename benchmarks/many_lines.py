@@ -136,7 +136,8 @@ def read_it(folder: Path, workers: int, updates: int) -> None:
         split,
         AugmentedReader(split, AugmentationSettings(), seed=1),
         data.tasks,
-        BatchingSettings(strategy="dynamic", max_tokens=4096, num_workers=workers),
+        # Every example once an epoch, and none beside for a task network to look at.
+        BatchingSettings(strategy="dynamic", max_tokens=4096, num_workers=workers, cue_examples=0),
         cues={task.name: TextCue() for task in data.tasks},
         seed=1,
     )
