@@ -282,3 +282,14 @@ def test_a_lost_connection_to_a_reading_process_says_that_it_was_killed(
 def test_what_a_reading_process_failed_at_is_not_taken_for_its_death(kind: type[Exception]):
     with pytest.raises(kind, match="Caught"), lost_workers_named():
         raise kind(f"Caught {kind.__name__} in DataLoader worker process 0.")
+
+
+def test_what_is_lost_without_reading_processes_is_not_taken_for_the_death_of_one(
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch
+):
+    def lose(*_: object) -> None:
+        raise ConnectionResetError("the storage")
+
+    monkeypatch.setattr(AugmentedReader, "read", lose)
+    with pytest.raises(ConnectionResetError, match="the storage"):
+        next(stream(data, SETTINGS))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -281,7 +281,8 @@ class TrainingBatches:
         if self._read is None:
             self._read = self._reading()
         try:
-            with lost_workers_named():
+            # Without such processes what is lost is a file or a storage.
+            with lost_workers_named() if self._settings.num_workers else nullcontext():
                 found = next(self._read)
         except BaseException:
             self.close()
