@@ -54,6 +54,20 @@ class PositionSignal(nn.Module):
         return x_BSD + self.table[first:needed].to(x_BSD.dtype)
 
 
+def rotate_positions(x_BHSE: Tensor) -> Tensor:
+    """Return queries or keys turned by their position (Su et al. 2021, RoFormer, equation 34).
+
+    The product of a query and a key then depends on the distance between them, not on where they
+    stand. Number i turns together with number i + E / 2.
+    """
+    S, E = x_BHSE.shape[-2:]
+    rate = torch.exp(torch.arange(E // 2, device=x_BHSE.device) * (-2 * math.log(10_000.0) / E))
+    angle_SE = torch.arange(S, device=x_BHSE.device)[:, None] * rate[None, :]
+    cosine, sine = angle_SE.cos().to(x_BHSE.dtype), angle_SE.sin().to(x_BHSE.dtype)
+    first, second = x_BHSE.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+
+
 @dataclass
 class KeyValues:
     """Keys and values that attention looks at, each ``[B, H, K, E]``."""
@@ -93,11 +107,21 @@ def attend(
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2); Q, K and V in one product."""
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2); Q, K and V in one product.
 
-    def __init__(self, d_model: int, num_heads: int, *, dropout: float) -> None:
+    Args:
+        d_model: D.
+        num_heads: H.
+        dropout: Of the attention weights.
+        rotary: Whether queries and keys are turned by their positions (of whole sequences only).
+    """
+
+    def __init__(
+        self, d_model: int, num_heads: int, *, dropout: float, rotary: bool = False
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.rotary = rotary
         self.dropout = dropout
         self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=False)
         self.output = nn.Linear(d_model, d_model, bias=False)
@@ -112,6 +136,8 @@ class SelfAttention(nn.Module):
             causal: Whether a position sees only itself and what stands before it.
         """
         query, key, value = self._project(x_BQD)
+        if self.rotary:
+            query, key = rotate_positions(query), rotate_positions(key)
         attended = attend(
             query,
             key,

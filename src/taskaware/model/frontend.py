@@ -10,12 +10,19 @@ V vocabulary.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.attention import valid_mask
+from taskaware.model.layers import Activation, activate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ConvolutionActivation = Activation | Literal["glu"]
 
 
 class TokenEmbedding(nn.Module):
@@ -49,27 +56,52 @@ class TokenEmbedding(nn.Module):
 
 
 class SpeechFrontend(nn.Module):
-    """Convolutions of stride 2 in time and frequency, then a projection to D (section 2.1).
+    """Convolutions over time and frequency, then a projection to D (section 2.1).
 
-    Three layers make one position of eight frames: 80 ms at a hop of 10 ms.
+    Each has stride 2 in frequency. Three layers of stride 2 in time make one position of eight
+    frames: 80 ms at a hop of 10 ms; two make one of four.
+
+    Args:
+        num_features: F.
+        d_model: D.
+        channels: C.
+        kernel: Size in time and frequency, an odd number.
+        strides: The stride in time of every layer.
+        activation: Follows every layer.
     """
 
-    def __init__(self, num_features: int, d_model: int, *, num_layers: int, channels: int) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        d_model: int,
+        *,
+        channels: int,
+        kernel: int = 3,
+        strides: Sequence[int] = (2, 2, 2),
+        activation: ConvolutionActivation = "relu",
+    ) -> None:
         super().__init__()
-        inputs = [1, *([channels] * (num_layers - 1))]
+        self.strides = tuple(strides)
+        self.activation: ConvolutionActivation = activation
+        inputs = [1, *([channels] * (len(self.strides) - 1))]
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(size, channels, kernel_size=3, stride=2, padding=1) for size in inputs
+            nn.Conv2d(
+                size,
+                _outputs(channels, activation),
+                kernel_size=kernel,
+                stride=(stride, 2),
+                padding=kernel // 2,
+            )
+            for size, stride in zip(inputs, self.strides, strict=True)
         )
         bins = num_features
-        for _ in range(num_layers):
+        for _ in self.strides:
             bins = (bins + 1) // 2
         self.projection = nn.Linear(channels * bins, d_model)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Return the positions that ``lengths`` frames become, int64 ``[B]``."""
-        for _ in self.convolutions:
-            lengths = (lengths + 1) // 2
-        return lengths
+        return _strided(lengths, self.strides)
 
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``.
@@ -78,15 +110,81 @@ class SpeechFrontend(nn.Module):
         a sequence that is alone: more padding never changes the valid positions.
         """
         x_BCSF = frames_BSF[:, None]
-        for convolution in self.convolutions:
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             mask_BS = valid_mask(lengths, x_BCSF.shape[2])
             x_BCSF = (x_BCSF * mask_BS[:, None, :, None]).contiguous(
                 memory_format=torch.channels_last  # a quarter faster on CPUs
             )
-            x_BCSF = F.relu(convolution(x_BCSF))
-            lengths = (lengths + 1) // 2
+            x_BCSF = _activate(convolution(x_BCSF), self.activation)
+            lengths = _strided(lengths, (stride,))
         x_BRX = x_BCSF.transpose(1, 2).flatten(2)
         return self.projection(x_BRX), lengths
+
+
+class TimeConvolutions(nn.Module):
+    """Convolutions over time alone, whose channels are the bins at first and D at last.
+
+    The front end of Whisper (kernel 3, strides 1 and 2, GELU) and of Speech2Text (kernel 5, strides
+    2 and 2, gated linear units).
+
+    Args:
+        num_features: F.
+        d_model: D.
+        channels: C, of every layer but the last.
+        kernel: Size in time, an odd number.
+        strides: The stride of every layer.
+        activation: Follows every layer.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        d_model: int,
+        *,
+        channels: int,
+        kernel: int,
+        strides: Sequence[int],
+        activation: ConvolutionActivation,
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.activation: ConvolutionActivation = activation
+        sizes = [num_features, *([channels] * (len(self.strides) - 1)), d_model]
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(
+                size, _outputs(following, activation), kernel, stride=stride, padding=kernel // 2
+            )
+            for size, following, stride in zip(sizes, sizes[1:], self.strides, strict=False)
+        )
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Return the positions that ``lengths`` frames become, int64 ``[B]``."""
+        return _strided(lengths, self.strides)
+
+    def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sequence ``[B, R, D]`` and its lengths ``[B]``; padding as in speech above."""
+        x_BCS = frames_BSF.transpose(1, 2)
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
+            x_BCS = x_BCS * valid_mask(lengths, x_BCS.shape[2])[:, None, :]
+            x_BCS = _activate(convolution(x_BCS), self.activation)
+            lengths = _strided(lengths, (stride,))
+        return x_BCS.transpose(1, 2), lengths
+
+
+def _strided(lengths: Tensor, strides: Sequence[int]) -> Tensor:
+    """Return the lengths behind convolutions that pad half an odd kernel on either side."""
+    for stride in strides:
+        lengths = (lengths + stride - 1) // stride
+    return lengths
+
+
+def _outputs(channels: int, activation: ConvolutionActivation) -> int:
+    """Return the channels that a convolution puts out, of which a gate keeps half."""
+    return 2 * channels if activation == "glu" else channels
+
+
+def _activate(x_BC: Tensor, activation: ConvolutionActivation) -> Tensor:
+    return F.glu(x_BC, dim=1) if activation == "glu" else activate(x_BC, activation)
 
 
 class FeatureFrontend(nn.Module):

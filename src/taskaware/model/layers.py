@@ -16,20 +16,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NormPlace = Literal["pre", "post"]
+Activation = Literal["relu", "gelu", "swish"]
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Return ReLU, exact GELU or swish (also called SiLU) of ``x``."""
+    match activation:
+        case "relu":
+            return F.relu(x)
+        case "gelu":
+            return F.gelu(x)
+        case "swish":
+            return F.silu(x)
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between, position by position."""
+    """Two linear layers with a nonlinearity between, position by position."""
 
-    def __init__(self, d_model: int, d_ff: int, *, relu_dropout: float) -> None:
+    def __init__(
+        self, d_model: int, d_ff: int, *, relu_dropout: float, activation: Activation = "relu"
+    ) -> None:
         super().__init__()
+        self.activation: Activation = activation
         self.expand = nn.Linear(d_model, d_ff)
         self.contract = nn.Linear(d_ff, d_model)
         self.relu_dropout = relu_dropout
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Return ``[B, S, D]``."""
-        hidden = F.relu(self.expand(x_BSD))
+        hidden = activate(self.expand(x_BSD), self.activation)
         return self.contract(F.dropout(hidden, self.relu_dropout, self.training))
 
 

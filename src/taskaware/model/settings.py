@@ -80,9 +80,20 @@ class ModelSettings:
         norm: `pre`: the norm stands before each part; `post`: after it.
         layer_norm_eps: Added to the variance in layer norms.
         num_features: Width of speech frames or of a feature source.
-        num_cnn_layers: Convolutions of the speech front end, each of stride 2 in time and
-            frequency.
-        cnn_channels: Their channels (the paper does not say how many).
+        encoder_block: `transformer`: self-attention and feed-forward (the paper); `conformer`: a
+            convolution beside them, and half a feed-forward before and after (Gulati et al. 2020).
+            A Conformer block has norms of its own; `norm` then concerns the decoder.
+        conformer_kernel: Positions that its convolution sees at once, an odd number (31 or 32 in
+            the literature, for positions of four frames).
+        frontend: How speech is made shorter: `conv2d`: convolutions over time and frequency (the
+            paper), each of stride 2 in frequency; `conv1d`: over time alone (Whisper, Speech2Text).
+        num_cnn_layers: Its convolutions. Of stride 2, three make a position of eight frames, two
+            one of four, which is usual for a Conformer.
+        cnn_channels: Their channels (the paper does not say how many). The last of `conv1d` has
+            `d_model`.
+        cnn_kernel: Their size, an odd number.
+        cnn_strides: The stride in time of each, one number a layer; empty: 2 each.
+        cnn_activation: What follows each: `relu`, `gelu`, `swish`, or `glu`, a gate.
         conditioning: How the model learns which task is meant.
     """
 
@@ -98,8 +109,14 @@ class ModelSettings:
     norm: Literal["pre", "post"] = "pre"
     layer_norm_eps: float = 1e-6
     num_features: int = 80
+    encoder_block: Literal["transformer", "conformer"] = "transformer"
+    conformer_kernel: int = 31
+    frontend: Literal["conv2d", "conv1d"] = "conv2d"
     num_cnn_layers: int = 3
     cnn_channels: int = 64
+    cnn_kernel: int = 3
+    cnn_strides: tuple[int, ...] = ()
+    cnn_activation: Literal["relu", "gelu", "swish", "glu"] = "relu"
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
 
     @classmethod
@@ -126,6 +143,11 @@ class ModelSettings:
         """Places that FiLM modulates: every block, source front end, target embedding."""
         return self.num_encoder_layers + self.num_decoder_layers + 2
 
+    @property
+    def time_strides(self) -> tuple[int, ...]:
+        """The stride in time of each convolution of the speech front end."""
+        return self.cnn_strides or (2,) * self.num_cnn_layers
+
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
         if self.d_model < 2 or self.num_heads < 1 or self.d_model % self.num_heads:
@@ -139,3 +161,20 @@ class ModelSettings:
         for name in ("dropout", "attention_dropout", "relu_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 yield name, "must be at least 0 and below 1"
+        for name in ("conformer_kernel", "cnn_kernel"):
+            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+                yield name, f"must be an odd number, but is {getattr(self, name)}"
+        if self.cnn_strides and len(self.cnn_strides) != self.num_cnn_layers:
+            yield (
+                "cnn_strides",
+                f"must be empty or one for each of the {self.num_cnn_layers} `num_cnn_layers`, but "
+                f"are {len(self.cnn_strides)}",
+            )
+        if any(stride < 1 for stride in self.cnn_strides):
+            yield "cnn_strides", "must each be at least 1"
+        if self.encoder_block == "conformer" and self.d_model % (2 * max(self.num_heads, 1)):
+            yield (
+                "d_model",
+                "must be a multiple of twice `num_heads` where `encoder_block` is 'conformer' (its "
+                "positions turn pairs of numbers)",
+            )

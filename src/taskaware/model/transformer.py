@@ -7,15 +7,21 @@ D d_model, V vocabulary, O size of a task embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.attention import KeyValues, PositionSignal, valid_mask
+from taskaware.model.conformer import ConformerLayer
 from taskaware.model.film import Film
-from taskaware.model.frontend import FeatureFrontend, SpeechFrontend, TokenEmbedding
+from taskaware.model.frontend import (
+    FeatureFrontend,
+    SpeechFrontend,
+    TimeConvolutions,
+    TokenEmbedding,
+)
 from taskaware.model.layers import DecoderLayer, EncoderLayer
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, identity_bias
 
@@ -101,13 +107,14 @@ class TaskAwareTransformer(nn.Module):
         *,
         token_embedding: TokenEmbedding,
         frontends: dict[str, nn.Module],
-        encoder: Sequence[EncoderLayer],
+        encoder: Sequence[EncoderLayer] | Sequence[ConformerLayer],
         decoder: Sequence[DecoderLayer],
         task_network: ExplicitTaskNetwork | ImplicitTaskNetwork | None,
         acts_by: ActsBy,
         d_model: int,
         dropout: float,
-        final_norm_eps: float | None,
+        encoder_norm: nn.Module,
+        decoder_norm: nn.Module,
     ) -> None:
         super().__init__()
         self.d_model = d_model
@@ -118,10 +125,8 @@ class TaskAwareTransformer(nn.Module):
         self.positions = PositionSignal(d_model)
         self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(decoder)
-        # In post-norm every block ends in a norm of its own.
-        has_norm = final_norm_eps is not None
-        self.encoder_norm = nn.LayerNorm(d_model, final_norm_eps) if has_norm else nn.Identity()
-        self.decoder_norm = nn.LayerNorm(d_model, final_norm_eps) if has_norm else nn.Identity()
+        self.encoder_norm = encoder_norm
+        self.decoder_norm = decoder_norm
         self.task_network = task_network
 
     # --- the three steps of training: preprocess, embed the task, transform ---
@@ -297,31 +302,58 @@ def create_model(
         "norm": settings.norm,
         "eps": settings.layer_norm_eps,
     }
-    modalities = {task.source_modality for task in tasks}
-    frontends: dict[str, nn.Module] = {}
-    if "speech" in modalities:
-        frontends["speech"] = SpeechFrontend(
-            settings.num_features,
-            settings.d_model,
-            num_layers=settings.num_cnn_layers,
-            channels=settings.cnn_channels,
-        )
-    if "features" in modalities:
-        frontends["features"] = FeatureFrontend(settings.num_features, settings.d_model)
+    frontends = _create_frontends(settings, {task.source_modality for task in tasks})
     model = TaskAwareTransformer(
         token_embedding=TokenEmbedding(vocabulary_size, settings.d_model),
         frontends=frontends,
-        encoder=[EncoderLayer(**block) for _ in range(settings.num_encoder_layers)],
+        encoder=_create_encoder(settings, block),
         decoder=[DecoderLayer(**block) for _ in range(settings.num_decoder_layers)],
         task_network=None,
         acts_by=settings.conditioning.acts_by,
         d_model=settings.d_model,
         dropout=settings.dropout,
-        final_norm_eps=settings.layer_norm_eps if settings.norm == "pre" else None,
+        encoder_norm=_last_norm(settings, needed=settings.encoder_block == "transformer"),
+        decoder_norm=_last_norm(settings),
     )
     _initialise(model)
     model.task_network = _create_task_network(settings, num_tasks=len(tasks))
     return model
+
+
+def _create_frontends(settings: ModelSettings, modalities: set[Modality]) -> dict[str, nn.Module]:
+    frontends: dict[str, nn.Module] = {}
+    if "speech" in modalities:
+        kind = SpeechFrontend if settings.frontend == "conv2d" else TimeConvolutions
+        frontends["speech"] = kind(
+            settings.num_features,
+            settings.d_model,
+            channels=settings.cnn_channels,
+            kernel=settings.cnn_kernel,
+            strides=settings.time_strides,
+            activation=settings.cnn_activation,
+        )
+    if "features" in modalities:
+        frontends["features"] = FeatureFrontend(settings.num_features, settings.d_model)
+    return frontends
+
+
+def _create_encoder(
+    settings: ModelSettings, block: dict[str, Any]
+) -> list[EncoderLayer] | list[ConformerLayer]:
+    if settings.encoder_block == "transformer":
+        return [EncoderLayer(**block) for _ in range(settings.num_encoder_layers)]
+    own = {key: value for key, value in block.items() if key != "norm"}
+    return [
+        ConformerLayer(**own, kernel=settings.conformer_kernel)
+        for _ in range(settings.num_encoder_layers)
+    ]
+
+
+def _last_norm(settings: ModelSettings, *, needed: bool = True) -> nn.Module:
+    """Return the norm after a stack of blocks, where the last one does not end in its own."""
+    if settings.norm == "post" or not needed:
+        return nn.Identity()
+    return nn.LayerNorm(settings.d_model, settings.layer_norm_eps)
 
 
 def _create_task_network(

@@ -6,16 +6,36 @@ import pytest
 import torch
 
 from conftest import NUM_BINS
-from taskaware.model.frontend import FeatureFrontend, SpeechFrontend, TokenEmbedding
+from taskaware.model.frontend import (
+    FeatureFrontend,
+    SpeechFrontend,
+    TimeConvolutions,
+    TokenEmbedding,
+)
 
 
 def frontend() -> SpeechFrontend:
-    return SpeechFrontend(NUM_BINS, 8, num_layers=3, channels=4)
+    return SpeechFrontend(NUM_BINS, 8, channels=4)
 
 
+MODULES = {
+    "paper": frontend,
+    "four frames": lambda: SpeechFrontend(
+        NUM_BINS, 8, channels=4, kernel=5, strides=(2, 2), activation="glu"
+    ),
+    "whisper": lambda: TimeConvolutions(
+        NUM_BINS, 8, channels=6, kernel=3, strides=(1, 2), activation="gelu"
+    ),
+    "speech2text": lambda: TimeConvolutions(
+        NUM_BINS, 8, channels=6, kernel=5, strides=(2, 2), activation="glu"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MODULES)
 @pytest.mark.parametrize("num_frames", [1, 2, 7, 8, 9, 16, 17, 63])
-def test_the_lengths_promised_are_the_lengths_made(num_frames: int):
-    module = frontend()
+def test_the_lengths_promised_are_the_lengths_made(kind: str, num_frames: int):
+    module = MODULES[kind]()
     sequence, lengths = module(torch.randn(1, num_frames, NUM_BINS), torch.tensor([num_frames]))
     assert sequence.shape[1] == int(lengths)
     assert module.output_lengths(torch.tensor([num_frames])).tolist() == lengths.tolist()
@@ -25,8 +45,16 @@ def test_three_layers_make_one_position_of_eight_frames():
     assert frontend().output_lengths(torch.tensor([8, 9, 800])).tolist() == [1, 2, 100]
 
 
-def test_more_padding_never_changes_a_valid_position_of_speech():
-    module, frames = frontend(), torch.randn(2, 30, NUM_BINS)
+def test_two_layers_make_one_position_of_four_frames_and_strides_say_otherwise():
+    lengths = torch.tensor([8, 9, 800])
+    assert MODULES["four frames"]().output_lengths(lengths).tolist() == [2, 3, 200]
+    assert MODULES["speech2text"]().output_lengths(lengths).tolist() == [2, 3, 200]
+    assert MODULES["whisper"]().output_lengths(lengths).tolist() == [4, 5, 400]
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_more_padding_never_changes_a_valid_position_of_speech(kind: str):
+    module, frames = MODULES[kind](), torch.randn(2, 30, NUM_BINS)
     lengths = torch.tensor([30, 21])
     padded = torch.cat([frames, torch.full((2, 19, NUM_BINS), 7.0)], dim=1)
     alone, _ = module(frames[1:, :21], lengths[1:])
