@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from taskaware.data.statistics_tables import StatisticsTable
 
+_STATISTICS = ("stats.json", "stats.md")
+
 app = App(name="data", help="Look at data before training on it.")
 
 
@@ -58,11 +60,12 @@ def stats(
     from taskaware.data.statistics import measure
     from taskaware.data.statistics_tables import problem_lines, to_json, to_markdown, to_tables
     from taskaware.data.vocabulary import Vocabulary
+    from taskaware.output_folder import claimed, require_usable
 
     given = {"train": train, "dev": dev, "test": test}
     manifests = _manifests(folder, {name: paths for name, paths in given.items() if paths})
-    if to is not None and to.exists() and not to.is_dir():
-        raise UserError(f"{to}: must be a folder, but is a file: give another name")
+    if to is not None:
+        require_usable(to, names=_STATISTICS, whole=False)
     pieces = None if vocabulary is None else Vocabulary.load(vocabulary)
     with stage_display() as progress:
         found = measure(manifests, vocabulary=pieces, open_recordings=audio, progress=progress)
@@ -73,10 +76,10 @@ def stats(
     for line in problem_lines(found):
         console.print(f"warning: {line}", highlight=False, soft_wrap=True, markup=False)
     if to is not None:
-        to.mkdir(parents=True, exist_ok=True)
         record = json.dumps(to_json(found), indent=2, ensure_ascii=False)
-        (to / "stats.json").write_text(record + "\n", encoding="utf-8")
-        (to / "stats.md").write_text(to_markdown(found), encoding="utf-8")
+        with claimed(to, names=_STATISTICS, whole=False) as output:
+            output.write("stats.json", f"{record}\n".encode())
+            output.write("stats.md", to_markdown(found).encode())
         console.print(f"written: {to}/stats.json, {to}/stats.md", soft_wrap=True, markup=False)
     return 0
 

@@ -1,6 +1,6 @@
-"""The manifests of all splits, read once: what is good is put by, what is bad is reported.
+"""The manifests of all splits, read once: what is good is stored, what is bad reported.
 
-Nothing here grows with the manifests but 16 bytes a line, for the ids. What is put by is a file of
+Nothing here grows with the manifests but 16 bytes a line, for the ids. What is stored is a file of
 JSON lines for each split and series of shards, in the order of the manifests.
 """
 
@@ -21,7 +21,7 @@ from taskaware.data.shards import example_from_record, example_to_record, file_s
 from taskaware.data.text_sample import TextSample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from taskaware.data.checks import Finding
     from taskaware.data.report import ProblemReport
@@ -59,7 +59,7 @@ class Inputs:
         sha256: Changes with the bytes and names of the manifests, and with the size and the time of
             change of every file that they name.
         num_lines: Number of lines by split, good and bad.
-        num_kept: Number of lines put by, by split and series.
+        num_kept: Number of lines stored, by split and series.
         texts: What a vocabulary can be trained on.
         feature_paths: A NumPy file of features, where the manifests name any.
         has_speech: Whether any example is speech.
@@ -99,11 +99,11 @@ def read_inputs(
     look_at_held_out: Callable[[str, Example], None] | None = None,
     train_filter: Filter | None = None,
 ) -> Inputs:
-    """Read all manifests, train last, and put by what is good in ``folder``.
+    """Read all manifests, train last, and store what is good in ``folder``.
 
     Args:
         manifests: The manifests of each split.
-        folder: Where to put by; see ``read_kept``.
+        folder: Where to store it; see ``read_kept``.
         report: Takes up what is bad.
         progress: Called as the work goes on, in bytes.
         max_texts: Most texts for a vocabulary.
@@ -143,7 +143,7 @@ def read_inputs(
 def read_kept(
     folder: Path, split: str, series: str, tasks: Sequence[Task], skip: int = 0
 ) -> Iterator[ManifestLine]:
-    """Yield what was put by for a series of shards, from a line on."""
+    """Yield what was stored for a series of shards, from a line on."""
     by_name = {task.name: task for task in tasks}
     with _kept_path(folder, split, series).open(encoding="utf-8", newline="\n") as file:
         for number, text in enumerate(file):
@@ -156,11 +156,9 @@ def read_kept(
             )
 
 
-def forget_kept(folder: Path) -> None:
-    """Delete what was put by."""
-    for series in SERIES:
-        for path in folder.glob(f"*.{series}.jsonl"):
-            path.unlink()
+def kept_names(splits: Iterable[str]) -> list[str]:
+    """Return the names of the files that ``read_inputs`` writes."""
+    return [f"{split}.{series}.jsonl" for split in splits for series in SERIES]
 
 
 def line_problem(line: ManifestLine, finding: Finding) -> LineProblem:
@@ -224,7 +222,7 @@ def _keep(
     look: Callable[[str, Example], None] | None,
     accept: Filter | None,
 ) -> None:
-    """Put by one line, unless train does not want it."""
+    """Store one line, unless train does not want it."""
     example = line.example
     if look is not None:
         look(split, example)

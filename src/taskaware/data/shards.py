@@ -29,7 +29,7 @@ from taskaware.errors import DataError
 from taskaware.types import Example, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -181,6 +181,7 @@ class ShardWriter:
         task_numbers: Position of each task, by name.
         limits: When a shard is full.
         first: Number of the first shard, where earlier ones are there already.
+        begin: Called with the name of each file before it is there.
     """
 
     def __init__(
@@ -190,12 +191,14 @@ class ShardWriter:
         task_numbers: Mapping[str, int],
         limits: ShardLimits,
         first: int = 0,
+        begin: Callable[[str], object] | None = None,
     ) -> None:
         self._folder = folder
         self._series = series
         self._task_numbers = task_numbers
         self._limits = limits
         self._number = first
+        self._begin = begin or (lambda _: None)
         self._file: _Hashed | None = None
         self._tar: tarfile.TarFile | None = None
 
@@ -277,6 +280,8 @@ class ShardWriter:
     def _opened(self) -> _Hashed:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
+            for name in (f"{self._name}.unfinished", self._name, index_name(self._name)):
+                self._begin(name)
             # Buffered: members of an archive are written in several small pieces.
             self._file = _Hashed((self._folder / f"{self._name}.unfinished").open("wb", 1 << 20))
             if self._series != "text":
