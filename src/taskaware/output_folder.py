@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from taskaware.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 RECORD_NAME = ".taskaware-written"
 LOCK_NAME = ".taskaware-lock"
@@ -193,7 +193,7 @@ def claimed(
     *,
     names: Sequence[str] = (),
     whole: bool = True,
-    earlier: Sequence[str] = (),
+    earlier: Callable[[], Sequence[str]] = tuple,
     waits: bool = False,
 ) -> Iterator[OutputFolder]:
     """Hold a folder to write into, alone; it must be ours, or have nothing in the way.
@@ -204,7 +204,7 @@ def claimed(
             ``OutputFolder.require_free``.
         whole: Whether the folder must be new, empty or one that a command of ours wrote before;
             inner folders with a record of their own do not count. Otherwise ``names`` alone do.
-        earlier: Files that an earlier version wrote, which kept no record.
+        earlier: Returns what an earlier version wrote, which kept no record; asked where none is.
         waits: Whether to wait for another command that holds the folder for a moment.
 
     Raises:
@@ -215,23 +215,25 @@ def claimed(
     try:
         with _locked(folder, waits=waits):
             claim = OutputFolder(folder)
-            if whole and not claim.has_record and not earlier:
-                _require_empty(folder)
             if not claim.has_record:
-                claim.adopt(earlier)
+                claim.adopt(earlier())
+            if whole and not claim.written and not claim.has_record:
+                _require_empty(folder)
             claim.require_free(names)
             yield claim
     finally:
-        for path in reversed(made):  # nothing was written: leave no trace
-            with contextlib.suppress(OSError):
-                if path == folder and not _has_content(folder):
-                    (folder / LOCK_NAME).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nothing was written: leave no trace
+            if not (folder / RECORD_NAME).exists():
+                (folder / LOCK_NAME).unlink(missing_ok=True)
+            for path in reversed(made):
                 path.rmdir()
 
 
-def require_usable(folder: Path, *, names: Sequence[str] = (), whole: bool = True) -> None:
+def require_usable(
+    folder: Path, *, names: Sequence[str] = (), whole: bool = True, waits: bool = False
+) -> None:
     """Require before long work that ``claimed`` will take a folder afterwards; see there."""
-    with claimed(folder, names=names, whole=whole):
+    with claimed(folder, names=names, whole=whole, waits=waits):
         pass
 
 
@@ -287,10 +289,6 @@ def _require_empty(folder: Path) -> None:
             f"{_listed(folder, there)}, which taskaware did not write: name another folder, for "
             f"example {folder / 'prepared'}; nothing was changed"
         )
-
-
-def _has_content(folder: Path) -> bool:
-    return any(path.name != LOCK_NAME for path in folder.iterdir())
 
 
 def _listed(folder: Path, names: Sequence[str]) -> str:

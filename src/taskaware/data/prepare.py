@@ -12,6 +12,7 @@ import json
 import re
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,8 @@ def prepare(
     folder = Path(folder)
     _check_request(manifests, settings, vocabulary)
     try:
-        with claimed(folder, names=_names(manifests), earlier=_written_earlier(folder)) as output:
+        earlier = partial(_written_earlier, folder)
+        with claimed(folder, names=_names(manifests), earlier=earlier) as output:
             return _prepare(manifests, output, settings, vocabulary, tags, progress)
     except BrokenPipeError:
         raise  # of the display
