@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class OutputFolder:
         self.path = path
         self._record = path / RECORD_NAME
         self._written = _read_record(self._record)
+        self._patterns = [name for name in self._written if "*" in name]
         self.has_record = self._record.exists()
 
     @property
@@ -57,10 +59,13 @@ class OutputFolder:
 
     def owns(self, name: str) -> bool:
         """Whether a file, or something in a folder, was written by a command of ours."""
-        return name in self._written or any(each.startswith(f"{name}/") for each in self._written)
+        return self._owns_file(name) or any(each.startswith(f"{name}/") for each in self._written)
 
     def adopt(self, names: Iterable[str]) -> None:
-        """Take up files that an earlier version wrote, which kept no record of this form."""
+        """Take up files as ours without writing them: of an earlier version, or all of a pattern.
+
+        In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``.
+        """
         self._note({name: "" for name in names if name not in self._written})
 
     def require_free(self, names: Iterable[str]) -> None:
@@ -74,7 +79,7 @@ class OutputFolder:
         foreign = [name for name in there if not self._is_ours(name)]
         if foreign:
             raise OutputError(
-                f"{self.path} holds {_listed(self.path, foreign)}, which taskaware did not write "
+                f"{self.path} holds {listed(self.path, foreign)}, which taskaware did not write "
                 "and does not write over: name another folder, or move what is there; nothing "
                 "was changed"
             )
@@ -133,7 +138,7 @@ class OutputFolder:
         folders: set[Path] = set()
         for name in list(names):
             path = self.path / name
-            if name not in self._written:
+            if not self._owns_file(name):
                 raise OutputError(f"{path} must be a file that taskaware wrote, but is not")
             if os.path.lexists(path):
                 self.require_free([name])
@@ -149,7 +154,11 @@ class OutputFolder:
 
     def forget(self) -> None:
         """Leave files out of the record that are not there any more."""
-        kept = {name: of for name, of in self._written.items() if (self.path / name).exists()}
+        kept = {
+            name: of
+            for name, of in self._written.items()
+            if "*" in name or os.path.lexists(self.path / name)
+        }
         lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in kept.items())]
         partial = self._record.with_name(f"{RECORD_NAME}.unfinished")
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -159,7 +168,10 @@ class OutputFolder:
     def _is_ours(self, name: str) -> bool:
         path = self.path / name
         is_folder = path.is_dir() and not path.is_symlink()
-        return self.owns(name) and not (is_folder and name in self._written)
+        return self.owns(name) and not (is_folder and self._owns_file(name))
+
+    def _owns_file(self, name: str) -> bool:
+        return name in self._written or any(fnmatchcase(name, of) for of in self._patterns)
 
     def _require_unchanged(self, name: str) -> None:
         path, noted = self.path / name, self._written.get(name, "")
@@ -185,6 +197,7 @@ class OutputFolder:
             lines = [json.dumps([name, noted]) for name, noted in names.items()]
             file.write("\n" + "\n".join(lines) + "\n")
         self._written |= names
+        self._patterns += [name for name in names if "*" in name]
 
 
 @contextmanager
@@ -286,12 +299,13 @@ def _require_empty(folder: Path) -> None:
     if there:
         raise OutputError(
             f"{folder} must be a new or an empty folder, or one that taskaware wrote, but holds "
-            f"{_listed(folder, there)}, which taskaware did not write: name another folder, for "
+            f"{listed(folder, there)}, which taskaware did not write: name another folder, for "
             f"example {folder / 'prepared'}; nothing was changed"
         )
 
 
-def _listed(folder: Path, names: Sequence[str]) -> str:
+def listed(folder: Path, names: Sequence[str]) -> str:
+    """Return the first names for a message, folders with a slash, and how many more there are."""
     shown = [f"{name}/" if (folder / name).is_dir() else name for name in names[:_NUM_NAMED]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

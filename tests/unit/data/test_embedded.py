@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from taskaware import errors
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.embedded.corpus import SPLITS, EmbeddedCorpusSettings, plan, write
+from taskaware.output_folder import RECORD_NAME
 
 SMALL = EmbeddedCorpusSettings(
     num_train_sentences=12,
@@ -158,6 +160,18 @@ def test_other_settings_replace_the_corpus(tmp_path, corpus):
     content = json.loads((folder / "complete.json").read_text())
     assert content["synthetic"] is True
     assert content["settings"]["num_train_sentences"] == 1
+
+
+def test_a_corpus_of_a_version_without_a_record_is_replaced_and_what_was_added_stays(
+    tmp_path, corpus
+):
+    folder = tmp_path / "corpus"
+    shutil.copytree(corpus, folder)
+    (folder / RECORD_NAME).unlink()
+    (folder / "audio/train/mine.flac").write_text("mine")
+    write(folder, replace(SMALL, num_train_sentences=1, speech_per_sentence=1), num_workers=1)
+    assert len(list((folder / "audio/train").iterdir())) == 2
+    assert (folder / "audio/train/mine.flac").read_text() == "mine"
 
 
 def test_a_folder_with_other_files_is_never_touched(tmp_path, corpus):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from taskaware import settings as settings_file
 from taskaware.data.embedded.ciphers import ciphers
 from taskaware.data.embedded.grammar import Sentence, generate
 from taskaware.data.embedded.settings import (
@@ -27,6 +28,7 @@ from taskaware.data.embedded.settings import (
     Split,
 )
 from taskaware.data.synthesis import Synthesiser, Voice, voices
+from taskaware.errors import ExperimentError
 from taskaware.output_folder import claimed
 
 _COLUMNS = (
@@ -321,12 +323,10 @@ def _written_earlier(folder: Path) -> list[str]:
         return []
     if not readme.read_text("utf-8", "replace").startswith(_README_TITLE):
         return []
-    named = {field.name for field in fields(EmbeddedCorpusSettings)}
-    if not set(described) <= named:
+    try:
+        settings = settings_file.from_mapping(EmbeddedCorpusSettings, described)
+    except ExperimentError:
         return []
-    settings = EmbeddedCorpusSettings(
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in described.items()}
-    )
     audios = [name for recording in plan(settings) for name in recording.audios(settings)]
     return [name for name in _WRITTEN if name != "audio"] + audios
 
