@@ -153,17 +153,20 @@ class OutputFolder:
         self.remove([each for each in self._written if each.startswith(f"{name}/")])
 
     def forget(self) -> None:
-        """Leave files out of the record that are not there any more."""
+        """Leave files out of the record that are not there; without any, there is no record."""
         kept = {
             name: of
             for name, of in self._written.items()
             if "*" in name or os.path.lexists(self.path / name)
         }
+        self._written = kept
+        if not kept:
+            self._record.unlink(missing_ok=True)
+            return
         lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in kept.items())]
         partial = self._record.with_name(f"{RECORD_NAME}.unfinished")
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         partial.replace(self._record)
-        self._written = kept
 
     def _is_ours(self, name: str) -> bool:
         path = self.path / name
@@ -233,7 +236,12 @@ def claimed(
             if whole and not claim.written and not claim.has_record:
                 _require_empty(folder)
             claim.require_free(names)
-            yield claim
+            try:
+                yield claim
+            except BaseException:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    claim.forget()
+                raise
     finally:
         with contextlib.suppress(OSError):  # nothing was written: leave no trace
             if not (folder / RECORD_NAME).exists():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 from taskaware.data import manifest
 from taskaware.data.manifest import IdTable, TaskTable
 from taskaware.data.manifest_line import LineProblem, ManifestLine
-from taskaware.data.shards import example_from_record, example_to_record, file_sha256
+from taskaware.data.shards import example_from_record, example_to_record, file_sha256, to_json
 from taskaware.data.text_sample import TextSample
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _read_split(
             for series in SERIES
         }
         for path in paths:
-            digest.update(f"{path.absolute()} {_file_sha256(path)}\n".encode())
+            digest.update(os.fsencode(f"{path.absolute()} {_file_sha256(path)}\n"))
             before = done
 
             def show(num_bytes: int, before: int = before) -> None:
@@ -241,7 +242,7 @@ def _keep(
         scan.feature_paths.append(example.features_path)
     scan.has_speech |= example.speech is not None
     kept = [str(line.file), line.line, example_to_record(example)]
-    files[series].write(json.dumps(kept, ensure_ascii=False) + "\n")
+    files[series].write(to_json(kept).decode() + "\n")
     scan.num_kept[split, series] = scan.num_kept.get((split, series), 0) + 1
 
 
@@ -252,9 +253,9 @@ def _hash_file(digest: hashlib._Hash, example: Example) -> None:
         return
     try:
         stat = path.stat()
-        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path} {stat.st_size} {stat.st_mtime_ns}\n"))
     except (OSError, ValueError):
-        digest.update(f"{path} missing\n".encode())
+        digest.update(f"{path} missing\n".encode(errors="surrogatepass"))
 
 
 def _kept_path(folder: Path, split: str, series: str) -> Path:
@@ -269,4 +270,7 @@ def _size(path: Path) -> int:
 
 
 def _file_sha256(path: Path) -> str:
-    return file_sha256(path) if path.is_file() else ""
+    try:
+        return file_sha256(path) if path.is_file() else ""
+    except OSError:
+        return ""  # the reader says what is wrong

@@ -23,6 +23,7 @@ from taskaware.data.manifest_line import (
     LineProblem,
     ManifestLine,
     parse,
+    printable,
     texts,
 )
 from taskaware.errors import ManifestError, nearest
@@ -71,8 +72,9 @@ def iterate(
             when the line is reached.
     """
     path = Path(path)
+    stem = printable(path.stem)
     for number, record in _records(path, on_bytes):
-        example_id = f"{path.stem}-{number}"
+        example_id = f"{stem}-{number}"
         try:
             if isinstance(record, FieldError):
                 raise record

@@ -89,7 +89,12 @@ def prepare(
     try:
         earlier = partial(_written_earlier, folder)
         with claimed(folder, names=_names(manifests), earlier=earlier) as output:
-            return _prepare(manifests, output, settings, vocabulary, tags, progress)
+            try:
+                return _prepare(manifests, output, settings, vocabulary, tags, progress)
+            except (UserError, DataError):
+                if not (folder / _WORK_NAME / _JOURNAL_NAME).exists():  # nothing to go on with
+                    output.remove_below(_WORK_NAME)
+                raise
     except BrokenPipeError:
         raise  # of the display
     except OSError as error:
@@ -132,12 +137,8 @@ def _prepare(
             return complete
         # Before the work as well as after it, so that a wrong manifest is refused at once, and
         # before the folder is touched.
-        try:
-            _refuse_overlap(output, problems, settings)
-            _refuse_bad(output, inputs, problems, settings)
-        except DataError:
-            output.remove(f"{_WORK_NAME}/{name}" for name in kept_names(manifests))
-            raise
+        _refuse_overlap(output, problems, settings)
+        _refuse_bad(output, inputs, problems, settings)
         journal = _begin(output, work, fingerprint)
         pieces = _make_vocabulary(inputs, settings, vocabulary, tags, progress)
         output.write(prepared.VOCABULARY_NAME, pieces.model_bytes)

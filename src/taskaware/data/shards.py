@@ -124,9 +124,20 @@ def example_to_record(example: Example) -> dict[str, object]:
     return record
 
 
-def example_to_json(example: Example) -> str:
+def to_json(value: object) -> bytes:
+    """Return a value as one line of JSON, as people read it; in ASCII where it is not Unicode.
+
+    That is the case of the name of a file, which may hold any bytes.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+
+
+def example_to_json(example: Example) -> bytes:
     """Return an example as one line of JSON."""
-    return json.dumps(example_to_record(example), ensure_ascii=False)
+    return to_json(example_to_record(example))
 
 
 def example_from_record(fields: Mapping[str, object]) -> Example:
@@ -213,7 +224,7 @@ class ShardWriter:
     def add_text(self, example: Example, *, source_length: int, target_length: int) -> None:
         """Write a text example."""
         file = self._opened()
-        line = example_to_json(example).encode() + b"\n"
+        line = example_to_json(example) + b"\n"
         row = (file.num_bytes, len(line), 0, 0)
         file.write(line)
         self._add_row(example, 0, source_length, target_length, row)
@@ -231,7 +242,7 @@ class ShardWriter:
         file = self._opened()
         key = f"{self._num_sources:08d}"
         records = [example_to_record(example) for example, _ in examples]
-        text = json.dumps(records, ensure_ascii=False).encode()
+        text = to_json(records)
         text_place = self._add_member(f"{key}.json", text)
         data_place = self._add_member(f"{key}.{suffix}", data)
         if file.num_bytes > _MAX_BYTES:

@@ -16,6 +16,7 @@ from taskaware.data.hashes import FirstSeen, hash_texts
 from taskaware.data.inputs import TRAIN
 from taskaware.data.manifest_line import LineProblem
 from taskaware.data.overlap import HeldOut, OverlapSettings
+from taskaware.data.source_files import file_problem
 from taskaware.errors import AudioError
 
 if TYPE_CHECKING:
@@ -300,6 +301,9 @@ def _recording_seconds(path: Path) -> float | str:
     """Return the length of a recording, or why it cannot be read."""
     from taskaware.data import audio
 
+    problem = file_problem(path)
+    if problem is not None:
+        return f"{path}: {problem}"
     try:
         return audio.info(path).duration_seconds
     except AudioError as error:

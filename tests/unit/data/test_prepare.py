@@ -15,9 +15,11 @@ import soundfile
 import torch
 
 from taskaware.data import audio
+from taskaware.data import manifest as manifest_file
 from taskaware.data.checks import CheckSettings
 from taskaware.data.cleaning_settings import CleaningSettings
 from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.manifest_writer import to_line
 from taskaware.data.overlap import OverlapSettings
 from taskaware.data.prepare import PrepareReport, PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
@@ -430,6 +432,72 @@ def test_a_folder_of_a_version_without_a_record_is_made_anew(tmp_path: Path):
     more = [path, three_tasks(tmp_path, "more", range(2))]
     assert not prepare({"train": more}, tmp_path / "out", SETTINGS).reused
     assert (tmp_path / "out/train/mine.wav").read_text() == "mine"
+
+
+def test_what_is_no_recording_is_a_line_of_the_report_and_is_not_opened(tmp_path: Path):
+    good = tmp_path / "good.wav"
+    soundfile.write(good, noise(1), RATE_HZ)
+    (tmp_path / "folder.wav").mkdir()
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "device.wav").symlink_to("/dev/zero")
+    (tmp_path / "nothing.wav").symlink_to(tmp_path / "missing")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "link.wav").symlink_to(good)
+    expected = {
+        "folder.wav": "must be a file, but is a folder",
+        "pipe.wav": "must be a file, but is a pipe or a device",
+        "device.wav": "must be a file, but is a pipe or a device",
+        "nothing.wav": "the file is a link to nothing",
+        "loop.wav": "the file cannot be read (Too many levels of symbolic links)",
+        "good.wav/x.wav": "the file cannot be read (Not a directory)",
+        "x" * 300: "the file cannot be read (File name too long)",
+    }
+    names = [*expected, "link.wav"]
+    records: list[dict[str, object]] = [
+        {"task": "asr", "audio": name, "target_text": "a red house"} for name in names
+    ]
+    records += [
+        {"task": "other", "features": name, "target_text": "a house"} for name in ("pipe.wav",)
+    ]
+    records.append({"task": "other", "features": "f.npy", "target_text": "a house"})
+    np.save(tmp_path / "f.npy", np.ones((40, 80), dtype=np.float32))
+    manifest = write_manifest(tmp_path / "m.jsonl", records)
+    report = prepare({"train": [manifest]}, tmp_path / "out", LENIENT)
+    assert report.splits["train"].examples == {"asr": 1, "other": 1}
+    reasons = {row["id"]: (row["field"], row["reason"]) for row in read_report(report)}
+    for number, (name, reason) in enumerate(expected.items(), start=1):
+        assert reasons[f"m-{number}"] == ("audio", f"{tmp_path / name}: {reason}")
+    assert reasons["m-9"][0] == "features"
+
+
+def test_files_and_folders_may_have_names_that_are_no_utf_8(tmp_path: Path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    np.save(folder / "f.npy", np.ones((40, 80), dtype=np.float32))
+    records: list[dict[str, object]] = [
+        {"task": "other", "features": name, "target_text": "a red house"} for name in ("f.npy", "g")
+    ]
+    records.append({"task": "mt", "source_text": "a house", "target_text": "ein Haus"})
+    manifest = write_manifest(folder / os.fsdecode(b"m\xff.jsonl"), records)
+    report = prepare({"train": [manifest]}, folder / "out", LENIENT)
+    (row,) = read_report(report)
+    assert row["id"] == r"m\xff-2"
+    assert r"caf\udce9" in row["file"]
+    split = PreparedData.open(folder / "out").split("train")
+    example = next(each for each in split.examples if each.task == "other")
+    assert example.features_path == folder / "f.npy"
+    assert example.dataset == r"m\xff"
+    again = write_manifest(tmp_path / "again.jsonl", [])
+    again.write_text(to_line(example, PreparedData.open(folder / "out").task("other")))
+    assert next(iter(manifest_file.read(again).examples)).features_path == folder / "f.npy"
+
+
+def test_a_manifest_that_cannot_be_read_leaves_no_folder(tmp_path: Path):
+    good, wrong = three_tasks(tmp_path), write_manifest(tmp_path / "wrong.jsonl", [{"tsk": "asr"}])
+    for path, message in ((wrong, "unknown column"), (tmp_path / "missing", "does not exist")):
+        with pytest.raises(ManifestError, match=message):
+            prepare({"train": [good, path]}, tmp_path / "inner/out", SETTINGS)
+        assert not (tmp_path / "inner").exists()
 
 
 def test_two_preparations_of_one_folder_do_not_meet(tmp_path: Path):

@@ -180,7 +180,7 @@ def test_examples_come_back_from_their_lines_exactly():
         Example(id="3", task="t", dataset="d", target_text="x", features_path=Path("/x.npy")),
     ]
     for example in examples:
-        line = example_to_json(example)
+        line = example_to_json(example).decode()
         assert "\n" not in line
         assert example_from_record(json.loads(line)) == example
 
