@@ -165,8 +165,11 @@ class OutputFolder:
             return
         lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in kept.items())]
         partial = self._record.with_name(f"{RECORD_NAME}.unfinished")
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        partial.replace(self._record)
+        try:
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            partial.replace(self._record)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _is_ours(self, name: str) -> bool:
         path = self.path / name

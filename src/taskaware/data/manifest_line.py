@@ -32,6 +32,7 @@ COLUMNS = (
     "origin",
 )
 SOURCE_COLUMNS = ("audio", "source_text", "features")
+_MAX_SHOWN = 80  # characters of a value that is no text
 WHOLE_LINE = "line"  # the field of a problem that concerns no single field
 
 
@@ -99,7 +100,7 @@ def texts(record: dict[str, object]) -> dict[str, str]:
         if is_number and name in ("start_seconds", "duration_seconds", "id", "speaker"):
             value = str(value)
         if not isinstance(value, str):
-            raise FieldError(name, f"must be text, but is {value!r}")
+            raise FieldError(name, f"must be text, but is {repr(value)[:_MAX_SHOWN]}")
         names_file = name in ("audio", "features")
         if (_SURROGATE_OF_NO_BYTE if names_file else _SURROGATE).search(value):
             raise FieldError(name, "must hold characters only, but has a lone surrogate")
