@@ -36,7 +36,7 @@ from taskaware.data.shards import ShardRecord
 from taskaware.data.split_writer import Journal, SplitReport, SplitWriter
 from taskaware.data.storage import LocalStore
 from taskaware.data.users import stale_runs
-from taskaware.data.vocabulary import Vocabulary, task_tag
+from taskaware.data.vocabulary import Vocabulary, task_tag, too_large
 from taskaware.errors import DataError, UserError
 from taskaware.output_folder import claimed
 
@@ -158,10 +158,15 @@ def _prepare(
         _refuse_bad(output, inputs, problems, settings)
         _refuse_empty(splits, inputs.tasks)
     _publish_report(output, problems)
+    texts = inputs.texts.texts()
     report = PrepareReport(
         folder=folder,
         splits=splits,
-        warnings=(*_warnings(inputs.tasks, pieces), *held_out.warnings()),
+        warnings=(
+            *_warnings(inputs.tasks, pieces),
+            *([] if vocabulary is not None else filter(None, [too_large(pieces, texts)])),
+            *held_out.warnings(),
+        ),
         vocabulary_size=pieces.size,
         reused=False,
     )
