@@ -50,7 +50,11 @@ class OutputFolder:
         self._record = path / RECORD_NAME
         self._written = _read_record(self._record)
         self._patterns = [name for name in self._written if "*" in name]
-        self.has_record = self._record.exists()
+
+    @property
+    def holds_ours(self) -> bool:
+        """Whether anything is there that a command of ours wrote."""
+        return any("*" in name or os.path.lexists(self.path / name) for name in self._written)
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -172,9 +176,13 @@ class OutputFolder:
             partial.unlink(missing_ok=True)
 
     def _is_ours(self, name: str) -> bool:
+        """Whether what is there is ours: a folder is, where something of ours is in it."""
         path = self.path / name
-        is_folder = path.is_dir() and not path.is_symlink()
-        return self.owns(name) and not (is_folder and self._owns_file(name))
+        if not path.is_dir():
+            return self.owns(name)
+        inside = [each for each in self._written if each.startswith(f"{name}/")]
+        is_ours = any("*" in each or os.path.lexists(self.path / each) for each in inside)
+        return is_ours or not any(not each.is_dir() for each in path.rglob("*"))
 
     def _owns_file(self, name: str) -> bool:
         return name in self._written or any(fnmatchcase(name, of) for of in self._patterns)
@@ -234,9 +242,9 @@ def claimed(
     try:
         with _locked(folder, waits=waits):
             claim = OutputFolder(folder)
-            if not claim.has_record:
+            if not claim.holds_ours:
                 claim.adopt(earlier())
-            if whole and not claim.written and not claim.has_record:
+            if whole and not claim.holds_ours:
                 _require_empty(folder)
             claim.require_free(names)
             try:

@@ -49,7 +49,7 @@ def test_a_folder_with_files_of_somebody_is_refused_and_stays_as_it_is(tmp_path:
 
 
 def test_files_that_somebody_adds_to_our_folder_stay_and_those_in_the_way_stop_us(tmp_path: Path):
-    write(tmp_path, "inner/a.txt")
+    write(tmp_path, "inner/a.txt", "c.txt")
     (tmp_path / "inner/mine.txt").write_text("mine")
     (tmp_path / "b.txt").write_text("mine")
     with claimed(tmp_path) as output:
@@ -60,7 +60,7 @@ def test_files_that_somebody_adds_to_our_folder_stay_and_those_in_the_way_stop_u
             output.remove(["b.txt"])
     with pytest.raises(OutputError, match=r"holds b\.txt, which taskaware did not write"):
         write(tmp_path, "b.txt")
-    assert contents(tmp_path) == {"inner/mine.txt": b"mine", "b.txt": b"mine"}
+    assert contents(tmp_path) == {"inner/mine.txt": b"mine", "b.txt": b"mine", "c.txt": b"ours"}
 
 
 def test_a_file_that_somebody_changed_is_theirs(tmp_path: Path):
@@ -74,6 +74,19 @@ def test_a_file_that_somebody_changed_is_theirs(tmp_path: Path):
         with claimed(tmp_path) as output, pytest.raises(OutputError, match="somebody changed"):
             output.remove(["a.txt"])
         assert (tmp_path / "a.txt").read_text() == text
+
+
+def test_a_folder_that_was_emptied_and_has_somebodys_files_since_is_theirs(tmp_path: Path):
+    write(tmp_path, "train/a.txt")
+    (tmp_path / "train/a.txt").unlink()
+    write(tmp_path, "train/a.txt")  # an empty folder is free
+    (tmp_path / "train/a.txt").rename(tmp_path / "train/mine.wav")
+    with pytest.raises(OutputError, match="new or an empty folder.* but holds train/"):
+        write(tmp_path, "train/a.txt")
+    write(tmp_path / "two", "a.txt", "train/a.txt")
+    (tmp_path / "two/train/a.txt").rename(tmp_path / "two/train/mine.wav")
+    with pytest.raises(OutputError, match="holds train/, which taskaware did not write"):
+        write(tmp_path / "two", "train/a.txt")
 
 
 def test_a_folder_or_link_in_the_place_of_our_file_is_not_ours(tmp_path: Path):
@@ -102,7 +115,7 @@ def test_a_record_that_was_broken_off_vouches_for_its_whole_lines_alone(tmp_path
     write(tmp_path, "c.txt")
     write(tmp_path, "c.txt", text="again")
     record.write_text('["../mine", ""]\n["/mine", ""]\n')
-    with claimed(tmp_path) as output:
+    with claimed(tmp_path, whole=False) as output:
         assert output.written == ()
 
 

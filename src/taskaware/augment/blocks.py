@@ -34,6 +34,8 @@ T = TypeVar("T")
 Counts = Counter[tuple[str, str]]
 """Numbers by dataset and what was counted, e.g. ``("must_c", "written")``."""
 
+_RECORDINGS = ("*.flac", "*left_out.tsv")
+
 READ, WRITTEN = "read", "written"
 
 
@@ -131,8 +133,8 @@ def claim_recordings(path: Path, folder: Path) -> None:
     """
     # A version that kept no record of the folder kept the journal.
     is_ours = _journal_path(path).exists()
-    with claimed(folder, earlier=lambda: ["left_out.tsv"] * is_ours, waits=True) as output:
-        output.adopt(["left_out.tsv"])
+    with claimed(folder, earlier=lambda: _RECORDINGS if is_ours else (), waits=True) as output:
+        output.adopt(_RECORDINGS)
 
 
 def write_in_blocks(

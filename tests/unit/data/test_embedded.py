@@ -135,15 +135,16 @@ def test_a_complete_corpus_is_left_alone(corpus):
 def test_two_workers_write_the_same_files_after_an_interruption(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "_NUM_RECORDINGS_PER_PROCESS", 31)
 
+    folder = tmp_path / "corpus"
+
     def interrupted(*arguments):
+        (folder / "audio" / "train" / "train-000000.flac").write_bytes(b"half a recording")
         raise KeyboardInterrupt
 
-    folder = tmp_path / "corpus"
     with monkeypatch.context() as context:
         context.setattr(embedded, "_speak", interrupted)
         with pytest.raises(KeyboardInterrupt):
             write(folder, SMALL)
-    (folder / "audio" / "train" / "train-000000.flac").write_bytes(b"half a recording")
     assert not (folder / "complete.json").exists()
     time.sleep(1.1)  # Left to itself, espeak-ng seeds its noise with the second of the day.
     reports = []
