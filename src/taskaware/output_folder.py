@@ -182,7 +182,7 @@ class OutputFolder:
             return self.owns(name)
         inside = [each for each in self._written if each.startswith(f"{name}/")]
         is_ours = any("*" in each or os.path.lexists(self.path / each) for each in inside)
-        return is_ours or not any(not each.is_dir() for each in path.rglob("*"))
+        return is_ours or not _holds_a_file(path)
 
     def _owns_file(self, name: str) -> bool:
         return name in self._written or any(fnmatchcase(name, of) for of in self._patterns)
@@ -313,7 +313,9 @@ def _require_empty(folder: Path) -> None:
         there = sorted(
             path.name
             for path in folder.iterdir()
-            if path.name not in _NOT_CONTENT and not (path / RECORD_NAME).is_file()
+            if path.name not in _NOT_CONTENT
+            and not (path / RECORD_NAME).is_file()
+            and (not path.is_dir() or path.is_symlink() or _holds_a_file(path))
         )
     if there:
         raise OutputError(
@@ -321,6 +323,10 @@ def _require_empty(folder: Path) -> None:
             f"{listed(folder, there)}, which taskaware did not write: name another folder, for "
             f"example {folder / 'prepared'}; nothing was changed"
         )
+
+
+def _holds_a_file(folder: Path) -> bool:
+    return any(not path.is_dir() for path in folder.rglob("*"))
 
 
 def listed(folder: Path, names: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ def test_a_folder_that_was_emptied_and_has_somebodys_files_since_is_theirs(tmp_p
     (tmp_path / "train/a.txt").unlink()
     write(tmp_path, "train/a.txt")  # an empty folder is free
     (tmp_path / "train/a.txt").rename(tmp_path / "train/mine.wav")
-    with pytest.raises(OutputError, match="new or an empty folder.* but holds train/"):
+    with pytest.raises(OutputError, match=r"new or an empty folder.* but holds train/"):
         write(tmp_path, "train/a.txt")
     write(tmp_path / "two", "a.txt", "train/a.txt")
     (tmp_path / "two/train/a.txt").rename(tmp_path / "two/train/mine.wav")
