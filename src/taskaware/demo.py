@@ -15,6 +15,7 @@ from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.launch import train_in_processes
+from taskaware.output_folder import claimed, require_usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from taskaware.runs import Display
 
 _VOCABULARY_SIZE = 1000
+_WRITTEN = ("results.json", "report.html")
 _CUES = {"implicit": "implicit", "vanilla": "none", "explicit": "explicit"}
 
 
@@ -61,6 +63,7 @@ def run_demo(
         progress: Makes a display of stages.
         training_display: Makes a display of a training.
     """
+    require_usable(folder, names=_WRITTEN)
     seconds: dict[str, float] = {}
     began = time.monotonic()
     data = _make_data(folder, progress)
@@ -83,27 +86,31 @@ def run_demo(
     began = time.monotonic()
     with progress() as show:
         compared = score_runs(runs, data, "test", progress=show)
-    write_results(folder / "results.json", compared)
+    with claimed(folder, names=_WRITTEN) as output:
+        write_results(output.begin("results.json"), compared)
+        output.finish("results.json")
     seconds["scoring"] = time.monotonic() - began
     began = time.monotonic()
     num_examples = len(data.split("train").examples)
-    write_report(
-        folder / "report.html",
-        compared,
-        data,
-        "test",
-        title="One model, three tasks",
-        summary=(
-            "One Transformer learned speech recognition, speech translation and machine "
-            f"translation (English to German) at once, from {num_examples:,} synthetic examples; "
-            "scored on sentences and voices that it never met."
-        ),
-        synthetic=True,
-        provenance={
-            "command": "scripts/demo --compare" if compare else "scripts/demo",
-            **{stage: f"{spent:.0f} s" for stage, spent in seconds.items()},
-        },
-    )
+    with claimed(folder, names=_WRITTEN) as output:
+        write_report(
+            output.begin("report.html"),
+            compared,
+            data,
+            "test",
+            title="One model, three tasks",
+            summary=(
+                "One Transformer learned speech recognition, speech translation and machine "
+                f"translation (English to German) at once, from {num_examples:,} synthetic "
+                "examples; scored on sentences and voices that it never met."
+            ),
+            synthetic=True,
+            provenance={
+                "command": "scripts/demo --compare" if compare else "scripts/demo",
+                **{stage: f"{spent:.0f} s" for stage, spent in seconds.items()},
+            },
+        )
+        output.finish("report.html")
     seconds["report"] = time.monotonic() - began
     return DemoResult(
         compared=compared,

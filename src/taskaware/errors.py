@@ -6,6 +6,7 @@
     ├── UserError                   the request is wrong; exit code 2
     │   ├── ExperimentError         an experiment file or override: unknown key, type, value
     │   ├── ManifestError           a manifest: file, line and field
+    │   ├── OutputError             a folder to write that is not free, or cannot be written
     │   ├── CorpusError             a corpus folder that is not laid out as its release
     │   ├── UnknownTaskError        a task that the model or the data does not have
     │   └── MissingDependencyError  an optional dependency is needed and not installed
@@ -48,6 +49,10 @@ class ManifestError(UserError):
 
 class CorpusError(UserError):
     """A folder is not laid out as the release of the corpus that it should hold."""
+
+
+class OutputError(UserError):
+    """What is to be written would meet somebody's files, or a folder that cannot be written."""
 
 
 class UnknownTaskError(UserError):

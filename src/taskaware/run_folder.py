@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskaware import experiment as experiment_file
+from taskaware.data.users import note_run
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.errors import ExperimentError
+from taskaware.run_files import claim_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.experiment import Experiment
 
-# What a run writes into its folder: all that starting over deletes.
-_WRITTEN = (
-    "experiment.toml",
-    "log.jsonl",
-    "checkpoints",
-    "best_weights",
-    "model",
-    "best",
-    "average",
-    "taskwise",
-    "evaluation",
-    "tensorboard",
-)
 # Fields of the training section that a run may go on with under another value.
 _CHANGEABLE = ("updates", "log_every", "validate_every", "save_every", "keep", "num_threads")
 
@@ -38,17 +26,15 @@ def claim(folder: Path, experiment: Experiment, *, restart: bool, is_known: bool
     Args:
         folder: The run's folder.
         experiment: What is to be trained there.
-        restart: Whether to delete what is there.
+        restart: Whether to delete what the run there wrote.
         is_known: Whether the caller knows that what is there is of this experiment.
 
     Raises:
         ExperimentError: It holds another experiment.
+        OutputError: It holds files that no run wrote.
     """
     path = folder / "experiment.toml"
-    if restart and path.exists():
-        for name in _WRITTEN:
-            target = folder / name
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    claim_files(folder, restart=restart)
     if path.exists() and not is_known:
         before = experiment_file.load(path)
         if _course(before) != _course(experiment):
@@ -63,6 +49,7 @@ def claim(folder: Path, experiment: Experiment, *, restart: bool, is_known: bool
             )
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(experiment_file.dump(experiment))
+    note_run(experiment.data.folder, folder)
 
 
 def _course(experiment: Experiment) -> Experiment:

@@ -6,10 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import soundfile
 
 from taskaware.cli import data, main
+from taskaware.data.prepared import PreparedData
 from taskaware.data.vocabulary import Vocabulary
-from taskaware.errors import DataError, ManifestError, UserError
+from taskaware.errors import DataError, ManifestError, OutputError, UserError
 from tiny_corpus import prepare_corpus
 
 if TYPE_CHECKING:
@@ -92,6 +94,32 @@ def test_recordings_are_not_opened_where_the_user_says_so(tmp_path: Path, comman
     assert "a[b].wav: the file does not exist" in printed
     _, printed = command("--train", tmp_path / "train.tsv", "--no-audio")
     assert "a[b].wav" not in printed
+
+
+def test_a_folder_prepared_from_manifests_of_ones_own_is_counted(tmp_path: Path, command):
+    folder = prepare_corpus(tmp_path)
+    code, printed = command(folder, "--to", folder)
+    assert code == 0
+    shown = [line.split() for line in printed.splitlines()]
+    assert ["mt_en_de", "train", "N/A", "16", "N/A", "N/A"] in shown
+    record = json.loads((folder / "stats.json").read_text(encoding="utf-8"))
+    (asr,) = (
+        group
+        for group in record["groups"]
+        if (group["task"], group["split"]) == ("asr_en", "train")
+    )
+    assert asr["examples"] == 16
+    waves = [soundfile.info(path).duration for path in tmp_path.glob("train*.wav")]
+    assert asr["seconds"]["total"] == pytest.approx(sum(waves), abs=0.01 * len(waves))
+    assert PreparedData.open(folder).split_names == ("train", "dev", "test")  # as it was
+    code, _ = command(folder, "--to", folder)  # written over: it is the command's own
+
+
+def test_statistics_of_the_user_are_not_written_over(corpus: Path, command):
+    (corpus / "stats.md").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds stats\.md, which taskaware did not write"):
+        command(corpus, "--to", corpus)
+    assert (corpus / "stats.md").read_text() == "mine"
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, corpus: Path, command):

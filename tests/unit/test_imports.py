@@ -14,7 +14,7 @@ import taskaware
 
 ROOT = Path(taskaware.__file__).parent
 LEAVES = {"types", "errors", "toml_text"}
-GROUND = {"types", "errors", "settings"}
+GROUND = {"types", "errors", "settings", "output_folder"}
 ROOMS = {"data", "model", "training", "decoding", "evaluation"}
 
 # What each room, and each module above the rooms, may import besides itself. An import that only
@@ -22,6 +22,7 @@ ROOMS = {"data", "model", "training", "decoding", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
     "settings": {"errors", "toml_text"},
+    "output_folder": {"errors"},
     "data": GROUND,
     "model": GROUND,
     "training": GROUND | {"model"},
@@ -31,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "sources": GROUND | {"data"},
     "inference": GROUND | {"data", "model", "decoding", "training", "sources"},
     "run_log": set(),
-    "run_folder": {"taskaware", "experiment", "decoding", "errors"},
+    "run_files": GROUND,
+    "run_folder": GROUND | {"taskaware", "experiment", "decoding", "data", "run_files"},
     "run_validation": GROUND | ROOMS | {"inference"},
     "run_models": GROUND | ROOMS | {"inference"},
     "run_start": GROUND | ROOMS | {"taskaware", "experiment", "inference"},

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock, Timeout
 
 from taskaware.errors import DataError, UserError
+from taskaware.output_folder import claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Counts = Counter[tuple[str, str]]
 """Numbers by dataset and what was counted, e.g. ``("must_c", "written")``."""
+
+_RECORDINGS = ("*.flac", "*left_out.tsv")
 
 READ, WRITTEN = "read", "written"
 
@@ -98,11 +101,12 @@ def complete_manifest(path: Path, made_from: Mapping[str, Any]) -> Written | Non
     """
     journal = _read_journal(path)
     if journal is None:
-        if path.exists():
-            raise UserError(
-                f"{path} must be a new file or one that this command wrote, but is there without "
-                f"{_journal_path(path).name}: name another file, or delete it"
-            )
+        for there in (path, _partial_path(path)):
+            if os.path.lexists(there):
+                raise UserError(
+                    f"{there} must be a new file or one that this command wrote, but is there "
+                    f"without {_journal_path(path).name}: name another file, or move it away"
+                )
         return None
     partial = _partial_path(path)
     if not path.exists() and not partial.exists():
@@ -119,6 +123,18 @@ def complete_manifest(path: Path, made_from: Mapping[str, Any]) -> Written | Non
             f"{_journal_path(path).name} to make it again"
         )
     return Written(path=path, counts=journal.counts, was_complete=True)
+
+
+def claim_recordings(path: Path, folder: Path) -> None:
+    """Make a folder that of a manifest's recordings, or find that it is.
+
+    Raises:
+        OutputError: It holds somebody's files.
+    """
+    # A version that kept no record of the folder kept the journal.
+    is_ours = _journal_path(path).exists()
+    with claimed(folder, earlier=lambda: _RECORDINGS if is_ours else (), waits=True) as output:
+        output.adopt(_RECORDINGS)
 
 
 def write_in_blocks(
@@ -187,7 +203,7 @@ def _locked(path: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise UserError(
-            f"{path}: only one command may write it at a time, but another one is at work"
+            f"{path}: only one command may write it at a time, but another one is writing it"
         ) from None
 
 

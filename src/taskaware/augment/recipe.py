@@ -28,6 +28,7 @@ from taskaware.data import manifest
 from taskaware.data.manifest import TaskTable
 from taskaware.data.manifest_line import LineProblem
 from taskaware.data.manifest_writer import to_line
+from taskaware.output_folder import claimed, require_usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from taskaware.augment.blocks import Written
     from taskaware.augment.inputs import Progress
     from taskaware.augment.settings import DatasetSettings, RecipeSettings
+    from taskaware.output_folder import OutputFolder
 
 Origin = Literal[
     "original",
@@ -52,6 +54,7 @@ _STEPS: Mapping[str, tuple[str, Origin]] = {
     "signals": ("signals.jsonl", "synthetic signal"),
     "speech": ("speech.jsonl", "synthetic speech"),
 }
+_JOINED = ("train.jsonl", "train.jsonl.unfinished", "counts.tsv", "counts.json")
 _ST = "st"
 _JOIN, _BAD_LINE = "join", "lines that cannot be read"
 _LINES_BETWEEN_REPORTS = 10_000
@@ -128,8 +131,10 @@ def run_recipe(
 
     Raises:
         UserError: A manifest, a model, or what was written before does not fit.
+        OutputError: ``recipe.to`` holds files of these names that no recipe wrote.
         TaskawareError: See the steps.
     """
+    require_usable(recipe.to, names=_JOINED, whole=False)  # before hours of work
     _require_distinct_tasks(recipe, progress)
     steps: dict[tuple[str, str], Written] = {}
     for name, dataset in recipe.datasets.items():
@@ -165,9 +170,11 @@ def run_recipe(
                 progress=progress,
             )
     train = recipe.to / "train.jsonl"
-    counts = join(_parts(recipe, steps), train, progress)
-    counts.left_out.update(_left_out(steps))
-    write_counts(counts, recipe.to)
+    with claimed(recipe.to, names=_JOINED, whole=False) as output:
+        counts = join(_parts(recipe, steps), output.begin(train.name), progress)
+        output.finish(train.name)
+        counts.left_out.update(_left_out(steps))
+        write_counts(counts, output)
     return RecipeResult(train=train, counts=counts, steps=steps)
 
 
@@ -198,7 +205,7 @@ def join(parts: Iterable[Part], to: Path, progress: Progress | None = None) -> R
     return counts
 
 
-def write_counts(counts: RecipeCounts, folder: Path) -> None:
+def write_counts(counts: RecipeCounts, output: OutputFolder) -> None:
     """Write ``counts.tsv``, the shape of the paper's tables 5 and 7, and ``counts.json``."""
     header = ("dataset", "task", *ORIGINS, "total", "multiple")
     rows = [
@@ -216,8 +223,8 @@ def write_counts(counts: RecipeCounts, folder: Path) -> None:
             for (dataset, step, reason), number in counts.left_out.items()
         ],
     }
-    (folder / "counts.tsv").write_text(text, encoding="utf-8")
-    (folder / "counts.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    output.write("counts.tsv", text.encode())
+    output.write("counts.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _path(recipe: RecipeSettings, dataset: str, step: str) -> Path:

@@ -18,6 +18,7 @@ from taskaware.augment.blocks import (
     Counts,
     Made,
     Written,
+    claim_recordings,
     complete_manifest,
     write_in_blocks,
 )
@@ -97,9 +98,11 @@ def change_signals(
         total=found.count(tasks),
         progress=progress,
     )
-    result = complete_manifest(to, made_from) or write_in_blocks(
-        to, made_from, lines_of(manifests, tasks), work.make, block_size=_BLOCK_SIZE
-    )
+    result = complete_manifest(to, made_from)
+    if result is None:
+        claim_recordings(to, folder)
+        lines = lines_of(manifests, tasks)
+        result = write_in_blocks(to, made_from, lines, work.make, block_size=_BLOCK_SIZE)
     if not result.total(WRITTEN):
         raise AudioError(
             f"at least one recording must be readable, but none of the {result.total(NOT_MADE)} "

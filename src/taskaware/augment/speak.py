@@ -19,6 +19,7 @@ from taskaware.augment.blocks import (
     Counts,
     Made,
     Written,
+    claim_recordings,
     complete_manifest,
     write_in_blocks,
 )
@@ -104,6 +105,7 @@ def speak(
     done = complete_manifest(to, made_from)
     if done is not None:
         return replace(done, num_bad_lines=found.num_bad)
+    claim_recordings(to, to.with_suffix(""))
     speakers = _speakers(settings.language)
     total = found.count(tasks)
     workers = num_workers or os.cpu_count() or 1

@@ -13,7 +13,10 @@ from taskaware.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from taskaware.data.prepared import PreparedData
     from taskaware.data.statistics_tables import StatisticsTable
+
+_STATISTICS = ("stats.json", "stats.md")
 
 app = App(name="data", help="Look at data before training on it.")
 
@@ -30,16 +33,17 @@ def stats(
     audio: bool = True,
     to: Path | None = None,
 ) -> int:
-    """Count hours, examples, words, lengths, speakers, duplicates and overlap of manifests.
+    """Count hours, examples, words, lengths, speakers, duplicates and overlap.
 
+    Of a folder that was prepared from manifests of your own it counts the examples that are used.
     Manifests of any size are read in little memory. Recordings are opened only where a manifest
     does not say how long the speech is.
 
     Parameters
     ----------
     folder
-        A folder with a manifest SPLIT.jsonl for each split, or with a folder `manifests` of them;
-        in place of the options train, dev and test.
+        A folder with a manifest SPLIT.jsonl for each split, or with a folder `manifests` of them,
+        or a prepared folder; in place of the options train, dev and test.
     train
         Manifests of the training data; give the option once for each.
     dev
@@ -55,17 +59,24 @@ def stats(
     """
     import json
 
-    from taskaware.data.statistics import measure
+    from taskaware.data.statistics import measure, measure_prepared
     from taskaware.data.statistics_tables import problem_lines, to_json, to_markdown, to_tables
     from taskaware.data.vocabulary import Vocabulary
+    from taskaware.output_folder import claimed, require_usable
 
     given = {"train": train, "dev": dev, "test": test}
-    manifests = _manifests(folder, {name: paths for name, paths in given.items() if paths})
-    if to is not None and to.exists() and not to.is_dir():
-        raise UserError(f"{to}: must be a folder, but is a file: give another name")
+    data = _prepared(folder) if not any(given.values()) else None
+    manifests = {}
+    if data is None:
+        manifests = _manifests(folder, {name: paths for name, paths in given.items() if paths})
+    if to is not None:
+        require_usable(to, names=_STATISTICS, whole=False)
     pieces = None if vocabulary is None else Vocabulary.load(vocabulary)
     with stage_display() as progress:
-        found = measure(manifests, vocabulary=pieces, open_recordings=audio, progress=progress)
+        if data is not None:
+            found = measure_prepared(data, vocabulary=pieces, progress=progress)
+        else:
+            found = measure(manifests, vocabulary=pieces, open_recordings=audio, progress=progress)
     console = out()
     for table in to_tables(found):
         console.print(_shown(table), highlight=False)
@@ -73,10 +84,10 @@ def stats(
     for line in problem_lines(found):
         console.print(f"warning: {line}", highlight=False, soft_wrap=True, markup=False)
     if to is not None:
-        to.mkdir(parents=True, exist_ok=True)
         record = json.dumps(to_json(found), indent=2, ensure_ascii=False)
-        (to / "stats.json").write_text(record + "\n", encoding="utf-8")
-        (to / "stats.md").write_text(to_markdown(found), encoding="utf-8")
+        with claimed(to, names=_STATISTICS, whole=False) as output:
+            output.write("stats.json", f"{record}\n".encode())
+            output.write("stats.md", to_markdown(found).encode())
         console.print(f"written: {to}/stats.json, {to}/stats.md", soft_wrap=True, markup=False)
     return 0
 
@@ -116,6 +127,16 @@ def verify(folder: str, /) -> int:
     return 0
 
 
+def _prepared(folder: Path | None) -> PreparedData | None:
+    """Return a folder that holds no manifests, but is prepared."""
+    from taskaware.data.prepared import MARKER_NAME, PreparedData
+
+    if folder is None or not (folder / MARKER_NAME).is_file():
+        return None
+    has_manifests = (folder / "manifests").is_dir() or any(folder.glob("*.jsonl"))
+    return None if has_manifests else PreparedData.open(folder)
+
+
 def _manifests(
     folder: Path | None, given: dict[str, tuple[Path, ...]]
 ) -> dict[str, tuple[Path, ...]]:
@@ -136,8 +157,9 @@ def _manifests(
     found = {path.stem: (path,) for path in sorted(where.glob("*.jsonl"))}
     if not found:
         raise UserError(
-            f"{where} must be a folder with a manifest SPLIT.jsonl for each split, but has none: "
-            "name the folder that the corpus's manifests were written to"
+            f"{where} must be a folder with a manifest SPLIT.jsonl for each split, or a prepared "
+            "folder, but is neither: name the folder that the corpus's manifests were written to, "
+            "or manifests by --train, --dev and --test"
         )
     return found
 

@@ -40,9 +40,9 @@ def prepare(
 ) -> int:
     """Turn a corpus, or manifests, into a folder that `train` and `evaluate` read.
 
-    `taskaware prepare must_c --from MUST-C --to data --overlap drop` reads a corpus as it is handed
-    out; docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to data`
-    reads manifests of your own. Every line is checked: what is wrong is listed in report.tsv,
+    `taskaware prepare must_c --from MUST-C --to data --overlap drop` reads a corpus as it is
+    released; docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to
+    data` reads manifests of your own. Every line is checked: what is wrong is listed in report.tsv,
     counted and left out. Stopped at any time, the same command goes on.
 
     Parameters
@@ -85,6 +85,7 @@ def prepare(
     """
     from taskaware import settings as typed_settings
     from taskaware.data.prepare_settings import PrepareSettings
+    from taskaware.output_folder import require_usable
 
     if fields:
         print(typed_settings.describe(PrepareSettings))
@@ -114,6 +115,7 @@ def prepare(
             "taskaware prepare NAME --from DIR --to DIR; several corpora together: "
             "--manifests-only for each, then their manifests"
         )
+    require_usable(to)  # before hours of work, not after them
     found = _read_corpus(names[0], from_, to / "manifests", language, kind)
     if manifests_only:
         return 0

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
 from taskaware.errors import TaskawareError
+from taskaware.output_folder import require_usable
 
 if TYPE_CHECKING:
     from taskaware.study.plan import Plan
@@ -92,8 +93,10 @@ def _do(plan: Plan, jobs: int) -> bool:
         make_data,
         sensible_num_workers,
     )
+    from taskaware.study.write import WRITTEN
     from taskaware.training.processes import Seat
 
+    require_usable(plan.folder, names=WRITTEN, whole=False, waits=True)  # before any training
     seat = Seat.from_environment()
     with stage_display() as progress:
         make_data(plan, progress=progress)

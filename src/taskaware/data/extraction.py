@@ -27,6 +27,7 @@ from taskaware.data.checks import (
 )
 from taskaware.data.features import FeatureSettings, log_mel, num_frames
 from taskaware.data.shards import npy_bytes
+from taskaware.data.source_files import file_problem
 from taskaware.errors import AudioError
 from taskaware.types import Speech
 
@@ -73,6 +74,11 @@ def extract_source(
         keep_audio: Whether to return recordings in place of their features: compressed ones as they
             are where they are used whole, all others as 16-bit FLAC at their own rate.
     """
+    is_speech = isinstance(source, Speech)
+    path = source.path if is_speech else source
+    problem = file_problem(path)
+    if problem is not None:
+        return Finding(field="audio" if is_speech else "features", reason=f"{path}: {problem}")
     if isinstance(source, Path):
         rows = _read_features(source, num_columns)
         return rows if isinstance(rows, Finding) else _features(rows)
@@ -98,6 +104,8 @@ def extract_source(
             return Extracted(data=data, suffix=suffix, num_frames=length)
     except AudioError as error:
         return Finding(field="audio", reason=str(error))
+    except OSError as error:  # of a disk or a network: one recording, not all the work
+        return Finding(field="audio", reason=f"{path}: cannot be read ({error.strerror or error})")
     return _features(log_mel(torch.from_numpy(waveform), features).half().numpy())
 
 
@@ -157,8 +165,6 @@ def num_feature_columns(path: Path) -> int | None:
 
 
 def _read_features(path: Path, num_columns: int | None) -> np.ndarray | Finding:
-    if not path.is_file():
-        return Finding(field="features", reason=f"{path}: the file does not exist")
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

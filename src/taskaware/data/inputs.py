@@ -1,6 +1,6 @@
-"""The manifests of all splits, read once: what is good is put by, what is bad is reported.
+"""The manifests of all splits, read once: what is good is stored, what is bad reported.
 
-Nothing here grows with the manifests but 16 bytes a line, for the ids. What is put by is a file of
+Nothing here grows with the manifests but 16 bytes a line, for the ids. What is stored is a file of
 JSON lines for each split and series of shards, in the order of the manifests.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING, TextIO
 from taskaware.data import manifest
 from taskaware.data.manifest import IdTable, TaskTable
 from taskaware.data.manifest_line import LineProblem, ManifestLine
-from taskaware.data.shards import example_from_record, example_to_record, file_sha256
+from taskaware.data.shards import example_from_record, example_to_record, file_sha256, to_json
 from taskaware.data.text_sample import TextSample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from taskaware.data.checks import Finding
     from taskaware.data.report import ProblemReport
@@ -59,7 +60,7 @@ class Inputs:
         sha256: Changes with the bytes and names of the manifests, and with the size and the time of
             change of every file that they name.
         num_lines: Number of lines by split, good and bad.
-        num_kept: Number of lines put by, by split and series.
+        num_kept: Number of lines stored, by split and series.
         texts: What a vocabulary can be trained on.
         feature_paths: A NumPy file of features, where the manifests name any.
         has_speech: Whether any example is speech.
@@ -99,11 +100,11 @@ def read_inputs(
     look_at_held_out: Callable[[str, Example], None] | None = None,
     train_filter: Filter | None = None,
 ) -> Inputs:
-    """Read all manifests, train last, and put by what is good in ``folder``.
+    """Read all manifests, train last, and store what is good in ``folder``.
 
     Args:
         manifests: The manifests of each split.
-        folder: Where to put by; see ``read_kept``.
+        folder: Where to store it; see ``read_kept``.
         report: Takes up what is bad.
         progress: Called as the work goes on, in bytes.
         max_texts: Most texts for a vocabulary.
@@ -143,7 +144,7 @@ def read_inputs(
 def read_kept(
     folder: Path, split: str, series: str, tasks: Sequence[Task], skip: int = 0
 ) -> Iterator[ManifestLine]:
-    """Yield what was put by for a series of shards, from a line on."""
+    """Yield what was stored for a series of shards, from a line on."""
     by_name = {task.name: task for task in tasks}
     with _kept_path(folder, split, series).open(encoding="utf-8", newline="\n") as file:
         for number, text in enumerate(file):
@@ -156,11 +157,9 @@ def read_kept(
             )
 
 
-def forget_kept(folder: Path) -> None:
-    """Delete what was put by."""
-    for series in SERIES:
-        for path in folder.glob(f"*.{series}.jsonl"):
-            path.unlink()
+def kept_names(splits: Iterable[str]) -> list[str]:
+    """Return the names of the files that ``read_inputs`` writes."""
+    return [f"{split}.{series}.jsonl" for split in splits for series in SERIES]
 
 
 def line_problem(line: ManifestLine, finding: Finding) -> LineProblem:
@@ -195,7 +194,7 @@ def _read_split(
             for series in SERIES
         }
         for path in paths:
-            digest.update(f"{path.absolute()} {_file_sha256(path)}\n".encode())
+            digest.update(os.fsencode(f"{path.absolute()} {_file_sha256(path)}\n"))
             before = done
 
             def show(num_bytes: int, before: int = before) -> None:
@@ -224,7 +223,7 @@ def _keep(
     look: Callable[[str, Example], None] | None,
     accept: Filter | None,
 ) -> None:
-    """Put by one line, unless train does not want it."""
+    """Store one line, unless train does not want it."""
     example = line.example
     if look is not None:
         look(split, example)
@@ -243,7 +242,7 @@ def _keep(
         scan.feature_paths.append(example.features_path)
     scan.has_speech |= example.speech is not None
     kept = [str(line.file), line.line, example_to_record(example)]
-    files[series].write(json.dumps(kept, ensure_ascii=False) + "\n")
+    files[series].write(to_json(kept).decode() + "\n")
     scan.num_kept[split, series] = scan.num_kept.get((split, series), 0) + 1
 
 
@@ -254,9 +253,9 @@ def _hash_file(digest: hashlib._Hash, example: Example) -> None:
         return
     try:
         stat = path.stat()
-        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path} {stat.st_size} {stat.st_mtime_ns}\n"))
     except (OSError, ValueError):
-        digest.update(f"{path} missing\n".encode())
+        digest.update(f"{path} missing\n".encode(errors="surrogatepass"))
 
 
 def _kept_path(folder: Path, split: str, series: str) -> Path:
@@ -271,4 +270,7 @@ def _size(path: Path) -> int:
 
 
 def _file_sha256(path: Path) -> str:
-    return file_sha256(path) if path.is_file() else ""
+    try:
+        return file_sha256(path) if path.is_file() else ""
+    except OSError:
+        return ""  # the reader says what is wrong

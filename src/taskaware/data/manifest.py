@@ -1,6 +1,7 @@
 """Manifests: the files in which users list their examples, one a line.
 
-Two forms with the same fields: tab-separated with a header line and no quoting, and JSON lines.
+Three forms with the same fields: tab-separated with a header line and no quoting, comma-separated
+with quotes (``NAME.csv``; see ``table_forms``), and JSON lines.
 What is wrong with the file as a whole raises ``ManifestError``; what is wrong with one line is
 collected, so that one bad line among thousands neither stops the work nor goes unseen.
 ``docs/data.md`` describes every field for users.
@@ -9,6 +10,7 @@ collected, so that one bad line among thousands neither stops the work nor goes 
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,16 @@ from taskaware.data.manifest_line import (
     LineProblem,
     ManifestLine,
     parse,
+    printable,
     texts,
+)
+from taskaware.data.table_forms import (
+    QUOTED,
+    csv_rows,
+    is_csv,
+    is_quoted,
+    wrong_first_line,
+    wrong_form,
 )
 from taskaware.errors import ManifestError, nearest
 
@@ -33,6 +44,8 @@ if TYPE_CHECKING:
     from taskaware.types import Example, Task
 
 _LINES_PER_CALL = 20_000
+_MAX_SHOWN = 80  # characters of a name that is none
+_REQUIRED_COLUMNS = ("task", "target_text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +84,9 @@ def iterate(
             when the line is reached.
     """
     path = Path(path)
+    stem = printable(path.stem)
     for number, record in _records(path, on_bytes):
-        example_id = f"{path.stem}-{number}"
+        example_id = f"{stem}-{number}"
         try:
             if isinstance(record, FieldError):
                 raise record
@@ -184,32 +198,63 @@ def check_same_task(first: Task, first_place: str, second: Task, second_place: s
             )
 
 
+def records(
+    path: Path, *, required: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, object] | FieldError]]:
+    """Yield line numbers and what the lines hold, field by field, or why a line cannot be read.
+
+    Args:
+        path: The manifest.
+        required: The columns that a header must have, besides one of ``SOURCE_COLUMNS``.
+
+    Raises:
+        ManifestError: See ``iterate``.
+    """
+    return _records(path, None, required)
+
+
 def _records(
-    path: Path, on_bytes: Callable[[int], None] | None
+    path: Path,
+    on_bytes: Callable[[int], None] | None,
+    required: tuple[str, ...] = _REQUIRED_COLUMNS,
 ) -> Iterator[tuple[int, dict[str, object] | FieldError]]:
     """Yield line numbers and what the lines hold."""
     lines = _lines(path, on_bytes)
-    header: list[str] | None = None
-    is_json = False
-    is_empty = True
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() and (is_empty or is_json or not line):
-            continue
-        if is_empty:
-            is_json = line.lstrip().startswith("{")
-            is_empty = False
-            if not is_json:
-                header = _read_header(path, number, line)
-                continue
-        if header is None:
-            yield number, _json_record(path, number, line)
-        else:
-            yield number, _tsv_record(header, line)
-    if is_empty:
+    first = next(((n, line) for n, line in enumerate(lines, start=1) if line.strip()), None)
+    if first is None:
         raise ManifestError(
-            f"{path}: the manifest is empty: it must begin with a line of tab-separated column "
-            "names, or hold one JSON object a line"
+            f"{path}: the manifest is empty: it must begin with a line of column names, separated "
+            "by tabs (or in NAME.csv by commas), or hold one JSON object a line"
         )
+    number, line = first
+    wrong = wrong_first_line(line, () if is_csv(path) else COLUMNS)
+    if wrong is not None:
+        raise ManifestError(f"{path}, line {number}: {wrong}")
+    if line.lstrip().startswith("{"):
+        yield number, _json_record(path, number, line)
+        for later, line in enumerate(lines, start=number + 1):
+            if line.strip():
+                yield later, _json_record(path, later, line)
+    elif is_csv(path):
+        yield from _csv_records(path, number, line, lines, required)
+    else:
+        header = _check_header(path, number, line.split("\t"), required)
+        for later, line in enumerate(lines, start=number + 1):
+            if line:
+                yield later, _tsv_record(header, line)
+
+
+def _csv_records(
+    path: Path, number: int, line: str, lines: Iterator[str], required: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, object] | FieldError]]:
+    rows = csv_rows(itertools.chain([line], lines))
+    offset, names = next(rows)
+    header = _check_header(path, number + offset - 1, [name.strip() for name in names], required)
+    for row_number, row in rows:
+        if isinstance(row, str):
+            yield number + row_number - 1, FieldError(WHOLE_LINE, row)
+        elif any(cell.strip() for cell in row):  # spreadsheets write lines of separators alone
+            yield number + row_number - 1, _record(header, row)
 
 
 def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
@@ -218,6 +263,9 @@ def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
     try:
         with path.open("rb") as file:
             for number, data in enumerate(file, start=1):
+                wrong = wrong_form(data) if number == 1 else None
+                if wrong is not None:
+                    raise ManifestError(f"{path}: {wrong}")
                 start = 3 if number == 1 and data.startswith(codecs.BOM_UTF8) else 0
                 try:
                     line = data[start:].decode("utf-8")
@@ -237,14 +285,15 @@ def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
         raise ManifestError(f"{path}: the manifest cannot be read ({error.strerror})") from error
 
 
-def _read_header(path: Path, number: int, line: str) -> list[str]:
-    header = line.split("\t")
+def _check_header(
+    path: Path, number: int, header: list[str], required: tuple[str, ...]
+) -> list[str]:
     place = f"{path}, line {number}"
     for column in header:
         _check_column(column, place)
         if header.count(column) > 1:
             raise ManifestError(f"{place}: the column '{column}' must be there once only")
-    for column in ("task", "target_text"):
+    for column in required:
         if column not in header:
             raise ManifestError(f"{place}: the column '{column}' is missing")
     if not set(header) & set(SOURCE_COLUMNS):
@@ -256,6 +305,11 @@ def _read_header(path: Path, number: int, line: str) -> list[str]:
 
 def _tsv_record(header: list[str], line: str) -> dict[str, object] | FieldError:
     cells = line.split("\t")
+    quoted = next((name for name, cell in zip(header, cells, strict=False) if is_quoted(cell)), "")
+    return FieldError(quoted, QUOTED) if quoted else _record(header, cells)
+
+
+def _record(header: list[str], cells: list[str]) -> dict[str, object] | FieldError:
     if len(cells) == len(header):
         return dict(zip(header, cells, strict=True))
     reason = f"must have {len(header)} cells, as the header, but has {len(cells)}"
@@ -278,6 +332,6 @@ def _json_record(path: Path, number: int, line: str) -> dict[str, object] | Fiel
 def _check_column(column: str, place: str) -> None:
     if column not in COLUMNS:
         raise ManifestError(
-            f"{place}: unknown column '{column}'{nearest(column, COLUMNS)}; the columns are "
-            f"{', '.join(COLUMNS)}"
+            f"{place}: unknown column '{column[:_MAX_SHOWN]}'{nearest(column, COLUMNS)}; "
+            f"the columns are {', '.join(COLUMNS)}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,10 +32,13 @@ COLUMNS = (
     "origin",
 )
 SOURCE_COLUMNS = ("audio", "source_text", "features")
+_MAX_SHOWN = 80  # characters of a value that is no text
 WHOLE_LINE = "line"  # the field of a problem that concerns no single field
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# What stands for a byte of a file's name that is no UTF-8 (PEP 383).
+_SURROGATE_OF_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _TASK_NAME = re.compile(r"[\w.+-]+")
 
 
@@ -96,8 +100,9 @@ def texts(record: dict[str, object]) -> dict[str, str]:
         if is_number and name in ("start_seconds", "duration_seconds", "id", "speaker"):
             value = str(value)
         if not isinstance(value, str):
-            raise FieldError(name, f"must be text, but is {value!r}")
-        if _SURROGATE.search(value):
+            raise FieldError(name, f"must be text, but is {repr(value)[:_MAX_SHOWN]}")
+        names_file = name in ("audio", "features")
+        if (_SURROGATE_OF_NO_BYTE if names_file else _SURROGATE).search(value):
             raise FieldError(name, "must hold characters only, but has a lone surrogate")
         fields[name] = value
     return fields
@@ -131,16 +136,22 @@ def parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task,
     example = Example(
         id=example_id,
         task=name,
-        dataset=fields.get("dataset") or path.stem,
+        dataset=fields.get("dataset") or printable(path.stem),
         target_text=target_text,
         source_text=source_text,
         speech=speech,
         features_path=features_path.absolute() if features_path else None,
         speaker=fields.get("speaker", ""),
-        utterance=fields.get("utterance") or _utterance(speech, source_text, features_path),
+        utterance=fields.get("utterance")
+        or printable(_utterance(speech, source_text, features_path)),
         origin=fields.get("origin", ""),
     )
     return task, example
+
+
+def printable(name: str) -> str:
+    """Return the name of a file with an escape for each byte that is no UTF-8."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _modality(fields: Mapping[str, str]) -> Modality:

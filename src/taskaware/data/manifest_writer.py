@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from taskaware.data.shards import to_json
 
 if TYPE_CHECKING:
     from taskaware.types import Example, Task
@@ -40,4 +41,4 @@ def to_line(example: Example, task: Task) -> str:
         "origin": example.origin,
     }
     kept = {name: value for name, value in record.items() if value is not None and value != ""}
-    return json.dumps(kept, ensure_ascii=False) + "\n"
+    return to_json(kept).decode() + "\n"

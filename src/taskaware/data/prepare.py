@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from taskaware.data.inputs import (
     Inputs,
     Progress,
     Removed,
-    forget_kept,
+    kept_names,
     read_inputs,
 )
 from taskaware.data.overlap import HeldOut
@@ -35,16 +35,21 @@ from taskaware.data.report import ProblemReport
 from taskaware.data.shards import ShardRecord
 from taskaware.data.split_writer import Journal, SplitReport, SplitWriter
 from taskaware.data.storage import LocalStore
-from taskaware.data.vocabulary import Vocabulary, task_tag
+from taskaware.data.users import stale_runs
+from taskaware.data.vocabulary import Vocabulary, task_tag, too_large
 from taskaware.errors import DataError, UserError
+from taskaware.output_folder import claimed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from taskaware.output_folder import OutputFolder
     from taskaware.types import Example, Task
 
 _SPLIT_NAME = re.compile(r"[\w-]+")
+_SHARD_FILE = re.compile(r"[\w-]+/(text|speech)-\d+\..*")
 _WORK_NAME = ".work"
+_JOURNAL_NAME = "journal.jsonl"
 
 
 def prepare(
@@ -59,7 +64,8 @@ def prepare(
     """Check manifests, compute features, and write a prepared folder.
 
     A complete folder from the same manifests, recordings (by size and time of change) and settings
-    is left as it is; any other prepared folder is made anew.
+    is left as it is; any other prepared folder is made anew. Nothing that ``prepare`` did not write
+    is deleted or written over.
 
     Args:
         manifests: The manifests of each split: ``"train"``, ``"dev"``, ``"test"`` or any name.
@@ -71,6 +77,8 @@ def prepare(
 
     Raises:
         UserError: There is no train split and no vocabulary, or a split's name is no file name.
+        OutputError: The folder holds somebody's files, cannot be written, or another command is
+            writing it.
         ManifestError: A manifest is not one, or manifests disagree about a task.
         DataError: More of a split is bad than ``settings.max_bad_share``, or nothing of it is left.
     """
@@ -78,7 +86,36 @@ def prepare(
     progress = progress or (lambda stage, done, total: None)
     folder = Path(folder)
     _check_request(manifests, settings, vocabulary)
-    work = _work_folder(folder)
+    try:
+        earlier = partial(_written_earlier, folder)
+        with claimed(folder, names=_names(manifests), earlier=earlier) as output:
+            try:
+                return _prepare(manifests, output, settings, vocabulary, tags, progress)
+            except (UserError, DataError):
+                if not (folder / _WORK_NAME / _JOURNAL_NAME).exists():  # nothing to go on with
+                    output.remove_below(_WORK_NAME)
+                raise
+    except BrokenPipeError:
+        raise  # of the display
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder}: cannot be read or written "
+            f"({error.strerror or error}): see to it, then give the same command again; it goes "
+            "on after its last complete shard"
+        ) from error
+
+
+def _prepare(
+    manifests: Mapping[str, Sequence[Path]],
+    output: OutputFolder,
+    settings: PrepareSettings,
+    vocabulary: Path | None,
+    tags: Sequence[str],
+    progress: Progress,
+) -> PrepareReport:
+    """Do the work in a folder that is claimed."""
+    folder = output.path
+    work = _begin_work(output, manifests)
     with closing(ProblemReport(work / prepared.REPORT_NAME)) as problems:
         held_out = HeldOut(settings.overlap)
         inputs = read_inputs(
@@ -95,22 +132,19 @@ def prepare(
         fingerprint = _fingerprint(inputs, settings, vocabulary, tags)
         complete = _complete_report(folder, fingerprint)
         if complete is not None:
-            shutil.rmtree(work)
+            problems.close()
+            output.remove_below(_WORK_NAME)
             return complete
         # Before the work as well as after it, so that a wrong manifest is refused at once, and
         # before the folder is touched.
-        try:
-            _refuse_overlap(folder, problems, settings)
-            _refuse_bad(folder, inputs, problems, settings)
-        except DataError:
-            forget_kept(work)
-            raise
-        journal = _begin(folder, work, fingerprint, manifests)
+        _refuse_overlap(output, problems, settings)
+        _refuse_bad(output, inputs, problems, settings)
+        journal = _begin(output, work, fingerprint)
         pieces = _make_vocabulary(inputs, settings, vocabulary, tags, progress)
-        pieces.save(folder / prepared.VOCABULARY_NAME)
+        output.write(prepared.VOCABULARY_NAME, pieces.model_bytes)
         num_columns = _num_feature_columns(inputs, settings)
         writer = SplitWriter(
-            folder=folder,
+            output=output,
             kept_folder=work,
             inputs=inputs,
             vocabulary=pieces,
@@ -121,28 +155,57 @@ def prepare(
             progress=progress,
         )
         splits = {name: writer.write(name) for name in inputs.num_lines}
-        _refuse_bad(folder, inputs, problems, settings)
+        _refuse_bad(output, inputs, problems, settings)
         _refuse_empty(splits, inputs.tasks)
-    _publish_report(folder, problems)
+    _publish_report(output, problems)
+    texts = inputs.texts.texts()
     report = PrepareReport(
         folder=folder,
         splits=splits,
-        warnings=(*_warnings(inputs.tasks, pieces), *held_out.warnings()),
+        warnings=(
+            *_warnings(inputs.tasks, pieces),
+            *([] if vocabulary is not None else filter(None, [too_large(pieces, texts)])),
+            *held_out.warnings(),
+        ),
         vocabulary_size=pieces.size,
         reused=False,
     )
-    _write_marker(report, inputs.tasks, settings, pieces, num_columns, fingerprint)
-    shutil.rmtree(work)
-    return report
+    _write_marker(output, report, inputs.tasks, settings, pieces, num_columns, fingerprint)
+    output.remove_below(_WORK_NAME)
+    output.forget()
+    return replace(report, warnings=(*report.warnings, *stale_runs(folder)))
 
 
-def _work_folder(folder: Path) -> Path:
-    """Return where unfinished work lies."""
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: must be a folder, but is a file: give another name")
-    work = folder / _WORK_NAME
-    work.mkdir(parents=True, exist_ok=True)
-    return work
+def _names(splits: Iterable[str]) -> list[str]:
+    """Return what is written into a prepared folder: it must be free or ours."""
+    files = (prepared.MARKER_NAME, prepared.VOCABULARY_NAME, prepared.REPORT_NAME)
+    return [*files, *splits, _WORK_NAME]
+
+
+def _written_earlier(folder: Path) -> list[str]:
+    """Return what a version that kept no record wrote: what its marker vouches for."""
+    try:
+        marker = prepared.read_marker(LocalStore(folder))
+        if marker is None:
+            return []
+        shards = [
+            (split, ShardRecord(**shard))
+            for split, record in marker["splits"].items()
+            for shard in record["shards"]
+        ]
+    except (DataError, OSError, TypeError, KeyError, AttributeError):
+        return []
+    files = [prepared.MARKER_NAME, prepared.VOCABULARY_NAME, prepared.REPORT_NAME]
+    for split, shard in shards:
+        files += [f"{split}/{shard.name}", f"{split}/{shard.index_name}"]
+    return files
+
+
+def _begin_work(output: OutputFolder, splits: Iterable[str]) -> Path:
+    """Return the folder of unfinished work, its files recorded as ours."""
+    for name in (prepared.REPORT_NAME, _JOURNAL_NAME, *kept_names(splits)):
+        output.begin(f"{_WORK_NAME}/{name}")
+    return output.path / _WORK_NAME
 
 
 def _train_filter(
@@ -164,26 +227,14 @@ def _train_filter(
     return accept
 
 
-def _begin(
-    folder: Path, work: Path, fingerprint: str, manifests: Mapping[str, Sequence[Path]]
-) -> Journal:
+def _begin(output: OutputFolder, work: Path, fingerprint: str) -> Journal:
     """Make the folder incomplete, and find what of it is done already."""
-    journal = Journal(work / "journal.jsonl", fingerprint)
+    journal = Journal(work / _JOURNAL_NAME, fingerprint)
     if not journal.entries:
-        before = _splits_there(folder)
-        for name in {*manifests, *before}:
-            shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / prepared.MARKER_NAME).unlink(missing_ok=True)
+        # The splits of an earlier preparation may be of other names.
+        output.remove([name for name in output.written if _SHARD_FILE.fullmatch(name)])
+    output.remove([prepared.MARKER_NAME] if output.owns(prepared.MARKER_NAME) else [])
     return journal
-
-
-def _splits_there(folder: Path) -> set[str]:
-    """Return the splits of an earlier preparation, which may be of other names."""
-    try:
-        marker = prepared.read_marker(LocalStore(folder))
-    except DataError:  # of another version
-        return set()
-    return set() if marker is None else set(marker["splits"])
 
 
 def _check_request(
@@ -271,12 +322,14 @@ def _num_feature_columns(inputs: Inputs, settings: PrepareSettings) -> int:
     return next((width for width in widths if width is not None), 0)
 
 
-def _refuse_overlap(folder: Path, problems: ProblemReport, settings: PrepareSettings) -> None:
+def _refuse_overlap(
+    output: OutputFolder, problems: ProblemReport, settings: PrepareSettings
+) -> None:
     """Stop where train has what a later split has, unless the user said what to do with it."""
     number = problems.num_removed(TRAIN).get("overlap", 0)
     if number == 0 or settings.overlap.action != "refuse":
         return
-    path = _publish_report(folder, problems)
+    path = _publish_report(output, problems)
     first = problems.first_removed(TRAIN, "overlap")
     raise DataError(
         f"train must have no example of a later split, but has {number:,}; the first: {first}\n"
@@ -286,14 +339,14 @@ def _refuse_overlap(folder: Path, problems: ProblemReport, settings: PrepareSett
 
 
 def _refuse_bad(
-    folder: Path, inputs: Inputs, problems: ProblemReport, settings: PrepareSettings
+    output: OutputFolder, inputs: Inputs, problems: ProblemReport, settings: PrepareSettings
 ) -> None:
     """Stop where more of a split is bad than the user allows."""
     for name, num_lines in inputs.num_lines.items():
         num_bad = problems.num_bad(name)
         if num_bad <= settings.max_bad_share * num_lines:
             continue
-        path = _publish_report(folder, problems)
+        path = _publish_report(output, problems)
         raise DataError(
             f"at most {settings.max_bad_share:.1%} of the lines of the split '{name}' may be bad "
             f"(max_bad_share), but {num_bad} of {num_lines} are ({num_bad / num_lines:.1%}); "
@@ -302,12 +355,10 @@ def _refuse_bad(
         )
 
 
-def _publish_report(folder: Path, problems: ProblemReport) -> Path:
+def _publish_report(output: OutputFolder, problems: ProblemReport) -> Path:
     """Bring the report to where users look for it."""
     problems.close()
-    path = folder / prepared.REPORT_NAME
-    shutil.copyfile(problems.path, path)
-    return path
+    return output.copy(problems.path, prepared.REPORT_NAME)
 
 
 def _refuse_empty(splits: Mapping[str, SplitReport], tasks: Sequence[Task]) -> None:
@@ -330,6 +381,7 @@ def _warnings(tasks: Sequence[Task], vocabulary: Vocabulary) -> list[str]:
 
 
 def _write_marker(
+    output: OutputFolder,
     report: PrepareReport,
     tasks: Sequence[Task],
     settings: PrepareSettings,
@@ -349,7 +401,6 @@ def _write_marker(
         "splits": {name: asdict(split) for name, split in report.splits.items()},
         "warnings": list(report.warnings),
     }
-    path = report.folder / prepared.MARKER_NAME
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(marker, indent=2, ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(path)
+    marker["content_fingerprint"] = prepared.content_fingerprint(marker)  # for other programs
+    text = json.dumps(marker, indent=2, ensure_ascii=False)
+    output.write(prepared.MARKER_NAME, text.encode(), noted=False)

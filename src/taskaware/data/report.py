@@ -34,7 +34,7 @@ class ProblemReport:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("w", encoding="utf-8", newline="\n")
+        self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
         self._file.write("\t".join(_COLUMNS) + "\n")
         self._counts: Counter[_Kind] = Counter()
         self._first: dict[_Kind, LineProblem] = {}

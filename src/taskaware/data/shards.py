@@ -29,7 +29,7 @@ from taskaware.errors import DataError
 from taskaware.types import Example, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -124,9 +124,20 @@ def example_to_record(example: Example) -> dict[str, object]:
     return record
 
 
-def example_to_json(example: Example) -> str:
+def to_json(value: object) -> bytes:
+    """Return a value as one line of JSON, as people read it; in ASCII where it is not Unicode.
+
+    That is the case of the name of a file, which may hold any bytes.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+
+
+def example_to_json(example: Example) -> bytes:
     """Return an example as one line of JSON."""
-    return json.dumps(example_to_record(example), ensure_ascii=False)
+    return to_json(example_to_record(example))
 
 
 def example_from_record(fields: Mapping[str, object]) -> Example:
@@ -181,6 +192,7 @@ class ShardWriter:
         task_numbers: Position of each task, by name.
         limits: When a shard is full.
         first: Number of the first shard, where earlier ones are there already.
+        begin: Called with the name of each file before it is there.
     """
 
     def __init__(
@@ -190,12 +202,14 @@ class ShardWriter:
         task_numbers: Mapping[str, int],
         limits: ShardLimits,
         first: int = 0,
+        begin: Callable[[str], object] | None = None,
     ) -> None:
         self._folder = folder
         self._series = series
         self._task_numbers = task_numbers
         self._limits = limits
         self._number = first
+        self._begin = begin or (lambda _: None)
         self._file: _Hashed | None = None
         self._tar: tarfile.TarFile | None = None
 
@@ -210,7 +224,7 @@ class ShardWriter:
     def add_text(self, example: Example, *, source_length: int, target_length: int) -> None:
         """Write a text example."""
         file = self._opened()
-        line = example_to_json(example).encode() + b"\n"
+        line = example_to_json(example) + b"\n"
         row = (file.num_bytes, len(line), 0, 0)
         file.write(line)
         self._add_row(example, 0, source_length, target_length, row)
@@ -228,7 +242,7 @@ class ShardWriter:
         file = self._opened()
         key = f"{self._num_sources:08d}"
         records = [example_to_record(example) for example, _ in examples]
-        text = json.dumps(records, ensure_ascii=False).encode()
+        text = to_json(records)
         text_place = self._add_member(f"{key}.json", text)
         data_place = self._add_member(f"{key}.{suffix}", data)
         if file.num_bytes > _MAX_BYTES:
@@ -277,6 +291,8 @@ class ShardWriter:
     def _opened(self) -> _Hashed:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
+            for name in (f"{self._name}.unfinished", self._name, index_name(self._name)):
+                self._begin(name)
             # Buffered: members of an archive are written in several small pieces.
             self._file = _Hashed((self._folder / f"{self._name}.unfinished").open("wb", 1 << 20))
             if self._series != "text":

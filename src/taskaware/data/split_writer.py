@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from taskaware.data.prepare_settings import PrepareSettings
     from taskaware.data.report import ProblemReport
     from taskaware.data.vocabulary import Vocabulary
+    from taskaware.output_folder import OutputFolder
 
 _LINES_PER_CHUNK = {"text": 4096, "speech": 256}  # what shares a source shares it within a chunk
 
@@ -97,12 +98,12 @@ class Journal:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitWriter:
-    """Checks what was put by for a split and writes its shards; one serves every split.
+    """Checks what was stored for a split and writes its shards; one serves every split.
 
     Attributes:
-        folder: The prepared folder.
-        kept_folder: Where the examples are put by.
-        inputs: What is put by.
+        output: The prepared folder, claimed.
+        kept_folder: Where the examples are stored for now.
+        inputs: What is stored there.
         vocabulary: Tells how long the texts are.
         settings: What is kept of speech, how features are made, when an example is left out.
         num_columns: F of all features, from speech and from NumPy files.
@@ -111,7 +112,7 @@ class SplitWriter:
         progress: Called as the work goes on.
     """
 
-    folder: Path
+    output: OutputFolder
     kept_folder: Path
     inputs: Inputs
     vocabulary: Vocabulary
@@ -151,7 +152,12 @@ class SplitWriter:
         total = self.inputs.num_kept.get((split, series), 0)
         numbers = {task.name: number for number, task in enumerate(self.inputs.tasks)}
         writer = ShardWriter(
-            self.folder / split, series, numbers, self.settings.shards, first=len(records)
+            self.output.path / split,
+            series,
+            numbers,
+            self.settings.shards,
+            first=len(records),
+            begin=lambda name: self.output.begin(f"{split}/{name}"),
         )
         what = f"{'features' if series == 'speech' else 'texts'} of {split}"
         problems: list[LineProblem] = []

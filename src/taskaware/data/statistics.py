@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from taskaware.data import manifest
 from taskaware.data.hashes import FirstSeen, hash_texts
 from taskaware.data.inputs import TRAIN
 from taskaware.data.manifest_line import LineProblem
 from taskaware.data.overlap import HeldOut, OverlapSettings
+from taskaware.data.source_files import file_problem
 from taskaware.errors import AudioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from taskaware.data.prepared import PreparedData
     from taskaware.data.vocabulary import Vocabulary
     from taskaware.types import Example, Speech, Task
 
@@ -30,6 +34,7 @@ WORD_EDGES = (5, 10, 15, 20, 30, 40, 60, 100)
 SECOND_EDGES = (1, 2, 3, 5, 7, 10, 15, 20, 30)
 """Where the bins of a histogram of seconds end, the last one has no end."""
 _SPACE_SIGN = "\u2581"  # stands for a space in a vocabulary's pieces
+_EXAMPLES_PER_REPORT = 10_000
 _MAX_UNREADABLE = 3  # recordings that are named; all are counted
 
 
@@ -255,6 +260,45 @@ def measure(
     return statistics
 
 
+def measure_prepared(
+    data: PreparedData,
+    *,
+    vocabulary: Vocabulary | None = None,
+    overlap: OverlapSettings | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Statistics:
+    """Count what a prepared folder holds: the examples that are used, train last.
+
+    The length of speech is that of its features; no recording is opened.
+
+    Args:
+        data: The folder.
+        vocabulary: Where to look up characters; ``None``: in the folder's own.
+        overlap: What counts as overlap between train and the others.
+        progress: Called with the stage, how many examples are read, and how many there are.
+
+    Raises:
+        DataError: A shard is missing or damaged.
+    """
+    statistics = Statistics(vocabulary=vocabulary or data.vocabulary, overlap=overlap)
+    tasks, features = {task.name: task for task in data.tasks}, data.feature_settings
+    for name in sorted(data.split_names, key=lambda name: name == TRAIN):
+        split = data.split(name)
+        for row in range(len(split)):
+            example = split.example(row)
+            if example.speech is not None and example.speech.duration_seconds is None:
+                frames = int(split.lengths(np.array([row]))[0][0])
+                seconds = (frames * features.hop_ms + features.window_ms - features.hop_ms) / 1000
+                speech = replace(example.speech, duration_seconds=seconds)
+                example = replace(example, speech=speech)
+            statistics.add(name, example, tasks[example.task])
+            if progress is not None and (row + 1) % _EXAMPLES_PER_REPORT == 0:
+                progress(f"read {name}", row + 1, len(split))
+        if progress is not None:
+            progress(f"read {name}", len(split), len(split))
+    return statistics
+
+
 def _add_split(
     statistics: Statistics,
     split: str,
@@ -300,6 +344,9 @@ def _recording_seconds(path: Path) -> float | str:
     """Return the length of a recording, or why it cannot be read."""
     from taskaware.data import audio
 
+    problem = file_problem(path)
+    if problem is not None:
+        return f"{path}: {problem}"
     try:
         return audio.info(path).duration_seconds
     except AudioError as error:

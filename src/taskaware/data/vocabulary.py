@@ -28,9 +28,35 @@ _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 _NUM_SPECIAL_PIECES = 4
 # Written into the model file, so it is fixed: equal texts give equal bytes. More are not faster.
 _NUM_THREADS = 1
+_NEVER_TOO_LARGE = 1000  # pieces
+_LEAST_USES, _GOOD_USES = 10, 40  # of a piece in the training texts
+_TEXTS_PER_CALL = 1000
 _MAX_LINE_BYTES = 1 << 20  # longer lines are not trained on
 
 _log = logging.getLogger(__name__)
+
+
+def too_large(vocabulary: Vocabulary, texts: Sequence[str]) -> str:
+    """Return a remark where training texts are far too few for a vocabulary, else an empty text.
+
+    Rule: a vocabulary of more than 1,000 pieces, and fewer than 10 pieces of text for each. A piece
+    that is seen a few times is hardly learnt, and a text of smaller pieces is. No more texts are
+    cut into pieces than it takes to know.
+    """
+    enough = _LEAST_USES * vocabulary.size
+    if vocabulary.size <= _NEVER_TOO_LARGE:
+        return ""
+    total = 0
+    for start in range(0, len(texts), _TEXTS_PER_CALL):
+        total += sum(map(len, vocabulary.encode_many(texts[start : start + _TEXTS_PER_CALL])))
+        if total >= enough:
+            return ""
+    fitting = max(_NEVER_TOO_LARGE // 2, total // _GOOD_USES // 100 * 100)
+    return (
+        f"the vocabulary has {vocabulary.size:,} pieces, but the training texts hold only "
+        f"{total:,}, {total / vocabulary.size:.1f} for each: far too few to learn them by; fewer "
+        f"pieces suit this data better, for example --vocabulary-size {fitting}"
+    )
 
 
 def task_tag(task_name: str) -> str:

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.errors import MissingDependencyError
+from taskaware.output_folder import claimed
 from taskaware.study.figures import curves_figure, embedding_figure, forgetting_figure, save
 from taskaware.study.page import render_page
 from taskaware.study.tables import to_csv, to_json, to_markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from taskaware.output_folder import OutputFolder
     from taskaware.study.figures import StudyFigure
     from taskaware.study.results import LearningCurve, StudyResults
+
+WRITTEN = ("results.json", "table.csv", "table.md", "report.html", "figures")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,20 +39,23 @@ class Written:
 def write_all(results: StudyResults, folder: Path) -> Written:
     """Write ``table.md``, ``table.csv``, ``results.json``, ``report.html`` and ``figures/``.
 
-    Folders on the way are made, and files of the same names replaced. Without Matplotlib the page
-    and the figures are left out, and the result's warning says so.
+    Folders on the way are made, and what an earlier call wrote is replaced. Without Matplotlib the
+    page and the figures are left out, and the result's warning says so.
+
+    Raises:
+        OutputError: Files of these names are there that no study wrote.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     texts = (("results.json", to_json), ("table.csv", to_csv), ("table.md", to_markdown))
-    paths = [_write_text(folder / name, text(results)) for name, text in texts]
-    try:
-        paths.append(_write_text(folder / "report.html", render_page(results)))
-        for name, figure in _figures(results):
-            for suffix in (".svg", ".png"):
-                path = folder / "figures" / f"{name}{suffix}"
-                paths.append(_write(path, lambda part, figure=figure: save(figure, part)))
-    except MissingDependencyError as error:
-        return Written(paths=tuple(paths), warning=f"figures are left out: {error}")
+    # Several commands that work on one study end at about the same time: each waits its turn.
+    with claimed(folder, names=WRITTEN, whole=False, waits=True) as output:
+        paths = [output.write(name, text(results).encode()) for name, text in texts]
+        try:
+            paths.append(output.write("report.html", render_page(results).encode()))
+            for name, figure in _figures(results):
+                for suffix in (".svg", ".png"):
+                    paths.append(_write_figure(output, f"figures/{name}{suffix}", figure))
+        except MissingDependencyError as error:
+            return Written(paths=tuple(paths), warning=f"figures are left out: {error}")
     return Written(paths=tuple(paths))
 
 
@@ -72,18 +79,14 @@ def _file_name(kind: str, index: int, title: str) -> str:
     return f"{kind}_{index}_{words}" if words else f"{kind}_{index}"
 
 
-def _write_text(path: Path, text: str) -> Path:
-    # New lines as they are, on every system: the files of one study are the same everywhere.
-    return _write(path, lambda part: part.write_bytes(text.encode("utf-8")))
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> Path:
+def _write_figure(output: OutputFolder, name: str, figure: StudyFigure) -> Path:
     """Write under another name with the same suffix, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".partial-{path.name}")
+    path = output.begin(name)
+    part = output.begin(f"figures/.partial-{path.name}")
     try:
-        write(part)
+        save(figure, part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+    output.finish(name)
     return path

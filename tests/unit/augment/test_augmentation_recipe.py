@@ -14,7 +14,7 @@ from scripted_models import ScriptedModel, asr, install, mt, numbered, read_line
 from taskaware import settings
 from taskaware.augment.recipe import ORIGINS, run_recipe
 from taskaware.augment.settings import RecipeSettings, load
-from taskaware.errors import ExperimentError
+from taskaware.errors import ExperimentError, OutputError
 
 PAPER = Path(__file__).parents[3] / "experiments" / "augmentation" / "paper.toml"
 NUM = {"iwslt_ted": 3, "europarl_st": 2, "ted_lium": 2, "must_c": 2}
@@ -122,6 +122,20 @@ def test_texts_without_signals_of_their_own_are_trained_on_with_the_recording(
     assert {line["audio"] for line in read_lines(result.train) if line["kind"] == "st"} == {
         line["audio"] for line in read_lines(result.train) if line["kind"] == "asr"
     }
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.jsonl.unfinished", "counts.json"])
+def test_a_file_of_the_user_in_the_folder_is_not_written_over(tmp_path: Path, name: str):
+    path = write_lines(tmp_path / "t.jsonl", mt("a", "b", "c"))
+    (tmp_path / name).write_text("mine")
+    mapping = {"to": str(tmp_path), "datasets": {"web": {"manifests": [str(path)]}}}
+    recipe = settings.from_mapping(RecipeSettings, mapping)
+    with pytest.raises(OutputError, match=f"holds {name}, which taskaware did not write"):
+        run_recipe(recipe)
+    assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+    run_recipe(recipe)
+    assert run_recipe(recipe).counts.examples.total() == 1  # and what is ours is made again
 
 
 def test_lines_that_cannot_be_read_are_counted(tmp_path: Path):

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
-from taskaware.augment.blocks import Made, Written, complete_manifest, write_in_blocks
-from taskaware.errors import DataError, UserError
+from taskaware.augment.blocks import (
+    Made,
+    Written,
+    claim_recordings,
+    complete_manifest,
+    write_in_blocks,
+)
+from taskaware.errors import DataError, OutputError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,6 +138,23 @@ def test_a_file_of_another_origin_is_not_overwritten(tmp_path: Path):
     assert path.read_text() == "mine"
 
 
+def test_an_unfinished_file_of_somebody_is_not_gone_on_with(tmp_path: Path):
+    (tmp_path / "out.jsonl.unfinished").write_text("mine")
+    with pytest.raises(UserError, match="or one that this command wrote"):
+        write(tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl.unfinished").read_text() == "mine"
+
+
+def test_a_folder_of_somebody_takes_no_recordings(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.flac").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds a\.flac, which taskaware did not write"):
+        claim_recordings(tmp_path / "out.jsonl", tmp_path / "out")
+    claim_recordings(tmp_path / "new.jsonl", tmp_path / "new")
+    (tmp_path / "new/a.flac").write_text("ours")
+    claim_recordings(tmp_path / "new.jsonl", tmp_path / "new")
+
+
 def test_a_manifest_that_somebody_changed_is_refused(tmp_path: Path):
     path = tmp_path / "out.jsonl"
     write(path)
@@ -157,7 +180,7 @@ def test_a_broken_journal_is_named(tmp_path: Path):
 def test_two_commands_cannot_write_the_same_manifest(tmp_path: Path):
     with (
         FileLock(tmp_path / ".out.jsonl.lock"),
-        pytest.raises(UserError, match="another one is at work"),
+        pytest.raises(UserError, match="another one is writing it"),
     ):
         write(tmp_path / "out.jsonl")
 

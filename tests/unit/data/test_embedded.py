@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from taskaware import errors
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.embedded.corpus import SPLITS, EmbeddedCorpusSettings, plan, write
+from taskaware.output_folder import RECORD_NAME
 
 SMALL = EmbeddedCorpusSettings(
     num_train_sentences=12,
@@ -36,7 +38,7 @@ def rows_of(folder, split):
 
 
 def files_of(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("[!.]*.*")}
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +135,16 @@ def test_a_complete_corpus_is_left_alone(corpus):
 def test_two_workers_write_the_same_files_after_an_interruption(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "_NUM_RECORDINGS_PER_PROCESS", 31)
 
+    folder = tmp_path / "corpus"
+
     def interrupted(*arguments):
+        (folder / "audio" / "train" / "train-000000.flac").write_bytes(b"half a recording")
         raise KeyboardInterrupt
 
-    folder = tmp_path / "corpus"
     with monkeypatch.context() as context:
         context.setattr(embedded, "_speak", interrupted)
         with pytest.raises(KeyboardInterrupt):
             write(folder, SMALL)
-    (folder / "audio" / "train" / "train-999999.flac").write_bytes(b"half a recording")
     assert not (folder / "complete.json").exists()
     time.sleep(1.1)  # Left to itself, espeak-ng seeds its noise with the second of the day.
     reports = []
@@ -160,9 +163,21 @@ def test_other_settings_replace_the_corpus(tmp_path, corpus):
     assert content["settings"]["num_train_sentences"] == 1
 
 
+def test_a_corpus_of_a_version_without_a_record_is_replaced_and_what_was_added_stays(
+    tmp_path, corpus
+):
+    folder = tmp_path / "corpus"
+    shutil.copytree(corpus, folder)
+    (folder / RECORD_NAME).unlink()
+    (folder / "audio/train/mine.flac").write_text("mine")
+    write(folder, replace(SMALL, num_train_sentences=1, speech_per_sentence=1), num_workers=1)
+    assert len(list((folder / "audio/train").iterdir())) == 2
+    assert (folder / "audio/train/mine.flac").read_text() == "mine"
+
+
 def test_a_folder_with_other_files_is_never_touched(tmp_path, corpus):
     (tmp_path / "train.tsv").write_text("mine")
-    with pytest.raises(errors.DataError, match="other"):
+    with pytest.raises(errors.OutputError, match="did not write"):
         write(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["train.tsv"]
 

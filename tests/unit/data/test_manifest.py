@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -189,6 +190,83 @@ def test_a_second_line_with_an_id_is_bad_and_names_the_first(tmp_path: Path):
     problem = only_problem(write_tsv(tmp_path, line, line))
     assert (problem.line, problem.field, problem.example_id) == (3, "id", "x")
     assert "line 2 has it as well" in problem.reason
+
+
+ROWS = [
+    {"task": "mt", "source_text": "a, b; c", "target_text": 'he says "no, sir"', "speaker": ""},
+    {"task": "mt", "source_text": "two\nlines", "target_text": "zwei", "speaker": "anna"},
+]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_csv_file_is_read_with_its_quotes(tmp_path: Path, delimiter: str, line_end: str):
+    path = tmp_path / "m.CSV"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, [*ROWS[0]], delimiter=delimiter, lineterminator=line_end)
+        writer.writeheader()
+        writer.writerows(ROWS)
+        file.write(3 * delimiter + line_end + line_end)
+        file.write(delimiter.join(["mt", '"c"', '"a" b', ""]) + line_end)
+        file.write(delimiter.join(["mt", "d"]) + line_end)
+        file.write(delimiter.join(["mt", "e", "f", "g"]) + line_end)
+    contents = manifest.read(path)
+    assert [(e.source_text, e.target_text, e.speaker) for e in contents.examples] == [
+        *((str(row["source_text"]), row["target_text"], row["speaker"]) for row in ROWS),
+        ("e", "f", "g"),
+    ]
+    assert [line.line for line in contents.lines] == [2, 3, 9]  # a text may hold line ends
+    assert [(p.line, p.field) for p in contents.problems] == [(7, "line"), (8, "line")]
+    assert "a quote is doubled" in contents.problems[0].reason
+    assert "must have 4 cells, as the header, but has 2" in contents.problems[1].reason
+
+
+@pytest.mark.parametrize(("delimiter", "name"), [(",", "commas"), (";", "semicolons")])
+def test_other_separators_than_tabs_are_named(tmp_path: Path, delimiter: str, name: str):
+    for quote in ("", '"'):
+        header = [f"{quote}{column}{quote}" for column in ("task", "source_text", "target_text")]
+        path = tmp_path / "m.tsv"
+        path.write_text(f"{delimiter.join(header)}\nmt{delimiter}a{delimiter}b\n")
+        with pytest.raises(ManifestError, match=f"by tabs, but are by {name}: name the .*NAME.csv"):
+            manifest.read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("m.json", json.dumps(30 * [FULL]), r"begins with '\[', a JSON array: write each of its"),
+        ("m.json", json.dumps(30 * [FULL], indent=1), r"begins with '\['"),
+        ("m.jsonl", json.dumps(FULL, indent=1), "has one over several lines"),
+        ("m.tsv", "task\tsource_text\ttarget_text\rmt\ta\tb\r", "end with a carriage return"),
+        ("m.csv", "task,source_text,target_text\rmt,a,b\r", "end with a carriage return"),
+        ("m.tsv", "task\ttarget_text\n".encode("utf-16"), "is UTF-16"),
+        ("m.tsv", "task\ttarget_text\n".encode("utf-16-le"), "is UTF-16"),
+        ("m.tsv", b"PK\x03\x04\x14", "is a spreadsheet or a zip archive: save it as .csv"),
+        ("m.tsv", b"\x1f\x8b\x08", "is compressed by gzip: unpack it"),
+        ("m.tsv", 500 * "x", "unknown column 'x"),
+    ],
+)
+def test_what_is_no_manifest_is_named_in_a_short_message(
+    tmp_path: Path, name: str, data: str | bytes, message: str
+):
+    (tmp_path / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    with pytest.raises(ManifestError, match=message) as error:
+        manifest.read(tmp_path / name)
+    assert len(str(error.value)) < len(str(tmp_path)) + 420
+
+
+def test_cells_in_the_quotes_of_a_spreadsheet_are_refused_where_no_quotes_are_read(tmp_path: Path):
+    cells = ['"he says ""no"""', '"""no"" is what he says"', '"no," he says, "no"', '"no"', '""']
+    lines = [f"\tmt\t\t\t\ta\t{cell}" for cell in cells]
+    contents = manifest.read(write_tsv(tmp_path, *lines))
+    assert [(p.line, p.field) for p in contents.problems] == [
+        (2, "target_text"),
+        (3, "target_text"),
+    ]
+    assert "save the table as .csv" in contents.problems[0].reason
+    assert [example.target_text for example in contents.examples] == cells[2:]
+    record = {"task": "mt", "source_text": "a", "target_text": cells[0]}
+    assert not manifest.read(write_json(tmp_path, record)).problems  # JSON quotes otherwise
 
 
 @pytest.mark.parametrize(

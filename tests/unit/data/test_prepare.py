@@ -15,16 +15,20 @@ import soundfile
 import torch
 
 from taskaware.data import audio
+from taskaware.data import manifest as manifest_file
 from taskaware.data.checks import CheckSettings
 from taskaware.data.cleaning_settings import CleaningSettings
 from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.manifest_writer import to_line
 from taskaware.data.overlap import OverlapSettings
 from taskaware.data.prepare import PrepareReport, PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.shards import ShardLimits
 from taskaware.data.split_writer import SplitReport
+from taskaware.data.users import note_run
 from taskaware.data.vocabulary import Vocabulary
-from taskaware.errors import DataError, ManifestError, UserError
+from taskaware.errors import DataError, ManifestError, OutputError, UserError
+from taskaware.output_folder import RECORD_NAME
 
 RATE_HZ = 16_000
 ENGLISH = ["the red house", "a green tree", "two old dogs", "my blue car", "one white bird"]
@@ -363,6 +367,170 @@ def test_splits_of_an_earlier_preparation_do_not_stay(tmp_path: Path):
     assert not (tmp_path / "out/more").exists()
 
 
+def everything(folder: Path) -> dict[str, bytes]:
+    """Every file but our record and lock."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    names = {path: str(path.relative_to(folder)) for path in files}
+    return {n: path.read_bytes() for path, n in names.items() if ".taskaware" not in n}
+
+
+@pytest.mark.parametrize(
+    "there",
+    ["train/0.flac", "manifests/train.jsonl", ".work/notes", "report.tsv", "prepared.json", "x"],
+)
+def test_a_folder_with_files_of_the_user_is_refused_and_stays_as_it_is(tmp_path: Path, there: str):
+    path = three_tasks(tmp_path)
+    (tmp_path / "out" / there).parent.mkdir(parents=True)
+    (tmp_path / "out" / there).write_text("mine")
+    with pytest.raises(OutputError, match=f"but holds {there.partition('/')[0]}"):
+        prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    assert everything(tmp_path / "out") == {there: b"mine"}
+
+
+def test_the_folder_of_the_recordings_is_refused_with_all_of_them_there(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    before = everything(tmp_path)
+    with pytest.raises(OutputError, match=r"holds train\.jsonl, train0\.flac.* and 1 more"):
+        prepare({"train": [path]}, tmp_path, SETTINGS)
+    assert everything(tmp_path) == before
+
+
+def test_what_the_user_adds_to_a_prepared_folder_stays_when_it_is_prepared_anew(tmp_path: Path):
+    manifests = {
+        "train": [three_tasks(tmp_path)],
+        "more": [three_tasks(tmp_path, "more", range(3))],
+    }
+    settings = replace(SETTINGS, overlap=OverlapSettings(action="allow"))
+    prepare(manifests, tmp_path / "out", settings)
+    for name in ("notes.txt", "train/mine.wav", "more/mine.wav"):
+        (tmp_path / "out" / name).write_text("mine")
+    prepare({"train": manifests["train"]}, tmp_path / "out", settings)
+    there = everything(tmp_path / "out")
+    assert [name for name in there if name.startswith("more/")] == ["more/mine.wav"]
+    assert {name for name, data in there.items() if data == b"mine"} == {
+        *("notes.txt", "train/mine.wav", "more/mine.wav")
+    }
+
+
+def test_a_report_that_the_user_wrote_into_is_not_written_over(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    report = prepare({"train": [path]}, tmp_path / "out", SETTINGS).report_path
+    report.write_text("what I still have to look at")
+    with pytest.raises(OutputError, match=r"report\.tsv must be as taskaware wrote it"):
+        prepare({"train": [path]}, tmp_path / "out", replace(SETTINGS, vocabulary_size=390))
+    assert report.read_text() == "what I still have to look at"
+    assert PreparedData.open(tmp_path / "out").vocabulary.size > 0  # and the folder is whole
+
+
+def test_a_folder_of_a_version_without_a_record_is_made_anew(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    (tmp_path / "out" / RECORD_NAME).unlink()
+    assert prepare({"train": [path]}, tmp_path / "out", SETTINGS).reused
+    (tmp_path / "out" / RECORD_NAME).unlink()
+    (tmp_path / "out/train/mine.wav").write_text("mine")
+    more = [path, three_tasks(tmp_path, "more", range(2))]
+    assert not prepare({"train": more}, tmp_path / "out", SETTINGS).reused
+    assert (tmp_path / "out/train/mine.wav").read_text() == "mine"
+
+
+def test_what_is_no_recording_is_a_line_of_the_report_and_is_not_opened(tmp_path: Path):
+    good = tmp_path / "good.wav"
+    soundfile.write(good, noise(1), RATE_HZ)
+    (tmp_path / "folder.wav").mkdir()
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "device.wav").symlink_to("/dev/zero")
+    (tmp_path / "nothing.wav").symlink_to(tmp_path / "missing")
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    (tmp_path / "link.wav").symlink_to(good)
+    expected = {
+        "folder.wav": "must be a file, but is a folder",
+        "pipe.wav": "must be a file, but is a pipe or a device",
+        "device.wav": "must be a file, but is a pipe or a device",
+        "nothing.wav": "the file is a link to nothing",
+        "loop.wav": "the file cannot be read (Too many levels of symbolic links)",
+        "good.wav/x.wav": "the file cannot be read (Not a directory)",
+        "x" * 300: "the file cannot be read (File name too long)",
+    }
+    names = [*expected, "link.wav"]
+    records: list[dict[str, object]] = [
+        {"task": "asr", "audio": name, "target_text": "a red house"} for name in names
+    ]
+    records += [
+        {"task": "other", "features": name, "target_text": "a house"} for name in ("pipe.wav",)
+    ]
+    records.append({"task": "other", "features": "f.npy", "target_text": "a house"})
+    np.save(tmp_path / "f.npy", np.ones((40, 80), dtype=np.float32))
+    manifest = write_manifest(tmp_path / "m.jsonl", records)
+    report = prepare({"train": [manifest]}, tmp_path / "out", LENIENT)
+    assert report.splits["train"].examples == {"asr": 1, "other": 1}
+    reasons = {row["id"]: (row["field"], row["reason"]) for row in read_report(report)}
+    for number, (name, reason) in enumerate(expected.items(), start=1):
+        assert reasons[f"m-{number}"] == ("audio", f"{tmp_path / name}: {reason}")
+    assert reasons["m-9"][0] == "features"
+
+
+def test_files_and_folders_may_have_names_that_are_no_utf_8(tmp_path: Path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    np.save(folder / "f.npy", np.ones((40, 80), dtype=np.float32))
+    records: list[dict[str, object]] = [
+        {"task": "other", "features": name, "target_text": "a red house"} for name in ("f.npy", "g")
+    ]
+    records.append({"task": "mt", "source_text": "a house", "target_text": "ein Haus"})
+    manifest = write_manifest(folder / os.fsdecode(b"m\xff.jsonl"), records)
+    report = prepare({"train": [manifest]}, folder / "out", LENIENT)
+    (row,) = read_report(report)
+    assert row["id"] == r"m\xff-2"
+    assert r"caf\udce9" in row["file"]
+    split = PreparedData.open(folder / "out").split("train")
+    example = next(each for each in split.examples if each.task == "other")
+    assert example.features_path == folder / "f.npy"
+    assert example.dataset == r"m\xff"
+    again = write_manifest(tmp_path / "again.jsonl", [])
+    again.write_text(to_line(example, PreparedData.open(folder / "out").task("other")))
+    assert next(iter(manifest_file.read(again).examples)).features_path == folder / "f.npy"
+
+
+def test_a_manifest_that_cannot_be_read_leaves_no_folder(tmp_path: Path):
+    good, wrong = three_tasks(tmp_path), write_manifest(tmp_path / "wrong.jsonl", [{"tsk": "asr"}])
+    for path, message in ((wrong, "unknown column"), (tmp_path / "missing", "does not exist")):
+        with pytest.raises(ManifestError, match=message):
+            prepare({"train": [good, path]}, tmp_path / "inner/out", SETTINGS)
+        assert not (tmp_path / "inner").exists()
+
+
+def test_two_preparations_of_one_folder_do_not_meet(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    refused: list[str] = []
+
+    def again(stage: str, done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(OutputError, match="another one is writing this one") as error:
+                prepare({"train": [path]}, tmp_path / "out", LENIENT)
+            refused.append(str(error.value))
+
+    prepare({"train": [path]}, tmp_path / "out", SETTINGS, progress=again)
+    assert refused
+    assert prepare({"train": [path]}, tmp_path / "out", SETTINGS).reused
+
+
+def test_preparing_anew_names_the_runs_that_stand_on_what_was_there(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/experiment.toml").write_text("")
+    note_run(tmp_path / "out", tmp_path / "run")
+    note_run(tmp_path / "out", tmp_path / "deleted")
+    os.utime(tmp_path / "train0.flac", (1, 1))  # made anew, and comes to the same
+    same = prepare({"train": [path]}, tmp_path / "out", SETTINGS)
+    assert not same.reused
+    assert same.warnings == ()
+    more = [path, three_tasks(tmp_path, "more", range(2))]
+    (warning,) = prepare({"train": more}, tmp_path / "out", SETTINGS).warnings
+    assert f"but runs were trained on what it held: {tmp_path}/run. They cannot" in warning
+
+
 def test_cleaning_concerns_train_alone_and_is_counted(tmp_path: Path):
     manifests = {
         "train": [three_tasks(tmp_path)],
@@ -509,7 +677,7 @@ def test_impossible_requests_are_refused(tmp_path: Path):
     with pytest.raises(UserError, match="from 0 to 1"):
         prepare({"train": [path]}, tmp_path / "out", PrepareSettings(max_bad_share=5))
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="must be a folder"):
+    with pytest.raises(OutputError, match="must be a folder"):
         prepare({"train": [path]}, tmp_path / "file", SETTINGS)
 
 

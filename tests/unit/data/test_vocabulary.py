@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskaware.data.vocabulary import Vocabulary, task_tag
+from taskaware.data.vocabulary import Vocabulary, task_tag, too_large
 from taskaware.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -98,6 +98,17 @@ def test_no_text_is_refused():
 def test_save_and_load_keep_every_byte(vocabulary: Vocabulary, tmp_path: Path):
     vocabulary.save(tmp_path / "v.model")
     assert Vocabulary.load(tmp_path / "v.model").sha256 == vocabulary.sha256
+
+
+def test_a_vocabulary_that_its_texts_cannot_fill_often_enough_is_remarked_on():
+    texts = [f"word{i} other{i * 7} thing{i * 13}" for i in range(600)]
+    large = Vocabulary.train(texts, size=2000)
+    remark = too_large(large, texts)
+    total = sum(map(len, large.encode_many(texts)))
+    assert f"has {large.size:,} pieces, but the training texts hold only {total:,}" in remark
+    assert "--vocabulary-size 500" in remark
+    assert too_large(large, 20 * texts) == ""
+    assert too_large(Vocabulary.train(texts, size=1000), texts) == ""
 
 
 def test_a_file_that_is_no_vocabulary_is_refused_by_name(tmp_path: Path):

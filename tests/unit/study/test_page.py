@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from made_up import HOSTILE, curves, embeddings, many_tasks, matrix, one_seed, rows, study
 
-from taskaware.errors import MissingDependencyError
+from taskaware.errors import MissingDependencyError, OutputError
 from taskaware.study import figures
 from taskaware.study.page import render_page
 from taskaware.study.write import write_all
@@ -132,10 +132,19 @@ def test_every_part_of_a_figure_has_a_tooltip_and_boxes_hide_it_without_a_script
         assert re.search(rf'<g class="mark [^"]*\b{name}\b', html)
 
 
+def shown_files(folder: Path) -> list[Path]:
+    """All files but those that say who wrote the others."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".taskaware")
+    ]
+
+
 def test_a_folder_holds_all_forms_and_no_half_file(tmp_path: Path) -> None:
     folder = tmp_path / "made" / "here"
     written = write_all(study(), folder)
-    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    names = sorted(str(path.relative_to(folder)) for path in shown_files(folder))
     assert written.warning == ""
     assert sorted(str(path.relative_to(folder)) for path in written.paths) == names
     assert names == sorted(
@@ -179,4 +188,11 @@ def test_a_file_that_fails_halfway_leaves_the_old_one(
     monkeypatch.setattr(write, "save", fails)
     with pytest.raises(OSError, match="disk full"):
         write_all(study(), tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == old
+    assert {path: path.read_bytes() for path in shown_files(tmp_path)} == old
+
+
+def test_a_table_of_the_user_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "table.md").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"holds table\.md, which taskaware did not write"):
+        write_all(study(), tmp_path)
+    assert shown_files(tmp_path) == [tmp_path / "table.md"]

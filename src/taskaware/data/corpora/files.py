@@ -69,7 +69,11 @@ def decoded_lines(file: IO[bytes], place: str) -> Iterator[str]:
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file, compressed by gzip or not; see ``decoded_lines``."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    try:
+        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise CorpusError(f"{path}: the file cannot be read ({error.strerror or error})") from error
+    with opened as file:
         yield from decoded_lines(cast("IO[bytes]", file), str(path))
 
 

@@ -11,6 +11,7 @@ from taskaware.data.corpora import (
     europarl_st,
     fleurs,
     iwslt_ted,
+    kaldi,
     lhotse_cuts,
     librispeech,
     mtedx,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 SPEECH = (
     *("must_c", "ted_lium", "librispeech", "common_voice", "europarl_st", "iwslt_ted", "covost"),
-    *("mtedx", "fleurs", "lhotse"),
+    *("mtedx", "fleurs", "lhotse", "kaldi"),
 )
 TEXT = (
     *("wmt", "europarl", "news_commentary", "common_crawl", "opus", "setimes2"),
@@ -71,6 +72,8 @@ def read_corpus(name: str, request: Request) -> Iterator[Found]:
             return fleurs.read(request)
         case "lhotse":
             return lhotse_cuts.read(request)
+        case "kaldi":
+            return kaldi.read(request)
         case "wmt":
             return wmt.read(request)
         case "europarl":

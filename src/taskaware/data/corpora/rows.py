@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, TextIO
 
 from taskaware.data.manifest_writer import to_line
 from taskaware.errors import CorpusError
+from taskaware.output_folder import claimed
 from taskaware.types import Example, Speech, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from taskaware.output_folder import OutputFolder
 
 ASR, ST, MT = "asr", "st", "mt"
 
@@ -134,20 +137,42 @@ def write_manifests(
 
     Args:
         found: What a recipe yields.
-        folder: Where to write; manifests of an earlier call are replaced.
+        folder: Where to write; manifests of an earlier call are replaced, nothing else.
         progress: Called with the number of rows now and then.
 
     Raises:
         CorpusError: There is no row at all.
+        OutputError: The folder holds files that no earlier call wrote, or one that was changed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with claimed(folder) as output:
+        before = [name for name in output.written if (folder / name).exists()]
+        output.require_free(before)  # a manifest that somebody corrected since is theirs
+        counts, names = _write_unfinished(found, output, progress)
+        if not counts.examples:
+            output.remove(f"{name}.unfinished" for name in names)
+            raise CorpusError(
+                "the corpus must have an example of the languages and kinds of task that are "
+                f"asked for, but has none; left out: {dict(counts.left_out) or 'nothing'}"
+            )
+        output.remove(name for name in before if not name.endswith(".unfinished"))
+        for name in names:
+            (folder / f"{name}.unfinished").replace(output.begin(name))
+            output.finish(name)
+        output.forget()
+    return counts
+
+
+def _write_unfinished(
+    found: Iterable[Found], output: OutputFolder, progress: Callable[[int], None] | None
+) -> tuple[CorpusCounts, list[str]]:
+    """Write ``NAME.unfinished`` for every manifest; return the counts and the names."""
     counts = CorpusCounts()
     files: dict[str, TextIO] = {}
     with ExitStack() as stack:
 
         def opened(name: str) -> TextIO:
             if name not in files:
-                path = folder / f"{name}.unfinished"
+                path = output.begin(f"{name}.unfinished")
                 files[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
             return files[name]
 
@@ -165,18 +190,7 @@ def write_manifests(
             counts.examples[item.split, task] += 1
             counts.datasets[item.dataset, task, item.split] += 1
             opened(f"{item.split}.jsonl").write(_line(item, task))
-    if not counts.examples:
-        for name in files:
-            (folder / f"{name}.unfinished").unlink()
-        raise CorpusError(
-            "the corpus must have an example of the languages and kinds of task that are asked "
-            f"for, but has none; left out: {dict(counts.left_out) or 'nothing'}"
-        )
-    for old in [*folder.glob("*.jsonl")]:
-        old.unlink()
-    for name in files:
-        (folder / f"{name}.unfinished").replace(folder / name)
-    return counts
+    return counts, list(files)
 
 
 def _line(row: Row, name: str) -> str:

@@ -1,13 +1,14 @@
-"""Translations of one's own: tables whose columns are languages, as TSV or JSON lines.
+"""Translations of one's own: tables whose columns are languages, as TSV, CSV or JSON lines.
 
 ::
 
     en<TAB>de                                   {"en": "A man.", "de": "Ein Mann."}
     A man.<TAB>Ein Mann.                        {"translation": {"en": "A man.", "de": ...}}
 
-The first column is the source and every other a target. TSV has no quoting. The request names a
-file, or a folder with files such as ``train.tsv``, ``news.dev.jsonl`` and ``test.tsv.gz``: one part
-of a file's name says its split. A file that is named itself and says nothing is train.
+The first column is the source and every other a target. TSV has no quoting; in CSV, quotes and
+commas or semicolons are understood (``data/table_forms.py``). The request names a file, or a folder
+with files such as ``train.tsv``, ``news.dev.jsonl`` and ``test.tsv.gz``: one part of a file's name
+says its split. A file that is named itself and says nothing is train.
 
 A manifest, which says more about every line than two texts, needs no recipe.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from taskaware.data.corpora.files import read_lines, read_table
 from taskaware.data.corpora.languages import wanted_languages
 from taskaware.data.corpora.rows import MT, Found, LeftOut, Request, Row
+from taskaware.data.table_forms import csv_rows, is_csv, is_quoted, wrong_first_line
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ _SPLITS = {
 }
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z]{2,4})?")
 _MANIFEST_COLUMNS = {"task", "target_text"}
-_FILE = re.compile(r"(?P<stem>.+)\.(?P<form>tsv|jsonl)(?:\.gz)?")
+_FILE = re.compile(r"(?P<stem>.+)\.(?P<form>tsv|csv|jsonl)(?:\.gz)?")
 
 
 def read(request: Request) -> Iterator[Found]:
@@ -54,7 +56,8 @@ def read(request: Request) -> Iterator[Found]:
     tables = [file for file in files if _FILE.fullmatch(file.name)]
     if not tables:
         raise CorpusError(
-            f"{path} must be a .tsv or .jsonl file or hold some (train.tsv, dev.tsv), but does not"
+            f"{path} must be a .tsv, .csv or .jsonl file or hold some (train.tsv, dev.tsv), but "
+            "does not"
         )
     splits = {file: _split(file, alone=file == path) for file in tables}
     columns = {file: _columns(file) for file in tables}
@@ -98,11 +101,18 @@ def _is_json(file: Path) -> bool:
 
 
 def _columns(file: Path) -> list[str]:
-    first = next(read_lines(file), "")
-    columns = list(_record(file, 1, first)) if _is_json(file) and first else first.split("\t")
+    if is_csv(file):
+        columns = [name.strip() for name in next(csv_rows(read_lines(file)))[1]]
+    else:
+        first = next(read_lines(file), "")
+        wrong = wrong_first_line(first, _language_names(first))
+        if wrong is not None:
+            raise CorpusError(f"{file}, line 1: {wrong}")
+        is_record = _is_json(file) and first
+        columns = list(_record(file, 1, first)) if is_record else first.split("\t")
     if set(columns) & _MANIFEST_COLUMNS:
         raise CorpusError(
-            f"{file} is a manifest, which needs no recipe: hand it to `taskaware prepare` itself, "
+            f"{file} is a manifest, which needs no recipe: give it to `taskaware prepare` itself, "
             f"with --train {file} (or --dev, --test)"
         )
     wrong = [column for column in columns if not _LANGUAGE.fullmatch(column) or column == "id"]
@@ -113,6 +123,10 @@ def _columns(file: Path) -> list[str]:
             "('id' as well; Indonesian is 'ind')"
         )
     return columns
+
+
+def _language_names(header: str) -> list[str]:
+    return [name for name in re.split(r"\W+", header) if _LANGUAGE.fullmatch(name)]
 
 
 def _record(file: Path, number: int, line: str) -> dict[str, object]:
@@ -128,6 +142,13 @@ def _record(file: Path, number: int, line: str) -> dict[str, object]:
 
 
 def _records(file: Path) -> Iterator[tuple[int, dict[str, object] | None]]:
+    if is_csv(file):
+        rows = csv_rows(read_lines(file))
+        header = [name.strip() for name in next(rows)[1]]
+        for number, row in rows:
+            fits = not isinstance(row, str) and len(row) == len(header)
+            yield number, dict(zip(header, row, strict=True)) if fits else None
+        return
     if not _is_json(file):
         yield from read_table(file, ())  # type: ignore[misc]
         return
@@ -138,6 +159,7 @@ def _records(file: Path) -> Iterator[tuple[int, dict[str, object] | None]]:
 
 def _read_file(file: Path, split: str, source: str, targets: list[str]) -> Iterator[Found]:
     dataset = _dataset(file)
+    has_no_quoting = not (_is_json(file) or is_csv(file))
     for number, record in _records(file):
         place = f"{file}, line {number}"
         if record is None:
@@ -146,6 +168,10 @@ def _read_file(file: Path, split: str, source: str, targets: list[str]) -> Itera
             continue
         for target in targets:
             texts = [record.get(source) or "", record.get(target) or ""]
+            if has_no_quoting and any(is_quoted(str(text)) for text in texts):
+                reason = "a cell in the quotes of a spreadsheet: save the table as .csv"
+                yield LeftOut(split=split, place=place, reason=reason)
+                continue
             reason = next(
                 (
                     f"{'empty' if isinstance(text, str) else 'not text as'} {side}"

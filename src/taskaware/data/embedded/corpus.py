@@ -13,11 +13,12 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from taskaware import errors
+from taskaware import settings as settings_file
 from taskaware.data.embedded.ciphers import ciphers
 from taskaware.data.embedded.grammar import Sentence, generate
 from taskaware.data.embedded.settings import (
@@ -27,12 +28,15 @@ from taskaware.data.embedded.settings import (
     Split,
 )
 from taskaware.data.synthesis import Synthesiser, Voice, voices
+from taskaware.errors import ExperimentError
+from taskaware.output_folder import claimed
 
 _COLUMNS = (
     *("id", "task", "kind", "dataset", "audio", "start_seconds", "duration_seconds"),
     *("source_text", "target_text", "source_language", "target_language", "speaker", "utterance"),
 )
 _DATASET = "embedded"
+_WRITTEN = ("README.txt", "complete.json", "audio", *(f"{split}.tsv" for split in SPLITS))
 _README_TITLE = "EMBEDDED CORPUS (SYNTHETIC)"
 _LATER_FIELDS = ("num_ciphers", "one_dataset_a_task", "telephone_st", "lexicon_share", "max_words")
 _NUM_RECORDINGS_PER_PROCESS = 800
@@ -103,7 +107,7 @@ def write(
         progress: Called twice a second with the number of recordings done and in all.
 
     Raises:
-        DataError: ``folder`` holds files that are not an embedded corpus.
+        OutputError: ``folder`` holds files that are not an embedded corpus.
         MissingDependencyError: The ``demo`` extra is not installed.
     """
     marker = folder / "complete.json"
@@ -111,23 +115,25 @@ def write(
     if _settings_of(marker) == described:
         return
     Synthesiser()  # Fails here rather than in every worker.
-    _clear(folder)
-    recordings = plan(settings)
-    (folder / "README.txt").write_text(_readme(settings), encoding="utf-8")
-    for split in SPLITS:
-        (folder / "audio" / split).mkdir(parents=True, exist_ok=True)
-    spoken = [recording for recording in recordings if recording.audios(settings)]
-    num_seconds = _speak(folder, spoken, settings, num_workers or os.cpu_count() or 1, progress)
-    for split in SPLITS:
-        rows = [row for r in recordings if r.split == split for row in _rows(r, settings)]
-        lines = ["\t".join(row) + "\n" for row in (_COLUMNS, *rows)]
-        (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
-    num_recordings = sum(len(recording.audios(settings)) for recording in spoken)
-    counts = {"recordings": num_recordings, "hours": round(num_seconds / 3600, 3)}
-    content = {"synthetic": True, "settings": described, "counts": counts}
-    partial = marker.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(marker)
+    with claimed(folder, names=_WRITTEN, earlier=partial(_written_earlier, folder)) as output:
+        output.remove([name for name in output.written if name != "README.txt"])
+        recordings = plan(settings)
+        output.write("README.txt", _readme(settings).encode(), noted=False)
+        for split in SPLITS:
+            (folder / "audio" / split).mkdir(parents=True, exist_ok=True)
+        spoken = [recording for recording in recordings if recording.audios(settings)]
+        for name in (name for recording in spoken for name in recording.audios(settings)):
+            output.begin(name)
+        workers = num_workers or os.cpu_count() or 1
+        num_seconds = _speak(folder, spoken, settings, workers, progress)
+        for split in SPLITS:
+            rows = [row for r in recordings if r.split == split for row in _rows(r, settings)]
+            lines = ["\t".join(row) + "\n" for row in (_COLUMNS, *rows)]
+            output.write(f"{split}.tsv", "".join(lines).encode())
+        num_recordings = sum(len(recording.audios(settings)) for recording in spoken)
+        counts = {"recordings": num_recordings, "hours": round(num_seconds / 3600, 3)}
+        content = {"synthetic": True, "settings": described, "counts": counts}
+        output.write(marker.name, f"{json.dumps(content, indent=2)}\n".encode(), noted=False)
 
 
 def plan(settings: EmbeddedCorpusSettings) -> list[Recording]:
@@ -309,26 +315,20 @@ def _settings_of(marker: Path) -> object:
         return None
 
 
-def _clear(folder: Path) -> None:
-    """Remove an earlier corpus, whole or not, and nothing else.
-
-    Raises:
-        DataError: The folder holds something else.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+def _written_earlier(folder: Path) -> list[str]:
+    """Return what a version that kept no record wrote, if it is a whole corpus of it."""
+    described = _settings_of(folder / "complete.json")
     readme = folder / "README.txt"
-    ours = readme.is_file() and readme.read_text("utf-8", "replace").startswith(_README_TITLE)
-    if not ours and any(folder.iterdir()):
-        raise errors.DataError(
-            f"The embedded corpus must be written to an empty or a new folder, but {folder} holds "
-            "other files. Name another folder."
-        )
-    names = ("complete.json", "complete.partial", *(f"{split}.tsv" for split in SPLITS))
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    for split in SPLITS:
-        for path in (folder / "audio" / split).glob("*.flac"):
-            path.unlink()
+    if not isinstance(described, dict) or not readme.is_file():
+        return []
+    if not readme.read_text("utf-8", "replace").startswith(_README_TITLE):
+        return []
+    try:
+        settings = settings_file.from_mapping(EmbeddedCorpusSettings, described)
+    except ExperimentError:
+        return []
+    audios = [name for recording in plan(settings) for name in recording.audios(settings)]
+    return [name for name in _WRITTEN if name != "audio"] + audios
 
 
 def _readme(settings: EmbeddedCorpusSettings) -> str:

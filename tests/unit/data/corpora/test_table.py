@@ -97,6 +97,30 @@ def test_a_manifest_is_referred_to_prepare(tmp_path: Path, name: str, text: str)
         _found(_write(tmp_path / name, text))
 
 
+def test_a_table_of_a_spreadsheet_is_read_as_csv_and_never_half_understood(tmp_path: Path):
+    quoted = '"He says ""no""."'
+    table_file = _write(tmp_path / "train.csv", f'en;de\n{quoted};"Nein; doch"\nb;c;d\n')
+    rows, left_out = _found(table_file)
+    assert [(row.source_text, row.target_text) for row in rows] == [('He says "no".', "Nein; doch")]
+    assert [item.place for item in left_out] == [f"{table_file}, line 3"]
+    rows, left_out = _found(_write(tmp_path / "dev.tsv", f'en\tde\n{quoted}\tNein\n"a"\t"b"\n'))
+    assert [row.source_text for row in rows] == ['"a"']
+    assert left_out[0].reason == "a cell in the quotes of a spreadsheet: save the table as .csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("train.tsv", "en,de\na,b\n", "separated by tabs, but are by commas: name the file NAME"),
+        ("train.jsonl", '[{"en": "a", "de": "b"}]', r"begins with '\[', a JSON array"),
+        ("train.tsv", "en\tde\ra\tb\r", "end with a carriage return alone"),
+    ],
+)
+def test_other_forms_are_named(tmp_path: Path, name: str, text: str, message: str):
+    with pytest.raises(CorpusError, match=message):
+        _found(_write(tmp_path / name, text))
+
+
 @pytest.mark.parametrize("header", ["en", "en\tscore\n", "id\ten\tde\n", "en\ten\n", ""])
 def test_columns_that_are_not_languages_are_refused(tmp_path: Path, header: str):
     with pytest.raises(CorpusError, match=r"train\.tsv, line 1 must name a source language"):
@@ -111,7 +135,7 @@ def test_a_line_that_is_not_a_json_object_is_named(tmp_path: Path, line: str):
 
 
 def test_a_folder_without_tables_is_refused(tmp_path: Path):
-    with pytest.raises(CorpusError, match=r"must be a \.tsv or \.jsonl file or hold some"):
+    with pytest.raises(CorpusError, match=r"must be a \.tsv, \.csv or \.jsonl file or hold"):
         _found(tmp_path)
     with pytest.raises(CorpusError, match="does not exist"):
         _found(tmp_path / "nothing")

@@ -1,0 +1,369 @@
+"""Folders that commands write, and the record of what they wrote: nobody else's file is touched.
+
+Every command that writes a folder claims it here first. ``FOLDER/.taskaware-written`` names every
+file that was written, one line of JSON each, before its first byte: only what stands there is ever
+deleted or written over. A file whose contents were noted, and are other ones now, belongs to
+whoever changed it. Everything else in the folder is somebody's work, whatever its name: where it is
+in the way, the command refuses before it does anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from taskaware.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+RECORD_NAME = ".taskaware-written"
+LOCK_NAME = ".taskaware-lock"
+_HEADER = {"taskaware": "files written by taskaware, which alone it may replace", "format": 1}
+# What systems and version control put into empty folders; never written, so never in the way.
+_NOT_CONTENT = {RECORD_NAME, LOCK_NAME, ".DS_Store", ".gitkeep", ".gitignore", "lost+found"}
+_NUM_NAMED = 5
+_HASH_BYTES = 1 << 20
+_SECONDS_TO_WAIT = 60.0
+
+
+class OutputFolder:
+    """A folder that is claimed: what may be written and deleted in it. Use ``claimed``.
+
+    Names are relative to the folder, with ``/`` between their parts.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._record = path / RECORD_NAME
+        self._written = _read_record(self._record)
+        self._patterns = [name for name in self._written if "*" in name]
+
+    @property
+    def holds_ours(self) -> bool:
+        """Whether anything is there that a command of ours wrote."""
+        return any("*" in name or os.path.lexists(self.path / name) for name in self._written)
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The names of all files that commands of ours wrote here, whether or not still there."""
+        return tuple(self._written)
+
+    def owns(self, name: str) -> bool:
+        """Whether a file, or something in a folder, was written by a command of ours."""
+        return self._owns_file(name) or any(each.startswith(f"{name}/") for each in self._written)
+
+    def adopt(self, names: Iterable[str]) -> None:
+        """Take up files as ours without writing them: of an earlier version, or all of a pattern.
+
+        In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``.
+        """
+        self._note({name: "" for name in names if name not in self._written})
+
+    def require_free(self, names: Iterable[str]) -> None:
+        """Require that nothing of these names is there, or only what commands of ours wrote.
+
+        Raises:
+            OutputError: Something is somebody's, or was changed since it was written.
+        """
+        names = list(names)
+        there = [name for name in names if os.path.lexists(self.path / name)]
+        foreign = [name for name in there if not self._is_ours(name)]
+        if foreign:
+            raise OutputError(
+                f"{self.path} holds {listed(self.path, foreign)}, which taskaware did not write "
+                "and does not write over: name another folder, or move what is there; nothing "
+                "was changed"
+            )
+        for name in there:
+            self._require_unchanged(name)
+
+    def begin(self, name: str) -> Path:
+        """Return the path of a file that is about to be written, and record that it is ours.
+
+        Raises:
+            OutputError: It is there and is somebody's.
+        """
+        path = self.path / name
+        if os.path.lexists(path):
+            self.require_free([name])
+        if self._written.get(name) != "":
+            self._note({name: ""})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def finish(self, name: str) -> None:
+        """Note the contents of a file that is written, so that a later change is noticed."""
+        path = self.path / name
+        stat = path.stat()
+        self._note({name: f"{stat.st_size} {stat.st_mtime_ns} {_sha256(path)}"})
+
+    def write(self, name: str, data: bytes, *, noted: bool = True) -> Path:
+        """Write a file in one step: nobody sees it half.
+
+        Args:
+            name: Its name.
+            data: Its contents.
+            noted: Whether a change of it by somebody makes it theirs.
+        """
+        path, partial = self.begin(name), self.begin(f"{name}.unfinished")
+        partial.write_bytes(data)
+        partial.replace(path)
+        if noted:
+            self.finish(name)
+        return path
+
+    def copy(self, source: Path, name: str) -> Path:
+        """Write a file in one step, with the contents of another; a change of it is noticed."""
+        path, partial = self.begin(name), self.begin(f"{name}.unfinished")
+        shutil.copyfile(source, partial)
+        partial.replace(path)
+        self.finish(name)
+        return path
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete files that commands of ours wrote, and the folders that become empty by it.
+
+        Raises:
+            OutputError: One is not ours, or was changed since it was written.
+        """
+        folders: set[Path] = set()
+        for name in list(names):
+            path = self.path / name
+            if not self._owns_file(name):
+                raise OutputError(f"{path} must be a file that taskaware wrote, but is not")
+            if os.path.lexists(path):
+                self.require_free([name])
+                path.unlink()
+            folders.update(self.path / part for part in PurePosixPath(name).parents)
+        for folder in sorted(folders - {self.path}, reverse=True):  # the innermost first
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # not where somebody's files are in it
+
+    def remove_below(self, name: str) -> None:
+        """Delete all that commands of ours wrote in an inner folder; the rest of it stays."""
+        self.remove([each for each in self._written if each.startswith(f"{name}/")])
+
+    def forget(self) -> None:
+        """Leave files out of the record that are not there; without any, there is no record."""
+        kept = {
+            name: of
+            for name, of in self._written.items()
+            if "*" in name or os.path.lexists(self.path / name)
+        }
+        self._written = kept
+        if not kept:
+            self._record.unlink(missing_ok=True)
+            return
+        lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in kept.items())]
+        partial = self._record.with_name(f"{RECORD_NAME}.unfinished")
+        try:
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            partial.replace(self._record)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether what is there is ours: a folder is, where something of ours is in it."""
+        path = self.path / name
+        if not path.is_dir():
+            return self.owns(name)
+        inside = [each for each in self._written if each.startswith(f"{name}/")]
+        is_ours = any("*" in each or os.path.lexists(self.path / each) for each in inside)
+        return is_ours or not _holds_a_file(path)
+
+    def _owns_file(self, name: str) -> bool:
+        return name in self._written or any(fnmatchcase(name, of) for of in self._patterns)
+
+    def _require_unchanged(self, name: str) -> None:
+        path, noted = self.path / name, self._written.get(name, "")
+        if not noted or not path.is_file():
+            return
+        size, time, sha256 = noted.split()
+        stat = path.stat()
+        if (str(stat.st_size), str(stat.st_mtime_ns)) == (size, time):
+            return
+        if str(stat.st_size) != size or _sha256(path) != sha256:
+            raise OutputError(
+                f"{path} must be as taskaware wrote it, but somebody changed it, and it is not "
+                "written over: keep it under another name, or delete it"
+            )
+
+    def _note(self, names: dict[str, str]) -> None:
+        if not names:
+            return
+        with self._record.open("a", encoding="utf-8") as file:
+            if not self._written and not file.tell():
+                file.write(json.dumps(_HEADER))
+            # A line feed comes first as well, as a command may have been killed inside a line.
+            lines = [json.dumps([name, noted]) for name, noted in names.items()]
+            file.write("\n" + "\n".join(lines) + "\n")
+        self._written |= names
+        self._patterns += [name for name in names if "*" in name]
+
+
+@contextmanager
+def claimed(
+    folder: Path,
+    *,
+    names: Sequence[str] = (),
+    whole: bool = True,
+    earlier: Callable[[], Sequence[str]] = tuple,
+    waits: bool = False,
+) -> Iterator[OutputFolder]:
+    """Hold a folder to write into, alone; it must be ours, or have nothing in the way.
+
+    Args:
+        folder: The folder; made where it is missing, and taken away again where nothing came.
+        names: What will be written, files or inner folders: they must be free, see
+            ``OutputFolder.require_free``.
+        whole: Whether the folder must be new, empty or one that a command of ours wrote before;
+            inner folders with a record of their own do not count. Otherwise ``names`` alone do.
+        earlier: Returns what an earlier version wrote, which kept no record; asked where none is.
+        waits: Whether to wait for another command that holds the folder for a moment.
+
+    Raises:
+        OutputError: Somebody's files are in the way, the folder cannot be written, or another
+            command is writing it.
+    """
+    made = _make(folder)
+    try:
+        with _locked(folder, waits=waits):
+            claim = OutputFolder(folder)
+            if not claim.holds_ours:
+                claim.adopt(earlier())
+            if whole and not claim.holds_ours:
+                _require_empty(folder)
+            claim.require_free(names)
+            try:
+                yield claim
+            except BaseException:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    claim.forget()
+                raise
+    finally:
+        with contextlib.suppress(OSError):  # nothing was written: leave no trace
+            if not (folder / RECORD_NAME).exists():
+                (folder / LOCK_NAME).unlink(missing_ok=True)
+            for path in reversed(made):
+                path.rmdir()
+
+
+def require_usable(
+    folder: Path, *, names: Sequence[str] = (), whole: bool = True, waits: bool = False
+) -> None:
+    """Require before long work that ``claimed`` will take a folder afterwards; see there."""
+    with claimed(folder, names=names, whole=whole, waits=waits):
+        pass
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder; return those that were missing, the outermost first."""
+    with _as_output_error(folder, "made"):
+        if os.path.lexists(folder) and not folder.is_dir():
+            what = "a link to nothing" if folder.is_symlink() else "a file"
+            raise OutputError(f"{folder}: must be a folder, but is {what}: give another name")
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+@contextmanager
+def _locked(folder: Path, *, waits: bool) -> Iterator[None]:
+    lock = FileLock(folder / LOCK_NAME, timeout=_SECONDS_TO_WAIT if waits else 0)
+    with _as_output_error(folder, "written"):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise OutputError(
+                f"{folder}: only one command may write a folder at a time, but another one is "
+                "writing this one: wait until it is done, or name another folder"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _as_output_error(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, NotImplementedError, RuntimeError) as error:  # a loop of links is the last
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"{folder}: the folder cannot be {what} ({reason}): name one that can be written"
+        ) from error
+
+
+def _require_empty(folder: Path) -> None:
+    with _as_output_error(folder, "read"):
+        there = sorted(
+            path.name
+            for path in folder.iterdir()
+            if path.name not in _NOT_CONTENT
+            and not (path / RECORD_NAME).is_file()
+            and (not path.is_dir() or path.is_symlink() or _holds_a_file(path))
+        )
+    if there:
+        raise OutputError(
+            f"{folder} must be a new or an empty folder, or one that taskaware wrote, but holds "
+            f"{listed(folder, there)}, which taskaware did not write: name another folder, for "
+            f"example {folder / 'prepared'}; nothing was changed"
+        )
+
+
+def _holds_a_file(folder: Path) -> bool:
+    return any(not path.is_dir() for path in folder.rglob("*"))
+
+
+def listed(folder: Path, names: Sequence[str]) -> str:
+    """Return the first names for a message, folders with a slash, and how many more there are."""
+    shown = [f"{name}/" if (folder / name).is_dir() else name for name in names[:_NUM_NAMED]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _read_record(path: Path) -> dict[str, str]:
+    """Return what was written, with size, time and SHA-256 where they were noted."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path}: the record of the folder cannot be read ({error})") from error
+    written: dict[str, str] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # empty, or half a line: what no line vouches for is not ours
+            continue
+        match entry:
+            case [str(name), str(noted)] if _is_inside(name):
+                written[name] = noted
+    return written
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(_HASH_BYTES):
+            digest.update(data)
+    return digest.hexdigest()

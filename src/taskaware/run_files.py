@@ -1,0 +1,80 @@
+"""What a run writes into its folder, which is all that starting over deletes.
+
+The folder's record (``output_folder``) holds these names from the moment in which a run first
+claims the folder. What somebody else put there is not touched: where it is in the way, starting or
+starting over is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from taskaware.errors import OutputError
+from taskaware.output_folder import claimed, listed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taskaware.output_folder import OutputFolder
+
+_MODEL = (
+    *("model.json", "model.safetensors", "provenance.json", "task_embeddings.safetensors"),
+    "vocabulary.model",
+)
+_MODELS = ("model", "best", "average", "taskwise/*")
+# Files; a star stands for any part of a name. ``partial`` is what a killed run leaves behind.
+_WRITTEN = (
+    *("experiment.toml", "log.jsonl", ".*.partial"),
+    *("checkpoints/*update-*/*.safetensors", "checkpoints/*update-*/state.json"),
+    *("best_weights/*.safetensors", "best_weights/.*.partial"),
+    *(f"{folder}/{name}" for folder in _MODELS for name in _MODEL),
+    *(f".{folder}.partial/{name}" for folder in _MODELS for name in _MODEL),
+    *(f"taskwise/.*.partial/{name}" for name in _MODEL),
+    *("evaluation/*outputs.jsonl", "evaluation/*results.json", "evaluation/*study.json"),
+    *("evaluation/*embeddings.npz", "tensorboard/*tfevents*"),
+)
+_INNER = tuple(dict.fromkeys(name.partition("/")[0] for name in _WRITTEN if "/" in name))
+
+
+def claim_files(folder: Path, *, restart: bool) -> None:
+    """Find that a folder is free for a run, or a run's; delete what the run wrote to start over.
+
+    Raises:
+        OutputError: There are files in the way that no run wrote, or the folder cannot be written.
+    """
+    names = [name for name in (*_INNER, "experiment.toml", "log.jsonl") if "*" not in name]
+
+    def earlier() -> tuple[str, ...]:
+        return _WRITTEN if _is_run(folder) else ()
+
+    with claimed(folder, names=names, whole=False, earlier=earlier, waits=True) as output:
+        output.adopt(_WRITTEN)
+        if restart:
+            _start_over(folder, output)
+
+
+def _start_over(folder: Path, output: OutputFolder) -> None:
+    there = [path for name in _INNER for path in (folder / name).rglob("*")]
+    inside = [str(path.relative_to(folder)) for path in there if not path.is_dir()]
+    foreign = [name for name in inside if not output.owns(name)]
+    if foreign:
+        raise OutputError(
+            f"{folder} holds {listed(folder, foreign)}, which no run wrote and which starting over "
+            "would have to delete: move it away, or choose another folder with --to; nothing was "
+            "changed"
+        )
+    own = [path.name for path in folder.iterdir() if path.is_file() and output.owns(path.name)]
+    output.remove([*inside, *own])
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a version that kept no record trained here: its log or a checkpoint shows it."""
+    if any((folder / "checkpoints").glob("update-*/state.json")):
+        return True
+    try:
+        with (folder / "log.jsonl").open(encoding="utf-8") as file:
+            line = json.loads(file.readline())
+    except (OSError, ValueError):
+        return (folder / "model" / "model.json").is_file()
+    return isinstance(line, dict) and {"kind", "update"} <= set(line)

@@ -1,0 +1,171 @@
+"""Nobody's files but our own are deleted or written over, whatever their names."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taskaware.errors import OutputError
+from taskaware.output_folder import LOCK_NAME, RECORD_NAME, claimed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All that a person would see."""
+    ours = (RECORD_NAME, LOCK_NAME)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ours]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def write(folder: Path, *names: str, text: str = "ours") -> None:
+    with claimed(folder, names=[name.partition("/")[0] for name in names]) as output:
+        for name in names:
+            output.write(name, text.encode())
+
+
+def test_what_an_earlier_command_wrote_is_replaced_and_deleted(tmp_path: Path):
+    write(tmp_path / "out", "a.txt", "inner/b.txt")
+    write(tmp_path / "out", "a.txt", text="again")
+    assert contents(tmp_path / "out") == {"a.txt": b"again", "inner/b.txt": b"ours"}
+    with claimed(tmp_path / "out") as output:
+        output.remove_below("inner")
+    assert contents(tmp_path / "out") == {"a.txt": b"again"}
+    assert not (tmp_path / "out/inner").exists()
+
+
+@pytest.mark.parametrize("there", ["a.txt", "inner/x.wav", "notes", ".bashrc"])
+def test_a_folder_with_files_of_somebody_is_refused_and_stays_as_it_is(tmp_path: Path, there: str):
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(OutputError, match=f"but holds {there.partition('/')[0]}.*another folder"):
+        write(tmp_path, "a.txt")
+    assert contents(tmp_path) == {there: b"mine"}
+    assert not (tmp_path / RECORD_NAME).exists()
+
+
+def test_files_that_somebody_adds_to_our_folder_stay_and_those_in_the_way_stop_us(tmp_path: Path):
+    write(tmp_path, "inner/a.txt", "c.txt")
+    (tmp_path / "inner/mine.txt").write_text("mine")
+    (tmp_path / "b.txt").write_text("mine")
+    with claimed(tmp_path) as output:
+        output.remove_below("inner")
+        with pytest.raises(OutputError, match=r"b\.txt"):
+            output.begin("b.txt")
+        with pytest.raises(OutputError, match=r"b\.txt"):
+            output.remove(["b.txt"])
+    with pytest.raises(OutputError, match=r"holds b\.txt, which taskaware did not write"):
+        write(tmp_path, "b.txt")
+    assert contents(tmp_path) == {"inner/mine.txt": b"mine", "b.txt": b"mine", "c.txt": b"ours"}
+
+
+def test_a_file_that_somebody_changed_is_theirs(tmp_path: Path):
+    write(tmp_path, "a.txt", "b.txt")
+    os.utime(tmp_path / "a.txt", (1, 1))  # as a copy of the folder has it: not a change
+    write(tmp_path, "a.txt")
+    for text in ("longer than ours", "mine"):
+        (tmp_path / "a.txt").write_text(text)
+        with pytest.raises(OutputError, match=r"a\.txt must be as taskaware wrote it"):
+            write(tmp_path, "a.txt")
+        with claimed(tmp_path) as output, pytest.raises(OutputError, match="somebody changed"):
+            output.remove(["a.txt"])
+        assert (tmp_path / "a.txt").read_text() == text
+
+
+def test_a_folder_that_was_emptied_and_has_somebodys_files_since_is_theirs(tmp_path: Path):
+    write(tmp_path, "train/a.txt")
+    (tmp_path / "train/a.txt").unlink()
+    write(tmp_path, "train/a.txt")  # an empty folder is free
+    (tmp_path / "train/a.txt").rename(tmp_path / "train/mine.wav")
+    with pytest.raises(OutputError, match=r"new or an empty folder.* but holds train/"):
+        write(tmp_path, "train/a.txt")
+    write(tmp_path / "two", "a.txt", "train/a.txt")
+    (tmp_path / "two/train/a.txt").rename(tmp_path / "two/train/mine.wav")
+    with pytest.raises(OutputError, match="holds train/, which taskaware did not write"):
+        write(tmp_path / "two", "train/a.txt")
+
+
+def test_a_folder_or_link_in_the_place_of_our_file_is_not_ours(tmp_path: Path):
+    write(tmp_path / "out", "a.txt")
+    (tmp_path / "out/a.txt").unlink()
+    (tmp_path / "out/a.txt").mkdir()
+    (tmp_path / "out/a.txt/mine").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds a\.txt/"):
+        write(tmp_path / "out", "a.txt")
+    write(tmp_path / "linked", "a.txt")
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "linked/a.txt").unlink()
+    (tmp_path / "linked/a.txt").symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError, match="changed"):
+        write(tmp_path / "linked", "a.txt")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_record_that_was_broken_off_vouches_for_its_whole_lines_alone(tmp_path: Path):
+    write(tmp_path, "a.txt", "b.txt")
+    record = tmp_path / RECORD_NAME
+    lines = record.read_text().splitlines()
+    record.write_text("\n".join(lines[:2]) + '\n["b.t')
+    with pytest.raises(OutputError, match=r"b\.txt"):
+        write(tmp_path, "b.txt")
+    write(tmp_path, "c.txt")
+    write(tmp_path, "c.txt", text="again")
+    record.write_text('["../mine", ""]\n["/mine", ""]\n')
+    with claimed(tmp_path, whole=False) as output:
+        assert output.written == ()
+
+
+def test_one_command_writes_a_folder_at_a_time(tmp_path: Path):
+    with claimed(tmp_path / "out") as output:
+        output.write("a.txt", b"ours")
+        with pytest.raises(OutputError, match="another one is writing"), claimed(tmp_path / "out"):
+            pass
+        found: list[bool] = []
+
+        def wait() -> None:
+            with claimed(tmp_path / "out", waits=True) as later:
+                found.append(later.owns("b.txt"))
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        output.write("b.txt", b"ours")
+    thread.join()
+    assert found == [True]
+
+
+def test_a_command_that_wrote_nothing_leaves_no_folder(tmp_path: Path):
+    with pytest.raises(ValueError, match="stop"), claimed(tmp_path / "a/b"):
+        raise ValueError("stop")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_place_that_cannot_be_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "nothing").symlink_to(tmp_path / "missing")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, reason in (
+        ("file", "is a file"),
+        ("file/inner", "cannot be made"),
+        ("nothing", "a link to nothing"),
+        ("nothing/inner", "cannot be made"),
+        ("loop", "a link to nothing"),
+        ("x" * 300, "cannot be made"),
+    ):
+        with pytest.raises(OutputError, match=reason), claimed(tmp_path / name):
+            pass
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_is_that_folder(tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError, match=r"holds a\.txt"):
+        write(tmp_path / "link", "b.txt")
+    (tmp_path / "mine/a.txt").unlink()
+    write(tmp_path / "link", "b.txt")
+    assert contents(tmp_path / "mine") == {"b.txt": b"ours"}
