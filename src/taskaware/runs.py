@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 from taskaware import __version__
-from taskaware.data.batching import make_batch, text_cue
+from taskaware.data.batching import batches_of, groups_of
 from taskaware.data.prepared import PreparedData
 from taskaware.data.stream import killed_workers_named
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
@@ -168,9 +168,13 @@ class Run:
         split = self.data.split(self.experiment.data.train_split)
         random = np.random.default_rng([self.experiment.training.seed, 2])
         chosen = split.sample(task.name, self.experiment.training.support_examples, random)
-        cue = text_cue(self.data.vocabulary, task, self.experiment.model.conditioning.cue)
-        for start in range(0, len(chosen), 16):
-            yield make_batch(split, task, [int(i) for i in chosen[start : start + 16]], cue)
+        return batches_of(
+            split,
+            task,
+            groups_of(chosen, 16),
+            vocabulary=self.data.vocabulary,
+            cue=self.experiment.model.conditioning.cue,
+        )
 
 
 def train_experiment(

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from conftest import ASR, MT, ST, TASKS
 from taskaware.data.batching import (
     TextCue,
+    batches_of,
     choose_cues,
     collate,
     cut_batches,
-    make_batch,
     text_cue,
 )
 from taskaware.data.batching_settings import BatchingSettings
@@ -153,12 +153,12 @@ def test_static_batches_have_their_size_but_for_the_last():
     task=st.sampled_from([ASR, MT]),
 )
 def test_a_dynamic_batch_never_exceeds_a_budget_but_for_a_single_example(
-    seed, max_tokens, max_frames, task
+    seed, max_tokens, max_frames, task, vocabulary
 ):
     split = RandomSplit(seed=seed)
     chosen = replace(DYNAMIC, max_tokens=max_tokens, max_frames=max_frames)
-    for indices in plan_epoch(split, task, settings=chosen, seed=seed, epoch=0):
-        batch = make_batch(split, task, indices.tolist(), TextCue())
+    planned = plan_epoch(split, task, settings=chosen, seed=seed, epoch=0)
+    for batch in batches_of(split, task, planned, vocabulary=vocabulary, cue="none"):
         if batch.num_examples > 1:
             assert batch.target_input.numel() <= max_tokens
             size = batch.source.shape[0] * batch.source.shape[1]
