@@ -222,7 +222,8 @@ def _memory(run: Run, tasks: Sequence[Task]) -> _Memory:
                 'to be kept, but has none; `start.retention.method = "distillation"` needs none'
             )
         random = np.random.default_rng([run.experiment.training.seed, 3])
-        chosen[task.name] = np.sort(split.sample(task.name, number, random))
+        limits = run.experiment.batching
+        chosen[task.name] = np.sort(split.sample(task.name, number, random, limits=limits))
     return _Memory(split, chosen)
 
 

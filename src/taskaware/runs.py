@@ -31,6 +31,7 @@ from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference import TaskAwareModel
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.run_checks import check_run
 from taskaware.run_folder import claim
 from taskaware.run_log import RunLog, read_log
 from taskaware.run_start import create_retention, open_start, training_batches
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.stream import TrainingBatches
     from taskaware.experiment import Experiment
+    from taskaware.idle_settings import Remark
     from taskaware.run_start import Start
     from taskaware.training.progress import Progress
     from taskaware.training.retention.interface import Retention
@@ -105,6 +107,7 @@ class Run:
         model: The network.
         processes: Which of the processes that train together this is.
         start: What it starts from, where that is not new weights.
+        remarks: What its user should know before it is trained (``run_checks``).
     """
 
     experiment: Experiment
@@ -115,6 +118,7 @@ class Run:
     model: TaskAwareTransformer
     processes: Processes
     start: Start | None = None
+    remarks: tuple[Remark, ...] = ()
 
     def finished_model(self, tensors: Mapping[str, Tensor], *, update: int) -> TaskAwareModel:
         """Return the model with these weights and the task embeddings that they give."""
@@ -233,14 +237,17 @@ def train_with(
     with ExitStack() as stack:
         # First, so that a folder is not claimed for data that is not there.
         run = set_up(experiment, folder, processes)
+        batches = training_batches(run)
+        stack.callback(batches.close)
+        run.remarks = check_run(experiment, run.data, trained=run.trained_tasks, tasks=run.tasks)
         if processes.is_first:
             claim(folder, experiment, restart=restart, is_known=is_known)
         processes.wait()
-        batches = training_batches(run)
-        stack.callback(batches.close)
         retention = create_retention(run)
         state = _state(run, batches, retention)
         log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))
+        for remark in run.remarks:
+            log.write_remark({"kind": "remark", "update": state.update, **asdict(remark)})
         if processes.is_first:
             display.start(run, first_update=state.update)
         with killed_workers_named():

@@ -30,6 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "experiment": {"settings", *ROOMS},
     "sources": GROUND | {"data"},
     "inference": GROUND | {"data", "model", "decoding", "training", "sources"},
+    "idle_settings": GROUND | {"experiment", "toml_text"},
+    "run_checks": GROUND | ROOMS | {"experiment", "idle_settings"},
     "run_log": set(),
     "run_folder": {"taskaware", "experiment", "decoding", "errors"},
     "run_validation": GROUND | ROOMS | {"inference"},
@@ -39,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
-        "run_validation",
+        *("run_checks", "run_validation"),
     },
     "augment": GROUND | {"taskaware", "data", "inference", "decoding"},
     "machine": set(),

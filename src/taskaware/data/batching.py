@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from taskaware.data.length_limits import within_limits
 from taskaware.data.vocabulary import Vocabulary, task_tag
 from taskaware.types import Batch, Task
 
@@ -210,7 +211,7 @@ def plan(
         in_order_of_length: Whether the batches come in order of length in place of a random one.
     """
     sources, targets = lengths
-    fits = (sources <= settings.max_source) & (targets <= settings.max_target)
+    fits = within_limits(sources, targets, settings)
     indices, sources, targets = indices[fits], sources[fits], targets[fits]
     if not len(indices):
         return []

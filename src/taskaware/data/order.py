@@ -26,17 +26,8 @@ if TYPE_CHECKING:
 
     from taskaware.data.batching import TaskSource
     from taskaware.data.batching_settings import BatchingSettings
+    from taskaware.data.length_limits import ChangedLengths
     from taskaware.types import Task
-
-
-class ChangedLengths(Protocol):
-    """What augmentation makes of source lengths."""
-
-    def __call__(
-        self, indices: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
-    ) -> NDArray[np.int64]:
-        """Return the lengths that examples have in an epoch."""
-        ...
 
 
 class ShardedSource(Protocol):
