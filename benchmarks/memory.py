@@ -3,9 +3,10 @@
     python benchmarks/memory.py --updates 120
 
 Every update sees a batch of speech and one of text whose sizes are those of dynamic batches: as
-many examples as fit a budget, each batch of another length. Each precision trains in a process of
-its own, by the code that ``taskaware train`` runs. A row is the memory that the process holds
-(resident, MiB) after so many updates, and the last column how many times float32's that is.
+many examples as fit a budget, each batch of another length. Each way to train runs in a process of
+its own, by the code that ``taskaware train`` runs; "unbounded" is bfloat16 with the capacity that
+the caches of compiled products have by default. A row is the memory that the process holds
+(resident, MiB) after so many updates, and the processor's seconds.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from taskaware.machine import processor_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taskaware.types import Batch
+    from taskaware.types import Batch, Task
 
-PRECISIONS = ("float32", "bfloat16")
+WAYS = ("float32", "bfloat16", "unbounded")
 NUM_PIECES = 2000
 MAX_FRAMES, MAX_TOKENS = 12_000, 1024
 
@@ -39,33 +40,37 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=20, help="updates between two rows")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")
-    parser.add_argument("--precision", choices=PRECISIONS, help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.precision:
+    if options.way:
         print(json.dumps(list(measure(options))))
         return
     print(f"machine: {processor_name()}\npython: {platform.python_version()}\n", flush=True)
     found = {}
-    for precision in PRECISIONS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--precision", precision]
+    for way in WAYS:
+        command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        found[precision] = json.loads(output)
-    print("| updates | float32 MiB | bfloat16 MiB | ratio | float32 s | bfloat16 s |")
-    print("|---:|---:|---:|---:|---:|---:|")
-    for (update, wide, slow), (_, narrow, fast) in zip(*found.values(), strict=True):
-        print(
-            f"| {update} | {wide:.0f} | {narrow:.0f} | {narrow / wide:.2f} "
-            f"| {slow:.1f} | {fast:.1f} |"
-        )
+        found[way] = json.loads(output)
+    print(f"| updates | {' | '.join(f'{way} MiB' for way in WAYS)} | ratios to float32 | seconds |")
+    print("|---:" * (len(WAYS) + 3) + "|")
+    for rows in zip(*found.values(), strict=True):
+        held = [row[1] for row in rows]
+        figures = [
+            [f"{mib:.0f}" for mib in held],
+            [", ".join(f"{mib / held[0]:.2f}" for mib in held[1:])],
+            [", ".join(f"{row[2]:.1f}" for row in rows)],
+        ]
+        print(f"| {rows[0][0]} | {' | '.join(text for part in figures for text in part)} |")
 
 
 def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
-    """Train; yield updates done, resident MiB, and seconds so far."""
+    """Train; yield updates done, resident MiB, and the processor's seconds since the first."""
     import torch
 
     from taskaware.model.settings import ConditioningSettings, ModelSettings
     from taskaware.model.transformer import create_model
     from taskaware.training.checkpoint import TrainState
+    from taskaware.training.memory import bound_caches
     from taskaware.training.optimiser import OptimiserSettings, create_optimiser
     from taskaware.training.processes import Processes
     from taskaware.training.progress import Meter
@@ -73,6 +78,8 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     from taskaware.training.step import Recipe, create_step
     from taskaware.types import Task
 
+    if options.way != "unbounded":
+        bound_caches()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     tasks = (
@@ -97,7 +104,7 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
         generator=torch.Generator().manual_seed(0),
     )
     recipe = Recipe(
-        training=TrainingSettings(precision=options.precision),
+        training=TrainingSettings(precision="float32" if options.way == "float32" else "bfloat16"),
         optimiser=OptimiserSettings(),
         objective=ObjectiveSettings(ctc_weight=0.3),
         learning=LearningSettings(),
@@ -105,14 +112,14 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     )
     alone = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
     step = create_step(model, tasks, recipe, alone)
-    began = time.monotonic()
+    began = time.process_time()
     for update in range(options.updates + 1):
         if update % options.every == 0:
-            yield update, resident_mib(), time.monotonic() - began
+            yield update, resident_mib(), time.process_time() - began
         step(state, [[random_batch(task, update) for task in tasks]], Meter(num_ranks=1))
 
 
-def random_batch(task: object, seed: int) -> Batch:
+def random_batch(task: Task, seed: int) -> Batch:
     """Return a batch of random lengths, as large as the budgets allow."""
     import numpy as np
 

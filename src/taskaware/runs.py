@@ -46,6 +46,7 @@ from taskaware.training.checkpoint import (
     weights,
 )
 from taskaware.training.loop import Validation, Watchers, stop_signals, train
+from taskaware.training.memory import bound_caches
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join
 from taskaware.training.step import Recipe
@@ -232,6 +233,7 @@ def train_with(
         is_known: Whether the caller knows that the folder holds this experiment, if any: paths may
             then be written in another way than before.
     """
+    bound_caches()
     if experiment.training.num_threads:
         torch.set_num_threads(experiment.training.num_threads)
     with ExitStack() as stack:
