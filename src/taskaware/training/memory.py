@@ -27,11 +27,11 @@ _CAPACITY = 64
 def bound_caches() -> None:
     """Bound the memory that products of many shapes take on a CPU.
 
-    In bfloat16 every matrix product is compiled for its shape, and batches have ever new shapes.
-    The layers of a model share the shapes of one batch, so that few compiled products are enough:
-    training is as fast (benchmarks/memory.py). The two caches read their capacity from the
-    environment when they are first used, so this must be called before the first product; what the
-    environment says already counts.
+    Every convolution, and in bfloat16 every matrix product, is compiled for its shape, and batches
+    have ever new shapes. The layers of a model share the shapes of one batch, so that few compiled
+    products are enough: training is as fast (benchmarks/memory.py). The two caches read their
+    capacity from the environment when they are first used, so this must be called before the first
+    product; what the environment says already counts. No result depends on it.
     """
     for name in _CACHES:
         os.environ.setdefault(name, str(_CAPACITY))
