@@ -92,7 +92,7 @@ def _lengths(
         )
     changed = None
     augmentation = experiment.augmentation
-    if augmentation.changes_signal and data.stores_audio:
+    if augmentation.changes_signal and task.source_modality == "speech":
         reader = AugmentedReader(split, augmentation, seed=experiment.training.seed)
         changed = reader.changed_lengths
     found = count_left_out(split.read_lengths(task.name), batching, changed_lengths=changed)

@@ -96,7 +96,8 @@ def training_batches(run: Run) -> TrainingBatches:
     """
     experiment = run.experiment
     split = run.data.split(experiment.data.train_split)
-    if experiment.augmentation.changes_signal and not run.data.stores_audio:
+    takes_speech = any(task.source_modality == "speech" for task in run.trained_tasks)
+    if experiment.augmentation.changes_signal and takes_speech and not run.data.stores_audio:
         raise ExperimentError(
             "`augmentation.share` must be 0 where the data keeps features alone, but is "
             f"{experiment.augmentation.share}; prepare {run.data.folder} with `--store audio`"

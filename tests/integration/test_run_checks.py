@@ -143,7 +143,7 @@ def test_weights_of_an_unknown_task_are_refused_before_the_folder_is_taken(
     data: Path, tmp_path: Path
 ):
     batching = {"mix": "sampled", "task_weights": {"asr_de": 1.0}}
-    with pytest.raises(DataError, match=r"asr_de.*did you mean 'asr_en'"):
+    with pytest.raises(ExperimentError, match=r"asr_de.*did you mean 'asr_en'"):
         train_experiment(
             tiny_experiment(data, batching=batching), tmp_path / "run", display=Silent()
         )

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from taskaware.data.batching import TextCue, collate
 from taskaware.data.order import PlannedBatch, ShardedSource, TaskOrder
-from taskaware.errors import DataError, TaskawareError, nearest
+from taskaware.errors import DataError, ExperimentError, TaskawareError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -359,7 +359,7 @@ def _task_probabilities(
     names = [task.name for task in tasks]
     unknown = sorted(set(weights) - set(names))
     if unknown:
-        raise DataError(
+        raise ExperimentError(
             f"`batching.task_weights` must name tasks that are trained ({', '.join(names)}), but "
             f"names {', '.join(unknown)}{nearest(unknown[0], names)}"
         )
@@ -369,7 +369,7 @@ def _task_probabilities(
         counts = np.array([source.num_examples(task.name) for task in tasks])
         raw = counts ** (1.0 / settings.temperature)
     if raw.sum() <= 0:
-        raise DataError("`batching.task_weights` must have a weight above 0, but has none")
+        raise ExperimentError("`batching.task_weights` must have a weight above 0, but has none")
     return raw / raw.sum()
 
 
