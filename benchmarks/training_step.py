@@ -26,7 +26,7 @@ from contestants import (
 from timing import Contestant
 from torch import nn
 
-from taskaware.training.joint import batch_loss, derangement
+from taskaware.training.joint import Support, batch_loss, derangement
 from taskaware.training.optimiser import OptimiserSettings, create_optimiser
 from taskaware.training.settings import ObjectiveSettings
 from taskaware.training.step import autocast
@@ -70,13 +70,13 @@ def _ours(
     def run() -> None:
         optimiser.zero_grad(set_to_none=True)
         has_task_network = cue != "none"
-        permutation = derangement(batch.num_examples, generator) if has_task_network else None
+        rows = derangement(batch.num_examples, generator) if has_task_network else None
         with autocast(device, precision):
             loss = batch_loss(
                 model,
                 batch,
+                Support(batch, rows),
                 task_index=0,
-                permutation=permutation,
                 gradient_reaches_shared_layers=False,
                 objective=objective,
             )

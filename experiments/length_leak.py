@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from taskaware import experiment as experiment_file
-from taskaware.data.batching import make_batch, plan, text_cue
+from taskaware.data.batching import batches_of, plan
 from taskaware.data.prepared import PreparedData
 from taskaware.model.support import example_task_embeddings
 from taskaware.run_models import require_tasks, run_model
@@ -83,7 +83,6 @@ def dev_batches(
     """Return the dev examples of a task in batches as the run made them of train."""
     split, task = data.split("dev"), model.task(task_name)
     indices = split.indices(task_name)
-    cue = text_cue(data.vocabulary, task, model.settings.conditioning.cue)
     planned = plan(
         indices,
         (split.source_lengths[indices], split.target_lengths[indices]),
@@ -91,7 +90,10 @@ def dev_batches(
         settings=batching,
         random=np.random.default_rng(0),
     )
-    return [make_batch(split, task, [int(i) for i in batch], cue) for batch in planned]
+    found = batches_of(
+        split, task, planned, vocabulary=data.vocabulary, cue=model.settings.conditioning.cue
+    )
+    return list(found)
 
 
 def loss(model: TaskAwareModel, batch: Batch, embedding: Tensor) -> float:

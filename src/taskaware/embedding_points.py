@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taskaware.data.batching import make_batch, text_cue
+from taskaware.data.batching import batches_of, groups_of
 from taskaware.evaluation.evaluate import spread
 from taskaware.model.support import example_task_embeddings
 
@@ -75,21 +75,19 @@ def embedding_points(
     tasks: list[str] = []
     datasets: list[str] = []
     for index, task in enumerate(model.tasks):
-        indices = [int(i) for i in spread(split.indices(task.name), num_per_task)]
-        batches = [
-            make_batch(
-                split,
-                task,
-                indices[start : start + _EXAMPLES_PER_BATCH],
-                text_cue(model.vocabulary, task, cue),
-            )
-            for start in range(0, len(indices), _EXAMPLES_PER_BATCH)
-        ]
+        indices = spread(split.indices(task.name), num_per_task)
+        batches = batches_of(
+            split,
+            task,
+            groups_of(indices, _EXAMPLES_PER_BATCH),
+            vocabulary=model.vocabulary,
+            cue=cue,
+        )
         embeddings = example_task_embeddings(model.transformer, batches, task_index=index)
-        if batches and embeddings is not None:
+        if embeddings is not None:
             found.append(embeddings.cpu().numpy())
             tasks += [task.name] * len(indices)
-            datasets += [split.examples[i].dataset for i in indices]
+            datasets += [split.examples[int(i)].dataset for i in indices]
     if not found:
         return None
     return EmbeddingPoints(

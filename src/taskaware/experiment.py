@@ -32,14 +32,19 @@ class DataSettings:
             command runs.
         tasks: The tasks to train on, by name; empty: all of the data's.
         train_split: The split to train on.
-        dev_split: The split that validations use; where the data has none, the last weights count
-            as best.
+        dev_split: The split that validations use; where the data has no split "dev", the last
+            weights count as best. Any other name must be a split of the data.
     """
 
     folder: Path
     tasks: tuple[str, ...] = ()
     train_split: str = "train"
     dev_split: str = "dev"
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if len(set(self.tasks)) < len(self.tasks):
+            yield "tasks", "must name each task once"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.sources import Source, encode_source, looks_like_text
 from taskaware.training.checkpoint import fill_weights, load_tensors, weights
+from taskaware.training.memory import bound_caches
 from taskaware.types import Hypothesis, Modality, Task
 
 if TYPE_CHECKING:
@@ -304,6 +305,7 @@ def load(folder: Path | str, *, device: str = "auto") -> TaskAwareModel:
     Raises:
         CheckpointError: It is missing, incomplete, damaged, or of another version.
     """
+    bound_caches()
     folder = Path(folder)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

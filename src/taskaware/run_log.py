@@ -1,7 +1,8 @@
 """The log of a run: ``log.jsonl``, and the same figures for TensorBoard.
 
-A line is a JSON object: ``kind`` (``"progress"`` or ``"validation"``), ``update``, and the fields
-of ``training.loop.Progress`` or ``Validation``.
+A line is a JSON object: ``kind`` (``"progress"``, ``"validation"`` or ``"remark"``), ``update``,
+and the fields of ``training.progress.Progress``, ``training.loop.Validation`` or
+``idle_settings.Remark``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class RunLog:
         self._first_update = first_update
         self._on = on
         self._file: TextIO | None = None
+        self._remarks: list[dict[str, Any]] = []
         self._board: Any = None
 
     def __enter__(self) -> RunLog:
@@ -43,6 +45,7 @@ class RunLog:
         self._file = (self._folder / "log.jsonl").open("w")
         for line in kept:
             self._file.write(json.dumps(line) + "\n")
+        self._remarks = [line for line in kept if line["kind"] == "remark"]
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -55,6 +58,15 @@ class RunLog:
             self._file.close()
         if self._board is not None:
             self._board.close()
+
+    def write_remark(self, line: dict[str, Any]) -> None:
+        """Append a remark, unless one that is the same but for the update is there already."""
+        if self._file is None or any(
+            line == {**old, "update": line["update"]} for old in self._remarks
+        ):
+            return
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line, so that it is there even if the run is killed right after."""

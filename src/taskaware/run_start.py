@@ -9,7 +9,7 @@ import numpy as np
 
 from taskaware import experiment as experiment_file
 from taskaware.data.augmented_reader import AugmentedReader
-from taskaware.data.batching import make_batch, text_cue
+from taskaware.data.batching import batches_of, groups_of, text_cue
 from taskaware.data.order import OneShard
 from taskaware.data.stream import PlainReader, TrainingBatches
 from taskaware.errors import CheckpointError, DataError, ExperimentError, UserError
@@ -96,7 +96,8 @@ def training_batches(run: Run) -> TrainingBatches:
     """
     experiment = run.experiment
     split = run.data.split(experiment.data.train_split)
-    if experiment.augmentation.changes_signal and not run.data.stores_audio:
+    takes_speech = any(task.source_modality == "speech" for task in run.trained_tasks)
+    if experiment.augmentation.changes_signal and takes_speech and not run.data.stores_audio:
         raise ExperimentError(
             "`augmentation.share` must be 0 where the data keeps features alone, but is "
             f"{experiment.augmentation.share}; prepare {run.data.folder} with `--store audio`"
@@ -222,7 +223,8 @@ def _memory(run: Run, tasks: Sequence[Task]) -> _Memory:
                 'to be kept, but has none; `start.retention.method = "distillation"` needs none'
             )
         random = np.random.default_rng([run.experiment.training.seed, 3])
-        chosen[task.name] = np.sort(split.sample(task.name, number, random))
+        limits = run.experiment.batching
+        chosen[task.name] = np.sort(split.sample(task.name, number, random, limits=limits))
     return _Memory(split, chosen)
 
 
@@ -232,9 +234,15 @@ def _single_examples(run: Run, tasks: Sequence[Task]) -> Iterator[tuple[Batch, i
     for index, task in enumerate(run.tasks):
         if task not in tasks:
             continue
-        cue = text_cue(run.data.vocabulary, task, run.experiment.model.conditioning.cue)
-        for example in memory.indices(task.name):
-            yield make_batch(memory, task, [int(example)], cue).to(run.processes.device), index
+        batches = batches_of(
+            memory,
+            task,
+            groups_of(memory.indices(task.name), 1),
+            vocabulary=run.data.vocabulary,
+            cue=run.experiment.model.conditioning.cue,
+        )
+        for batch in batches:
+            yield batch.to(run.processes.device), index
 
 
 def _memory_stream(run: Run, tasks: Sequence[Task]) -> TrainingBatches:
@@ -257,8 +265,7 @@ def _memory_stream(run: Run, tasks: Sequence[Task]) -> TrainingBatches:
 
 def _batching(run: Run) -> BatchingSettings:
     """Return how to make batches, without examples that no task network looks at."""
-    conditioning = run.experiment.model.conditioning
-    if conditioning.cue == "implicit" and conditioning.derange_support:
+    if run.experiment.model.conditioning.looks_at_cue_examples:
         return run.experiment.batching
     return replace(run.experiment.batching, cue_examples=0)
 

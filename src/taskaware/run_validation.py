@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from taskaware.data.batching import cut_batches, make_batch, text_cue
+from taskaware.data.batching import batches_of, cut_batches
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate, spread
 from taskaware.inference import TaskAwareModel
@@ -64,18 +64,21 @@ def validate(run: Run) -> Validation:
 def _dev_batches(run: Run, task: Task, split_name: str) -> Iterator[Batch]:
     split = run.data.split(split_name)
     indices = spread(split.indices(task.name), run.experiment.training.validation_examples)
-    if not len(indices):
-        return
     indices = indices[np.argsort(split.source_lengths[indices], kind="stable")]
-    cue = text_cue(run.data.vocabulary, task, run.experiment.model.conditioning.cue)
-    for chosen in cut_batches(
+    groups = cut_batches(
         indices,
         split.source_lengths,
         split.target_lengths,
         is_text=task.source_modality == "text",
         settings=replace(run.experiment.batching, strategy="dynamic"),
-    ):
-        yield make_batch(split, task, [int(i) for i in chosen], cue)
+    )
+    return batches_of(
+        split,
+        task,
+        groups,
+        vocabulary=run.data.vocabulary,
+        cue=run.experiment.model.conditioning.cue,
+    )
 
 
 def _dev_scores(run: Run, embeddings: Mapping[str, Tensor], split_name: str) -> dict[str, float]:

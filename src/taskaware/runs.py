@@ -24,13 +24,14 @@ import torch
 from safetensors.torch import save_file
 
 from taskaware import __version__
-from taskaware.data.batching import make_batch, text_cue
+from taskaware.data.batching import batches_of, groups_of
 from taskaware.data.prepared import PreparedData
 from taskaware.data.stream import killed_workers_named
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference import TaskAwareModel
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.run_checks import check_run
 from taskaware.run_folder import claim
 from taskaware.run_log import RunLog, read_log
 from taskaware.run_start import create_retention, open_start, training_batches
@@ -45,6 +46,7 @@ from taskaware.training.checkpoint import (
     weights,
 )
 from taskaware.training.loop import Validation, Watchers, stop_signals, train
+from taskaware.training.memory import bound_caches
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join
 from taskaware.training.step import Recipe
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.stream import TrainingBatches
     from taskaware.experiment import Experiment
+    from taskaware.idle_settings import Remark
     from taskaware.run_start import Start
     from taskaware.training.progress import Progress
     from taskaware.training.retention.interface import Retention
@@ -105,6 +108,7 @@ class Run:
         model: The network.
         processes: Which of the processes that train together this is.
         start: What it starts from, where that is not new weights.
+        remarks: What its user should know before it is trained (``run_checks``).
     """
 
     experiment: Experiment
@@ -115,6 +119,7 @@ class Run:
     model: TaskAwareTransformer
     processes: Processes
     start: Start | None = None
+    remarks: tuple[Remark, ...] = ()
 
     def finished_model(self, tensors: Mapping[str, Tensor], *, update: int) -> TaskAwareModel:
         """Return the model with these weights and the task embeddings that they give."""
@@ -168,9 +173,13 @@ class Run:
         split = self.data.split(self.experiment.data.train_split)
         random = np.random.default_rng([self.experiment.training.seed, 2])
         chosen = split.sample(task.name, self.experiment.training.support_examples, random)
-        cue = text_cue(self.data.vocabulary, task, self.experiment.model.conditioning.cue)
-        for start in range(0, len(chosen), 16):
-            yield make_batch(split, task, [int(i) for i in chosen[start : start + 16]], cue)
+        return batches_of(
+            split,
+            task,
+            groups_of(chosen, 16),
+            vocabulary=self.data.vocabulary,
+            cue=self.experiment.model.conditioning.cue,
+        )
 
 
 def train_experiment(
@@ -224,19 +233,23 @@ def train_with(
         is_known: Whether the caller knows that the folder holds this experiment, if any: paths may
             then be written in another way than before.
     """
+    bound_caches()
     if experiment.training.num_threads:
         torch.set_num_threads(experiment.training.num_threads)
     with ExitStack() as stack:
         # First, so that a folder is not claimed for data that is not there.
         run = set_up(experiment, folder, processes)
+        batches = training_batches(run)
+        stack.callback(batches.close)
+        run.remarks = check_run(experiment, run.data, trained=run.trained_tasks, tasks=run.tasks)
         if processes.is_first:
             claim(folder, experiment, restart=restart, is_known=is_known)
         processes.wait()
-        batches = training_batches(run)
-        stack.callback(batches.close)
         retention = create_retention(run)
         state = _state(run, batches, retention)
         log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))
+        for remark in run.remarks:
+            log.write_remark({"kind": "remark", "update": state.update, **asdict(remark)})
         if processes.is_first:
             display.start(run, first_update=state.update)
         with killed_workers_named():

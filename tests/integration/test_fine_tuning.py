@@ -11,7 +11,7 @@ import torch
 import taskaware
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.errors import CheckpointError, DataError, UnknownTaskError, UserError
-from taskaware.run_start import create_retention
+from taskaware.run_start import _memory, create_retention
 from taskaware.runs import set_up, train_experiment
 from taskaware.training.processes import Processes
 from taskaware.training.retention.replay import Replay
@@ -238,3 +238,30 @@ def test_replay_remembers_so_many_examples_of_each_old_task_and_sees_one_task_an
         seen.setdefault(batch.task.name, set()).update(batch.example_ids)
     assert seen.keys() == {"asr_en", "mt_en_de"}
     assert {len(ids) for ids in seen.values()} == {3}
+
+
+@pytest.mark.parametrize("method", ["replay", "ewc"])
+def test_what_is_remembered_is_within_the_limits_of_length(
+    method: str, data: Path, vanilla: Path, tmp_path: Path
+):
+    def tuned(max_source: int):
+        return tiny_experiment(
+            data,
+            start=vanilla,
+            tasks=("mt_en_de",),
+            conditioning={"cue": "none"},
+            retention={"method": method, "memory_examples": 5},
+            batching={"max_source": max_source},
+            **DROPOUT,
+        )
+
+    alone = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
+    run = set_up(tuned(60), tmp_path, alone)
+    memory = _memory(run, [task for task in run.tasks if task.name != "mt_en_de"])
+    for task in ("asr_en", "st_en_de"):
+        chosen = memory.indices(task)
+        assert len(chosen)
+        assert max(memory.source_lengths[chosen]) <= 60
+    with pytest.raises(DataError, match=r"asr_en.*to be remembered.*batching\.max_source"):
+        train_experiment(tuned(20), tmp_path / "short", display=Silent())
+    assert not (tmp_path / "short").exists()

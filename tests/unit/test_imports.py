@@ -31,6 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "experiment": {"settings", *ROOMS},
     "sources": GROUND | {"data"},
     "inference": GROUND | {"data", "model", "decoding", "training", "sources"},
+    "idle_settings": GROUND | {"experiment", "toml_text"},
+    "run_checks": GROUND | ROOMS | {"experiment", "idle_settings"},
     "run_log": set(),
     "run_files": GROUND,
     "run_folder": GROUND | {"taskaware", "experiment", "decoding", "data", "run_files"},
@@ -41,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
-        "run_validation",
+        *("run_checks", "run_validation"),
     },
     "augment": GROUND | {"taskaware", "data", "inference", "decoding"},
     "machine": set(),

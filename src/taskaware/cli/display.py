@@ -47,6 +47,10 @@ class TrainingDisplay:
         )
         if first_update:
             self._console.print(f"going on from update {first_update:,} in {run.folder}")
+        for remark in run.remarks:
+            self._console.print(
+                f"note: {remark.text}", markup=False, highlight=False, soft_wrap=True
+            )
         self._num_updates = settings.training.updates
         self._first_update = first_update
         self._began = time.monotonic()

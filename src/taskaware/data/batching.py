@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from taskaware.data.length_limits import within_limits
 from taskaware.data.vocabulary import Vocabulary, task_tag
 from taskaware.types import Batch, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -120,15 +121,41 @@ class TaskSource(Protocol):
         ...
 
 
-def make_batch(split: TaskSource, task: Task, indices: Sequence[int], cue: TextCue) -> Batch:
-    """Return the batch of these examples of a split."""
-    return collate(
-        task,
-        [split.source(i) for i in indices],
-        [split.target(i) for i in indices],
-        cue=cue,
-        example_ids=[split.examples[i].id for i in indices],
-    )
+def batches_of(
+    split: TaskSource,
+    task: Task,
+    groups: Iterable[Sequence[int] | NDArray[np.int64]],
+    *,
+    vocabulary: Vocabulary,
+    cue: Cue,
+) -> Iterator[Batch]:
+    """Yield the examples of each group as a batch, with what the cue puts into the text.
+
+    Everything that reads a split outside of training (``data.stream``) goes through here.
+
+    Args:
+        split: Where the examples are.
+        task: Of all of them.
+        groups: Positions in the split; each group becomes one batch. An empty one gives none.
+        vocabulary: Of the model.
+        cue: How the model is told its task.
+    """
+    text = text_cue(vocabulary, task, cue)
+    for group in groups:
+        indices = [int(index) for index in group]
+        if indices:
+            yield collate(
+                task,
+                [split.source(i) for i in indices],
+                [split.target(i) for i in indices],
+                cue=text,
+                example_ids=[split.examples[i].id for i in indices],
+            )
+
+
+def groups_of(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Cut positions into groups of a size, in order; the last may be smaller."""
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def cut_batches(
@@ -141,8 +168,7 @@ def cut_batches(
 ) -> list[NDArray[np.int64]]:
     """Cut a sequence of examples into batches, in order, each as large as the settings allow."""
     if settings.strategy == "static":
-        size = settings.examples_per_batch
-        return [indices[start : start + size] for start in range(0, len(indices), size)]
+        return groups_of(indices, settings.examples_per_batch)
     batches: list[NDArray[np.int64]] = []
     start, longest_source, longest_target = 0, 0, 0
     for end, index in enumerate(indices):
@@ -185,7 +211,7 @@ def plan(
         in_order_of_length: Whether the batches come in order of length in place of a random one.
     """
     sources, targets = lengths
-    fits = (sources <= settings.max_source) & (targets <= settings.max_target)
+    fits = within_limits(sources, targets, settings)
     indices, sources, targets = indices[fits], sources[fits], targets[fits]
     if not len(indices):
         return []

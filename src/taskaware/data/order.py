@@ -26,17 +26,8 @@ if TYPE_CHECKING:
 
     from taskaware.data.batching import TaskSource
     from taskaware.data.batching_settings import BatchingSettings
+    from taskaware.data.length_limits import ChangedLengths
     from taskaware.types import Task
-
-
-class ChangedLengths(Protocol):
-    """What augmentation makes of source lengths."""
-
-    def __call__(
-        self, indices: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
-    ) -> NDArray[np.int64]:
-        """Return the lengths that examples have in an epoch."""
-        ...
 
 
 class ShardedSource(Protocol):
@@ -116,7 +107,7 @@ class TaskOrder:
         seed: Decides the order.
         rank: Which of ``num_ranks`` this is.
         num_ranks: Processes that train together; together they see every example once an epoch.
-        changed_lengths: What augmentation makes of source lengths; ``None``: nothing.
+        changed_lengths: What augmentation makes of the lengths of speech; ``None``: nothing.
     """
 
     def __init__(
@@ -137,7 +128,8 @@ class TaskOrder:
         self._keys = (seed, int.from_bytes(task.name.encode(), "big") % 2**61)
         self._rank = rank
         self._num_ranks = num_ranks
-        self._changed_lengths = changed_lengths
+        # A text has no signal that could be changed.
+        self._changed_lengths = changed_lengths if task.source_modality == "speech" else None
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._next_window: tuple[tuple[int, int], Future[None]] | None = None
         self._batches: list[PlannedBatch] = []

@@ -20,6 +20,7 @@ import torch
 
 from taskaware.data import audio
 from taskaware.data.features import FeatureSettings, log_mel
+from taskaware.data.length_limits import within_limits
 from taskaware.data.shards import NPY_HEADER_BYTES, OpenShard, ShardRecord, check_shard
 from taskaware.data.storage import Store, open_store
 from taskaware.data.vocabulary import Vocabulary
@@ -27,10 +28,12 @@ from taskaware.errors import DataError, UnknownTaskError, nearest
 from taskaware.types import Example, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from taskaware.data.batching_settings import BatchingSettings
 
 FORMAT_VERSION = 2
 MARKER_NAME = "prepared.json"
@@ -130,18 +133,57 @@ class Split:
             sources[chosen], targets[chosen] = found["source_length"], found["target_length"]
         return sources, targets
 
+    def read_lengths(
+        self, task_name: str
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield positions, source and target lengths of a task's examples, shard by shard.
+
+        Of the shards it reads the indexes alone, and keeps none open.
+
+        Raises:
+            DataError: An index is missing or damaged.
+        """
+        for number in self.shards(task_name):
+            record = self.records[number]
+            path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
+            try:
+                index: NDArray[np.void] = np.load(path, allow_pickle=False)
+            except (OSError, ValueError):
+                self._check(number)  # says what is wrong with it
+                raise
+            rows = np.flatnonzero(index["task"] == self._numbers[task_name])
+            sources, targets = index["source_length"][rows], index["target_length"][rows]
+            positions = rows + self._starts[number]
+            yield positions, sources.astype(np.int64), targets.astype(np.int64)
+
     def places(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return in which shard each example lies, and in which row of it."""
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         return numbers, indices - self._starts[numbers]
 
-    def sample(self, task_name: str, number: int, random: np.random.Generator) -> NDArray[np.int64]:
-        """Draw up to ``number`` examples of a task, from a few shards where it has many."""
+    def sample(
+        self,
+        task_name: str,
+        number: int,
+        random: np.random.Generator,
+        *,
+        limits: BatchingSettings | None = None,
+    ) -> NDArray[np.int64]:
+        """Draw up to ``number`` examples of a task, from a few shards where it has many.
+
+        Args:
+            task_name: The task.
+            number: How many examples.
+            random: Decides which.
+            limits: Longer examples are not drawn; ``None``: of any length.
+        """
         shards = self.shards(task_name)
         if len(shards) > _SHARDS_PER_SAMPLE:
             chosen = random.choice(len(shards), size=_SHARDS_PER_SAMPLE, replace=False)
             shards = [shards[i] for i in sorted(chosen)]
         indices = self.indices(task_name, shards)
+        if limits is not None:
+            indices = indices[within_limits(*self.lengths(indices), limits)]
         return random.choice(indices, size=min(number, len(indices)), replace=False)
 
     @property

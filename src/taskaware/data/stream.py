@@ -18,8 +18,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from taskaware.data.batching import TextCue, collate
-from taskaware.data.order import ChangedLengths, PlannedBatch, ShardedSource, TaskOrder
-from taskaware.errors import DataError, TaskawareError
+from taskaware.data.order import PlannedBatch, ShardedSource, TaskOrder
+from taskaware.errors import DataError, ExperimentError, TaskawareError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.batching import TaskSource
     from taskaware.data.batching_settings import BatchingSettings
+    from taskaware.data.length_limits import ChangedLengths
     from taskaware.types import Batch, Task
 
 
@@ -355,11 +356,12 @@ def _task_probabilities(
 ) -> NDArray[np.float64]:
     """Return how likely an update is of each task, where it is of one."""
     weights = settings.task_weights
-    unknown = set(weights) - {task.name for task in tasks}
+    names = [task.name for task in tasks]
+    unknown = sorted(set(weights) - set(names))
     if unknown:
-        raise DataError(
-            f"`batching.task_weights` must name tasks of the data "
-            f"({', '.join(task.name for task in tasks)}), but names {', '.join(sorted(unknown))}"
+        raise ExperimentError(
+            f"`batching.task_weights` must name tasks that are trained ({', '.join(names)}), but "
+            f"names {', '.join(unknown)}{nearest(unknown[0], names)}"
         )
     if weights:
         raw = np.array([weights.get(task.name, 0.0) for task in tasks])
@@ -367,7 +369,7 @@ def _task_probabilities(
         counts = np.array([source.num_examples(task.name) for task in tasks])
         raw = counts ** (1.0 / settings.temperature)
     if raw.sum() <= 0:
-        raise DataError("`batching.task_weights` must have a weight above 0, but has none")
+        raise ExperimentError("`batching.task_weights` must have a weight above 0, but has none")
     return raw / raw.sum()
 
 

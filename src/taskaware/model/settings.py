@@ -49,6 +49,16 @@ class ConditioningSettings:
         """Whether a task network computes a t_e."""
         return self.cue in ("explicit", "implicit")
 
+    @property
+    def gives_embeddings_of_others(self) -> bool:
+        """Whether an example gets the t_e of another example of its task while training."""
+        return self.has_task_network and self.derange_support
+
+    @property
+    def looks_at_cue_examples(self) -> bool:
+        """Whether the task network can look at examples outside the batch while training."""
+        return self.cue == "implicit" and self.gives_embeddings_of_others
+
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
         if self.d_task < 1 or self.num_task_heads < 1 or self.d_task % self.num_task_heads:

@@ -17,6 +17,7 @@ from taskaware.model.transformer import Preprocessed
 from taskaware.training.loss import ctc_loss, smoothed_cross_entropy
 
 if TYPE_CHECKING:
+    from taskaware.model.settings import ConditioningSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import ObjectiveSettings
     from taskaware.types import Batch
@@ -52,13 +53,33 @@ def derangement(num_examples: int, generator: torch.Generator) -> Tensor:
             return permutation
 
 
-def whose_embedding(batch: Batch, generator: torch.Generator) -> Tensor:
-    """Return whose t_e each example gets, int64 ``[B]``: another one's, or a cue example's."""
-    if batch.cue_examples is None:
-        return derangement(batch.num_examples, generator)
-    return torch.randint(
-        batch.cue_examples.num_examples, (batch.num_examples,), generator=generator
-    )
+@dataclass(frozen=True)
+class Support:
+    """What the task network looks at for a batch, and whose t_e each example of the batch gets.
+
+    The two are kept together, because a row is a row of these examples and of no others.
+
+    Attributes:
+        examples: The batch itself, or its cue examples.
+        rows: int64 ``[B]``, the row of ``examples`` whose t_e each example of the batch gets;
+            ``None``: its own.
+    """
+
+    examples: Batch
+    rows: Tensor | None = None
+
+
+def choose_support(
+    batch: Batch, conditioning: ConditioningSettings, generator: torch.Generator
+) -> Support:
+    """Choose whose t_e each example of a batch gets: here alone, whoever trains on the batch."""
+    if not conditioning.gives_embeddings_of_others:
+        return Support(batch)
+    cues = batch.cue_examples
+    if cues is None:
+        return Support(batch, derangement(batch.num_examples, generator))
+    rows = torch.randint(cues.num_examples, (batch.num_examples,), generator=generator)
+    return Support(cues, rows)
 
 
 def support_embedding(
@@ -66,16 +87,16 @@ def support_embedding(
     preprocessed: Preprocessed,
     *,
     task_index: int,
-    permutation: Tensor | None,
+    rows: Tensor | None,
     gradient_reaches_shared_layers: bool,
 ) -> Tensor | None:
     """Return the task embedding of each example, ``[B, O]``.
 
     Args:
         model: The model; without a task network the answer is ``None``.
-        preprocessed: What the task network looks at: the batch, or its cue examples.
+        preprocessed: What the task network looks at (``Support.examples``).
         task_index: Its place among the model's tasks.
-        permutation: Whose t_e each example gets (``whose_embedding``); ``None``: its own.
+        rows: Whose t_e each example gets (``Support.rows``); ``None``: its own.
         gradient_reaches_shared_layers: Whether the gradient goes on into the preprocessing layers.
     """
     support = preprocessed
@@ -87,32 +108,32 @@ def support_embedding(
             preprocessed.target_lengths,
         )
     task_embedding = model.embed_task(support, task_index)
-    if task_embedding is None or permutation is None:
+    if task_embedding is None or rows is None:
         return task_embedding
-    return task_embedding[permutation.to(task_embedding.device)]
+    return task_embedding[rows.to(task_embedding.device)]
 
 
 def batch_loss(
     model: TaskAwareTransformer,
     batch: Batch,
+    support: Support,
     *,
     task_index: int,
-    permutation: Tensor | None,
     gradient_reaches_shared_layers: bool,
     objective: ObjectiveSettings,
     twice_differentiable: bool = False,
 ) -> TaskLoss:
-    """Return the loss of a batch, each example modulated by the t_e of another."""
+    """Return the loss of a batch, each example modulated by the t_e that the support gives it."""
     preprocessed = model.preprocess(batch)
     looked_at = preprocessed
-    if batch.cue_examples is not None:
+    if support.examples is not batch:
         with torch.set_grad_enabled(gradient_reaches_shared_layers and torch.is_grad_enabled()):
-            looked_at = model.preprocess(batch.cue_examples)
+            looked_at = model.preprocess(support.examples)
     task_embedding = support_embedding(
         model,
         looked_at,
         task_index=task_index,
-        permutation=permutation,
+        rows=support.rows,
         gradient_reaches_shared_layers=gradient_reaches_shared_layers,
     )
     return transformed_loss(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from taskaware.training.joint import TaskLoss, batch_loss
+from taskaware.training.joint import Support, TaskLoss, batch_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,11 +81,9 @@ class BatchLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self, batch: Batch, permutation: Tensor | None, arguments: dict[str, Any]
-    ) -> TaskLoss:
+    def forward(self, batch: Batch, looks_at: Support, arguments: dict[str, Any]) -> TaskLoss:
         """Return the loss of a batch; ``arguments`` are those of ``batch_loss``."""
-        return batch_loss(self.model, batch, permutation=permutation, **arguments)
+        return batch_loss(self.model, batch, looks_at, **arguments)
 
     def theta_and_phi(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the base weights and the task network's."""
@@ -98,8 +96,8 @@ class BatchLoss(nn.Module):
 
 def episode_loss(
     module: BatchLoss,
-    support: tuple[Batch, Tensor | None],
-    query: tuple[Batch, Tensor | None],
+    support: tuple[Batch, Support],
+    query: tuple[Batch, Support],
     *,
     arguments: dict[str, Any],
     inner_learning_rate: float,
@@ -110,7 +108,7 @@ def episode_loss(
 
     Args:
         module: The model's loss.
-        support: A batch and whose t_e each of its examples gets.
+        support: A batch, and what the task network looks at for it.
         query: Another of the same task.
         arguments: Those of ``training.joint.batch_loss`` that both batches share.
         inner_learning_rate: alpha.
@@ -119,10 +117,10 @@ def episode_loss(
     """
     arguments = {**arguments, "twice_differentiable": second_order}
 
-    def run(theta: Weights, phi: Weights, data: tuple[Batch, Tensor | None]) -> TaskLoss:
+    def run(theta: Weights, phi: Weights, data: tuple[Batch, Support]) -> TaskLoss:
         return functional_call(module, {**theta, **phi}, (*data, arguments))
 
-    def loss(theta: Weights, phi: Weights, data: tuple[Batch, Tensor | None]) -> Tensor:
+    def loss(theta: Weights, phi: Weights, data: tuple[Batch, Support]) -> Tensor:
         return run(theta, phi, data).total
 
     theta, phi = module.theta_and_phi()

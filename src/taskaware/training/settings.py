@@ -106,7 +106,8 @@ class TrainingSettings:
         updates: Steps of the optimiser.
         seed: Decides the initial weights, the order of the examples, dropout and the derangements.
         accumulate: Groups of batches whose gradients are summed before a step.
-        precision: `auto`: bfloat16 autocast where the machine computes in it, else float32.
+        precision: `auto`: bfloat16 autocast where the machine computes in it, else float32. The
+            weights are float32 in any case; on a CPU bfloat16 saves time and not memory.
         device: `auto`: a CUDA device where there is one, else the CPU.
         num_threads: Threads of torch on a CPU; 0 leaves torch's own choice.
         log_every: Updates between two lines of the log.

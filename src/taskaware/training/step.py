@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from taskaware.training.joint import batch_loss, whose_embedding
+from taskaware.training.joint import Support, batch_loss, choose_support
 from taskaware.training.meta import BatchLoss, episode_loss
 from taskaware.training.optimiser import OptimiserSettings, learning_rate
 
@@ -139,20 +139,13 @@ class Step:
     ) -> None:
         for batch in group:
             with self._autocast():
-                loss = batch_loss(
-                    self._model,
-                    batch,
-                    permutation=self._permutation(batch, generator),
-                    **self._arguments(batch),
-                )
+                support = self._support(batch, generator)
+                loss = batch_loss(self._model, batch, support, **self._arguments(batch))
             (loss.total / num_groups).backward()
             meter.add(batch, loss.cross_entropy, loss.num_pieces)
 
-    def _permutation(self, batch: Batch, generator: torch.Generator) -> torch.Tensor | None:
-        conditioning = self._recipe.conditioning
-        if conditioning.has_task_network and conditioning.derange_support:
-            return whose_embedding(batch, generator)
-        return None
+    def _support(self, batch: Batch, generator: torch.Generator) -> Support:
+        return choose_support(batch, self._recipe.conditioning, generator)
 
     def _arguments(self, batch: Batch) -> dict[str, Any]:
         reaches = self._recipe.conditioning.gradient_reaches_shared_layers
@@ -201,8 +194,8 @@ class MetaStep(Step):
             with self._autocast():
                 loss = episode_loss(
                     self._module,
-                    (support, self._permutation(support, generator)),
-                    (query, self._permutation(query, generator)),
+                    (support, self._support(support, generator)),
+                    (query, self._support(query, generator)),
                     arguments=self._arguments(query),
                     inner_learning_rate=learning.inner_learning_rate,
                     inner_steps=learning.inner_steps,

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from conftest import ASR, MT, ST, TASKS
 from taskaware.data.batching import (
     TextCue,
+    batches_of,
     choose_cues,
     collate,
     cut_batches,
-    make_batch,
     text_cue,
 )
 from taskaware.data.batching_settings import BatchingSettings
 from taskaware.data.order import OneShard, TaskOrder
 from taskaware.data.stream import PlainReader, TrainingBatches
 from taskaware.data.vocabulary import Vocabulary, task_tag
-from taskaware.errors import DataError
+from taskaware.errors import DataError, ExperimentError
 from taskaware.types import Batch, Example
 
 STATIC = BatchingSettings(examples_per_batch=4, bucket_batches=3)
@@ -153,12 +153,12 @@ def test_static_batches_have_their_size_but_for_the_last():
     task=st.sampled_from([ASR, MT]),
 )
 def test_a_dynamic_batch_never_exceeds_a_budget_but_for_a_single_example(
-    seed, max_tokens, max_frames, task
+    seed, max_tokens, max_frames, task, vocabulary
 ):
     split = RandomSplit(seed=seed)
     chosen = replace(DYNAMIC, max_tokens=max_tokens, max_frames=max_frames)
-    for indices in plan_epoch(split, task, settings=chosen, seed=seed, epoch=0):
-        batch = make_batch(split, task, indices.tolist(), TextCue())
+    planned = plan_epoch(split, task, settings=chosen, seed=seed, epoch=0)
+    for batch in batches_of(split, task, planned, vocabulary=vocabulary, cue="none"):
         if batch.num_examples > 1:
             assert batch.target_input.numel() <= max_tokens
             size = batch.source.shape[0] * batch.source.shape[1]
@@ -408,14 +408,30 @@ def test_tasks_are_drawn_with_their_probabilities(changes, expected):
 
 def test_a_weight_for_an_unknown_task_is_refused_by_name():
     chosen = replace(STATIC, mix="sampled", task_weights={"asr_en": 1.0, "st_en_fr": 1.0})
-    with pytest.raises(DataError, match=r"task_weights.*asr_en, st_en_de, mt_en_de.*st_en_fr"):
+    with pytest.raises(
+        ExperimentError, match=r"task_weights.*asr_en, st_en_de, mt_en_de.*st_en_fr"
+    ):
         stream(RandomSplit(), chosen)
 
 
 def test_weights_that_draw_nothing_are_refused():
     chosen = replace(STATIC, mix="sampled", task_weights={"asr_en": 0.0})
-    with pytest.raises(DataError, match="above 0"):
+    with pytest.raises(ExperimentError, match="above 0"):
         stream(RandomSplit(), chosen)
+
+
+def test_augmentation_changes_the_lengths_of_speech_alone():
+    def doubled(_indices, lengths, _epoch):
+        return 2 * lengths
+
+    settings = replace(DYNAMIC, max_source=100)
+    for task, is_changed in ((ASR, True), (MT, False)):
+        plain, changed = (
+            TaskOrder(OneShard(RandomSplit()), task, settings, seed=1, changed_lengths=change)
+            for change in (None, doubled)
+        )
+        same = [next(plain).indices.tolist() == next(changed).indices.tolist() for _ in range(3)]
+        assert all(same) != is_changed
 
 
 # --- one batch ---

@@ -24,7 +24,7 @@ from taskaware.training.checkpoint import (
     load_state,
     save_state,
 )
-from taskaware.training.joint import batch_loss
+from taskaware.training.joint import Support, batch_loss
 from taskaware.training.optimiser import OptimiserSettings, create_optimiser
 from taskaware.training.processes import Processes
 from taskaware.training.settings import ObjectiveSettings
@@ -56,11 +56,12 @@ def update(state: TrainState, num_updates: int = 1) -> None:
         for group in state.optimiser.param_groups:
             group["lr"] = 1e-2  # a function of the update alone: the loop sets it
         for index, task in ((1, ST), (2, MT)):
+            batch = random_batch(task, seed=state.update)
             loss = batch_loss(
                 state.model,  # type: ignore[arg-type]
-                random_batch(task, seed=state.update),
+                batch,
+                Support(batch, torch.randperm(4, generator=state.generator)),
                 task_index=index,
-                permutation=torch.randperm(4, generator=state.generator),
                 gradient_reaches_shared_layers=False,
                 objective=ObjectiveSettings(),
             )

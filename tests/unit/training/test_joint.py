@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import (
+    Support,
     batch_loss,
+    choose_support,
     derangement,
     support_embedding,
     transformed_loss,
-    whose_embedding,
 )
 from taskaware.training.settings import ObjectiveSettings
 
@@ -58,34 +60,38 @@ def test_each_example_is_modulated_by_the_embedding_of_the_example_it_is_told():
         model,
         preprocessed,
         task_index=1,
-        permutation=permutation,
+        rows=permutation,
         gradient_reaches_shared_layers=True,
     )
     torch.testing.assert_close(given, own[permutation])
 
 
-def loss(model, batch, **changes):
+def deranged(batch, seed: int = 0) -> Support:
+    return choose_support(batch, ConditioningSettings(), torch.Generator().manual_seed(seed))
+
+
+def loss(model, batch, support=None, **changes):
     settings = {
         "task_index": 0,
-        "permutation": derangement(batch.num_examples, torch.Generator().manual_seed(0)),
         "gradient_reaches_shared_layers": True,
         "objective": ObjectiveSettings(film_penalty=0.0),
     }
-    return batch_loss(model, batch, **(settings | changes))
+    return batch_loss(model, batch, support or deranged(batch), **(settings | changes))
 
 
 def test_the_task_network_looks_at_cue_examples_where_there_are_some():
     model, cues = network().eval(), random_batch(ST, num_examples=2, seed=5)
     batch = replace(random_batch(ST), cue_examples=cues)
-    whose = whose_embedding(batch, torch.Generator().manual_seed(0))
-    assert whose.shape == (batch.num_examples,)
-    assert set(whose.tolist()) == {0, 1}
-    embedding = model.embed_task(model.preprocess(cues), 1)[whose]
+    support = deranged(batch)
+    assert support.examples is cues
+    assert support.rows.shape == (batch.num_examples,)
+    assert set(support.rows.tolist()) == {0, 1}
+    embedding = model.embed_task(model.preprocess(cues), 1)[support.rows]
     objective = ObjectiveSettings(film_penalty=0.0)
     expected = transformed_loss(
         model, batch, model.preprocess(batch), embedding, objective=objective
     )
-    found = loss(model, batch, task_index=1, permutation=whose)
+    found = loss(model, batch, support, task_index=1)
     torch.testing.assert_close(found.total, expected.total)
 
 
@@ -93,8 +99,7 @@ def test_the_task_network_looks_at_cue_examples_where_there_are_some():
 def test_cue_examples_change_the_front_end_only_where_asked(reaches: bool):
     model = network()
     batch = replace(random_batch(MT), cue_examples=random_batch(ASR, num_examples=2))
-    whose = whose_embedding(batch, torch.Generator().manual_seed(0))
-    loss(model, batch, permutation=whose, gradient_reaches_shared_layers=reaches).total.backward()
+    loss(model, batch, gradient_reaches_shared_layers=reaches).total.backward()
     convolution = model.frontends["speech"].convolutions[0].weight
     assert (convolution.grad is not None) == reaches
     assert model.task_network.output.weight.grad is not None
@@ -108,7 +113,7 @@ def test_the_gradient_of_the_task_network_reaches_the_shared_layers_only_where_a
         model,
         preprocessed,
         task_index=0,
-        permutation=None,
+        rows=None,
         gradient_reaches_shared_layers=reaches,
     )
     embedding.sum().backward()
@@ -150,9 +155,9 @@ def test_one_batch_of_each_task_is_learnt_by_heart(conditioning):
             loss(
                 model,
                 batch,
+                choose_support(batch, ConditioningSettings(), generator),
                 task_index=index,
                 objective=ObjectiveSettings(label_smoothing=0.0),
-                permutation=derangement(3, generator),
             )
             for index, batch in enumerate([speech, other])
         ]

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.model.transformer import create_model
-from taskaware.training.joint import batch_loss
+from taskaware.training.joint import Support, batch_loss
 from taskaware.training.meta import BatchLoss, adapt, episode_loss
 from taskaware.training.settings import ObjectiveSettings
 
@@ -91,9 +91,8 @@ def module_and_arguments(cue: str = "implicit", dtype: torch.dtype = torch.float
 
 
 def text_episode():
-    permutation = torch.tensor([1, 0])
-    support = random_batch(MT, num_examples=2, seed=1), permutation
-    return support, (random_batch(MT, num_examples=2, seed=2), permutation)
+    batches = [random_batch(MT, num_examples=2, seed=seed) for seed in (1, 2)]
+    return [(batch, Support(batch, torch.tensor([1, 0]))) for batch in batches]
 
 
 def test_second_order_gradients_of_a_tiny_model_are_exact():
@@ -121,7 +120,7 @@ def test_second_order_gradients_of_a_tiny_model_are_exact():
 
 def test_the_loss_of_a_tiny_model_has_exact_second_derivatives():
     module, arguments = module_and_arguments()
-    batch, permutation = text_episode()[0]
+    batch, looks_at = text_episode()[0]
     fixed = dict(module.named_parameters())
     names = ["model.decoder_norm.weight", "model.task_network.hidden.bias"]
 
@@ -129,7 +128,7 @@ def test_the_loss_of_a_tiny_model_has_exact_second_derivatives():
         asked = {**arguments, "twice_differentiable": True}
         weights = fixed | dict(zip(names, values, strict=True))
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            return functional_call(module, weights, (batch, permutation, asked)).total
+            return functional_call(module, weights, (batch, looks_at, asked)).total
 
     values = [fixed[name].detach().clone().requires_grad_() for name in names]
     assert gradgradcheck(loss, values, atol=1e-6)
@@ -153,9 +152,9 @@ def gradients(module: BatchLoss, arguments, *, inner_learning_rate: float, secon
 
 def test_with_an_inner_step_of_nearly_zero_meta_learning_is_joint_learning_on_the_query():
     module, arguments = module_and_arguments()
-    _, (query, permutation) = text_episode()
+    _, (query, looks_at) = text_episode()
     module.zero_grad(set_to_none=True)
-    batch_loss(module.model, query, permutation=permutation, **arguments).total.backward()
+    batch_loss(module.model, query, looks_at, **arguments).total.backward()
     joint = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
     for second_order in (False, True):
         meta = gradients(module, arguments, inner_learning_rate=1e-12, second_order=second_order)
@@ -218,8 +217,9 @@ def test_an_episode_of_speech_lowers_its_own_loss(second_order: bool):
     module, arguments = module_and_arguments(dtype=torch.float32, d_model=16, d_ff=32)
     arguments["task_index"] = 0
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
-    support = random_batch(ASR, seed=1), torch.tensor([1, 2, 3, 0])
-    query = random_batch(ASR, seed=1), torch.tensor([3, 0, 1, 2])
+    batch = random_batch(ASR, seed=1)
+    support = batch, Support(batch, torch.tensor([1, 2, 3, 0]))
+    query = batch, Support(batch, torch.tensor([3, 0, 1, 2]))
     losses = []
     for _ in range(12):
         optimiser.zero_grad()

@@ -12,7 +12,7 @@ from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.data.batching import TextCue
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
-from taskaware.training.joint import batch_loss
+from taskaware.training.joint import Support, batch_loss
 from taskaware.training.retention.distillation import Distillation, softened_divergence
 from taskaware.training.retention.ewc import ElasticWeights, fisher_information
 from taskaware.training.retention.replay import Replay
@@ -67,8 +67,8 @@ def test_replay_adds_the_weighted_gradient_of_a_remembered_batch():
     loss = batch_loss(
         model,
         remembered,
+        Support(remembered),
         task_index=0,
-        permutation=None,
         gradient_reaches_shared_layers=False,
         objective=OBJECTIVE,
     )

@@ -11,7 +11,7 @@ from conftest import MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
-from taskaware.training.joint import batch_loss
+from taskaware.training.joint import Support, batch_loss
 from taskaware.training.meta import BatchLoss, episode_loss
 from taskaware.training.optimiser import OptimiserSettings, create_optimiser
 from taskaware.training.processes import Processes
@@ -64,10 +64,16 @@ def text(seed: int):
     return random_batch(MT, seed=seed)
 
 
+def own(batch):
+    """Return a batch whose examples are modulated by themselves."""
+    return batch, Support(batch)
+
+
 def test_joint_learning_follows_the_sum_over_batches_and_the_mean_over_groups():
     model = network()
     for seed in (1, 2, 3, 4):
-        loss = batch_loss(model, text(seed), permutation=None, **ARGUMENTS).total / 2
+        batch = text(seed)
+        loss = batch_loss(model, batch, Support(batch), **ARGUMENTS).total / 2
         loss.backward()
     groups = [[text(1), text(2)], [text(3), text(4)]]
     assert_same(gradients_of_step(LearningSettings(), groups), model)
@@ -79,8 +85,8 @@ def test_meta_learning_adapts_to_the_first_of_two_batches_and_is_judged_on_the_s
     for support, query in pairs:
         loss = episode_loss(
             BatchLoss(model),
-            (text(support), None),
-            (text(query), None),
+            own(text(support)),
+            own(text(query)),
             arguments=ARGUMENTS,
             inner_learning_rate=0.5,
             inner_steps=2,

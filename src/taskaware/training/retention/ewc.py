@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from taskaware.training.joint import batch_loss
+from taskaware.training.joint import Support, batch_loss
 from taskaware.training.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def fisher_information(
         loss = batch_loss(
             model,
             batch,
+            Support(batch),
             task_index=task_index,
-            permutation=None,
             gradient_reaches_shared_layers=True,
             objective=_LIKELIHOOD,
         )

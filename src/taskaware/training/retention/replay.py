@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskaware.training.joint import batch_loss, derangement
+from taskaware.training.joint import batch_loss, choose_support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,14 +55,11 @@ class Replay:
     ) -> None:
         """Add the gradient of the loss on a batch of an old task."""
         for batch in self._remembered(batches[0].source.device):
-            permutation = None
-            if self._conditioning.has_task_network and self._conditioning.derange_support:
-                permutation = derangement(batch.num_examples, generator)
             loss = batch_loss(
                 self._model,
                 batch,
+                choose_support(batch, self._conditioning, generator),
                 task_index=self._task_index[batch.task.name],
-                permutation=permutation,
                 gradient_reaches_shared_layers=self._conditioning.gradient_reaches_shared_layers,
                 objective=self._objective,
             )
