@@ -16,7 +16,7 @@ from taskaware.data.prepared import PreparedData
 from taskaware.embedding_points import EmbeddingPoints
 from taskaware.evaluation import embeddings as embeddings_room
 from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
-from taskaware.evaluation.metrics import Metric, Score
+from taskaware.evaluation.metrics import Metric, Score, target_language
 from taskaware.evaluation.significance import paired_bootstrap
 from taskaware.machine import processor_name
 from taskaware.run_log import read_log
@@ -163,7 +163,8 @@ class _Collector:
             metric = own.results[task]["metric"]
             theirs = [other.outputs[task][i][1] for i in ids]
             ours = [own.outputs[task][i][1] for i in ids]
-            p_values.append(paired_bootstrap(metric, references, theirs, ours))
+            language = target_language(self._data(run).task(task), references)
+            p_values.append(paired_bootstrap(metric, references, theirs, ours, language))
         return tuple(p_values)
 
     # --- forgetting ---
@@ -278,12 +279,6 @@ def collect(
     shown = {name: kind for name, kind in tasks.items() if any(name in row.cells for row in rows)}
     pictures = [collector.embeddings(picture) for picture in study.embeddings]
     scored = [collector.of(run, seeds[0], row.which) for row in study.rows for run in row.run_names]
-    signatures = {
-        score["metric"]: score["signature"]
-        for one in scored
-        for result in one.results.values()
-        for score in result["scores"]
-    }
     cores = f"{os.cpu_count()} cores"
     return StudyResults(
         name=study.name,
@@ -295,7 +290,8 @@ def collect(
         seeds=seeds,
         tasks=shown,
         rows=tuple(rows),
-        signatures=signatures,
+        signatures=_signatures(scored),
+        warnings=_warnings(scored),
         matrices=tuple(collector.matrix(matrix, list(shown)) for matrix in study.matrices),
         embeddings=tuple(picture for picture in pictures if picture is not None),
         curves=tuple(curve for run in study.curves for curve in collector.curves(run)),
@@ -313,7 +309,34 @@ def collect(
 
 
 def _score(fields: dict[str, Any]) -> Score:
-    return Score(**fields)
+    return Score.from_mapping(fields)
+
+
+def _signatures(scored: Sequence[_Scored]) -> dict[str, str]:
+    """How each metric was computed; where not alike for all tasks, for which tasks."""
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for one in scored:
+        for task, result in one.results.items():
+            for score in map(_score, result["scores"]):
+                by_signature = found.setdefault(score.metric, {})
+                by_signature.setdefault(score.signature, {})[task] = None
+    return {
+        metric if len(by_signature) == 1 else f"{metric} ({', '.join(tasks)})": signature
+        for metric, by_signature in found.items()
+        for signature, tasks in by_signature.items()
+    }
+
+
+def _warnings(scored: Sequence[_Scored]) -> tuple[str, ...]:
+    """Why scores say little, each once."""
+    found = (
+        f"{task}, {score.metric}: {score.warning}"
+        for one in scored
+        for task, result in one.results.items()
+        for score in map(_score, result["scores"])
+        if score.warning
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def _cell(
