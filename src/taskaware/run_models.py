@@ -32,7 +32,9 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
     return counts
 
 
-def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, ...]) -> list[Task]:
+def require_tasks(
+    model: TaskAwareModel, data: PreparedData, names: tuple[str, ...] = ()
+) -> list[Task]:
     """Return the model's tasks of these names, or without names all that the data has as well.
 
     The data's vocabulary may be another than the model's, which encodes texts itself.

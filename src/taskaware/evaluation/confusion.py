@@ -40,8 +40,8 @@ def similarity(text: str, other: str) -> float:
 
     ``2 |A ∩ B| / (|A| + |B|)`` with A, B the multisets of trigrams of the sentences after
     ``normalise_transcript`` (no case, no punctuation) and with a space at both ends, so that one
-    letter is a trigram too. A sign of Chinese or Japanese stands for a word: it gets a space at both
-    ends, so that single signs and pairs are compared. Two empty sentences have similarity 0.
+    letter is a trigram too. A sign of Chinese or Japanese stands for a word: it gets a space at
+    both ends, so that single signs and pairs are compared. Two empty sentences have similarity 0.
 
     Trigrams, because they ask least of an output. Measured on pairs of real references (300 each),
     with outputs that have nothing to do with their input, the worst case: on captions of 11 words

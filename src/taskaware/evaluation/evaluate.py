@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from taskaware.errors import UserError
 from taskaware.evaluation.confusion import confusion_rate, references_of_other_tasks
 from taskaware.evaluation.metrics import Score, score_task, target_language
 
@@ -104,7 +105,12 @@ def evaluate(
         decoding: How to search, in place of the model's own settings.
         limit: Examples of each task, spread evenly over the split; ``None``: all.
         progress: Called with task, examples done, examples in all.
+
+    Raises:
+        UserError: The limit is below 1.
     """
+    if limit is not None and limit < 1:
+        raise UserError(f"the limit must be 1 example or more, but is {limit}")
     results = []
     for task in tasks:
         indices = spread(split.indices(task.name), limit)

@@ -26,7 +26,7 @@ from taskaware.data.writing import (
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sacrebleu.metrics.bleu import BLEU
 
@@ -259,6 +259,28 @@ def target_language(task: Task, references: Sequence[str]) -> str:
     """The code of the language that a task's references are written in (``written_language``)."""
     tag = task.target_language or (task.source_language if task.kind == "asr" else "")
     return written_language(tag, references)
+
+
+def signatures(scores: Iterable[tuple[str, Score]]) -> dict[str, str]:
+    """How each metric was computed, by its name; with the tasks where they differ.
+
+    Args:
+        scores: Tasks with one of their scores each.
+    """
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for task, score in scores:
+        found.setdefault(score.metric, {}).setdefault(score.signature, {})[task] = None
+    return {
+        metric if len(by_signature) == 1 else f"{metric} ({', '.join(tasks)})": signature
+        for metric, by_signature in found.items()
+        for signature, tasks in by_signature.items()
+    }
+
+
+def warnings(scores: Iterable[tuple[str, Score]]) -> list[str]:
+    """Which scores say little, and why, each once."""
+    found = (f"{task}, {score.metric}: {score.warning}" for task, score in scores if score.warning)
+    return list(dict.fromkeys(found))
 
 
 def _error_rate(

@@ -31,9 +31,9 @@ def paired_bootstrap(
 ) -> float:
     """How likely chance alone makes a difference of this size: p of paired bootstrap resampling.
 
-    sacreBLEU's test, for error rates as for BLEU and chrF (Koehn 2004, "Statistical Significance Tests for
-    Machine Translation Evaluation"): the test set is drawn again from its own sentences, 1,000
-    times, the same draws for both systems, with sacreBLEU's own seed. Like sacreBLEU's other test
+    sacreBLEU's test, for error rates as for BLEU and chrF (Koehn 2004, "Statistical Significance
+    Tests for Machine Translation Evaluation"): the test set is drawn again from its own sentences,
+    1,000 times, the same draws for both systems, with sacreBLEU's own seed. Like its other test
     it asks whether the systems differ, whichever is better.
 
     Args:

@@ -16,7 +16,13 @@ from taskaware.data.prepared import PreparedData
 from taskaware.embedding_points import EmbeddingPoints
 from taskaware.evaluation import embeddings as embeddings_room
 from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
-from taskaware.evaluation.metrics import Metric, Score, target_language
+from taskaware.evaluation.metrics import (
+    Metric,
+    Score,
+    signatures,
+    target_language,
+    warnings,
+)
 from taskaware.evaluation.significance import paired_bootstrap
 from taskaware.machine import processor_name
 from taskaware.run_log import read_log
@@ -278,7 +284,9 @@ def collect(
             progress("comparing", number, len(study.rows))
     shown = {name: kind for name, kind in tasks.items() if any(name in row.cells for row in rows)}
     pictures = [collector.embeddings(picture) for picture in study.embeddings]
-    scored = [collector.of(run, seeds[0], row.which) for row in study.rows for run in row.run_names]
+    scored = _all_scores(
+        [collector.of(run, seeds[0], row.which) for row in study.rows for run in row.run_names]
+    )
     cores = f"{os.cpu_count()} cores"
     return StudyResults(
         name=study.name,
@@ -290,8 +298,8 @@ def collect(
         seeds=seeds,
         tasks=shown,
         rows=tuple(rows),
-        signatures=_signatures(scored),
-        warnings=_warnings(scored),
+        signatures=signatures(scored),
+        warnings=tuple(warnings(scored)),
         matrices=tuple(collector.matrix(matrix, list(shown)) for matrix in study.matrices),
         embeddings=tuple(picture for picture in pictures if picture is not None),
         curves=tuple(curve for run in study.curves for curve in collector.curves(run)),
@@ -312,31 +320,13 @@ def _score(fields: dict[str, Any]) -> Score:
     return Score.from_mapping(fields)
 
 
-def _signatures(scored: Sequence[_Scored]) -> dict[str, str]:
-    """How each metric was computed; where not alike for all tasks, for which tasks."""
-    found: dict[str, dict[str, dict[str, None]]] = {}
-    for one in scored:
-        for task, result in one.results.items():
-            for score in map(_score, result["scores"]):
-                by_signature = found.setdefault(score.metric, {})
-                by_signature.setdefault(score.signature, {})[task] = None
-    return {
-        metric if len(by_signature) == 1 else f"{metric} ({', '.join(tasks)})": signature
-        for metric, by_signature in found.items()
-        for signature, tasks in by_signature.items()
-    }
-
-
-def _warnings(scored: Sequence[_Scored]) -> tuple[str, ...]:
-    """Why scores say little, each once."""
-    found = (
-        f"{task}, {score.metric}: {score.warning}"
+def _all_scores(scored: Sequence[_Scored]) -> list[tuple[str, Score]]:
+    return [
+        (task, _score(score))
         for one in scored
         for task, result in one.results.items()
-        for score in map(_score, result["scores"])
-        if score.warning
-    )
-    return tuple(dict.fromkeys(found))
+        for score in result["scores"]
+    ]
 
 
 def _cell(
