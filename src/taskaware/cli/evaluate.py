@@ -51,7 +51,7 @@ def evaluate(
         Where to compute; auto: a CUDA device where there is one.
     to
         Where to write results.json and outputs.jsonl (default: evaluation/WHICH/SPLIT in the
-        model's folder; other data than the model's own, --task, --limit and --beam add to the name).
+        model's folder; other data, --task, --limit and --beam add to its name).
         Results of another evaluation are not written over.
     """
     from taskaware.data.prepared import PreparedData
