@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskaware.data.tasks import require_same_tasks
 from taskaware.errors import DataError, UserError
 from taskaware.inference import TaskAwareModel, load
 
@@ -31,14 +32,16 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
     return counts
 
 
-def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, ...]) -> list[Task]:
+def require_tasks(
+    model: TaskAwareModel, data: PreparedData, names: tuple[str, ...] = ()
+) -> list[Task]:
     """Return the model's tasks of these names, or without names all that the data has as well.
 
     The data's vocabulary may be another than the model's, which encodes texts itself.
 
     Raises:
         UnknownTaskError: The model or the data has no task of a name.
-        UserError: Model and data share no task.
+        UserError: Model and data share no task, or a name means another task in the data.
         DataError: The data was prepared with other features than the model hears.
     """
     shared = [task for task in model.tasks if task.name in {other.name for other in data.tasks}]
@@ -49,6 +52,7 @@ def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, .
             f"the data must have tasks of the model ({', '.join(t.name for t in model.tasks)}), "
             f"but has {', '.join(t.name for t in data.tasks)}"
         )
+    require_same_tasks(shared, data.tasks, where="the model", others_where=data.folder)
     if data.feature_settings != model.feature_settings:
         raise DataError(
             f"{data.folder} must have the model's features ({model.feature_settings}), but has "

@@ -27,6 +27,7 @@ from taskaware import __version__
 from taskaware.data.batching import batches_of, groups_of
 from taskaware.data.prepared import PreparedData
 from taskaware.data.stream import killed_workers_named
+from taskaware.data.tasks import require_good_names, require_same_tasks
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference import TaskAwareModel
 from taskaware.model.support import mean_task_embedding
@@ -344,6 +345,9 @@ def _tasks(
         tasks = tuple(data.task(name) for name in names)
         return tasks, tasks, None
     start = open_start(experiment.start.model, data)
+    path = experiment.start.model
+    require_good_names((task.name for task in start.tasks), path)
+    require_same_tasks(start.tasks, data.tasks, where=path, others_where=data.folder)
     known = {task.name: task for task in start.tasks}
     unknown = [name for name in names if name not in known]
     if unknown:

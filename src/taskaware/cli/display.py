@@ -33,6 +33,7 @@ class TrainingDisplay:
         self._num_updates = 0
         self._first_update = 0
         self._began = 0.0
+        self._remarks: set[str] = set()
 
     def start(self, run: Run, *, first_update: int) -> None:
         """Say what is trained, and from where it goes on."""
@@ -102,8 +103,13 @@ class TrainingDisplay:
             return
         shown = validation.scores or validation.values
         what = "score" if validation.scores else "loss"
-        figures = "  ".join(f"{task} {value:.3f}" for task, value in shown.items())
+        digits = 1 if validation.scores else 3
+        figures = "  ".join(f"{task} {value:.{digits}f}" for task, value in shown.items())
         self._console.print(f"update {update:,}: dev {what} {figures}", highlight=False)
+        for remark in validation.remarks:
+            if remark not in self._remarks:  # said once a training; the log has them all
+                self._remarks.add(remark)
+                self._console.print(f"update {update:,}: {remark}", highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -29,7 +29,7 @@ def evaluate(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     to: Path | None = None,
 ) -> int:
-    """Decode a split with a model and score every task: word error rate, BLEU, chrF, confusion.
+    """Decode a split with a model and score every task: error rate, BLEU, chrF, confusion.
 
     Parameters
     ----------
@@ -51,41 +51,49 @@ def evaluate(
         Where to compute; auto: a CUDA device where there is one.
     to
         Where to write results.json and outputs.jsonl (default: evaluation/WHICH/SPLIT in the
-        model's folder).
+        model's folder; other data, --task, --limit and --beam add to its name).
+        Results of another evaluation are not written over.
     """
-    import json
-
     from taskaware.data.prepared import PreparedData
+    from taskaware.evaluation import results_folder
     from taskaware.evaluation.evaluate import evaluate as run_evaluation
-    from taskaware.evaluation.evaluate import save_outputs
     from taskaware.inference import with_beam
     from taskaware.run_models import require_tasks, run_model
 
     loaded = run_model(model, which, device=device)
     prepared = PreparedData.open(data)
     tasks = require_tasks(loaded, prepared, task)
+    decoding = with_beam(loaded.decoding, beam)
+    is_part = {one.name for one in tasks} != {one.name for one in require_tasks(loaded, prepared)}
+    evaluated = results_folder.Evaluated(
+        which=which,
+        data=str(data),
+        data_fingerprint=prepared.fingerprint,
+        split=split,
+        beam=decoding.beam,
+        limit=limit,
+        tasks=tuple(sorted(one.name for one in tasks)) if is_part else None,
+    )
+    name = results_folder.folder_name(
+        evaluated,
+        own_fingerprint=str(loaded.provenance.get("data_fingerprint", "")),
+        own_beam=loaded.decoding.beam,
+    )
+    folder = to or model / "evaluation" / which / name
+    results_folder.require_usable(folder, evaluated, model=model, is_named=to is not None)
     with stage_display() as progress:
         results = run_evaluation(
             loaded,
             prepared.split(split),
             tasks,
-            decoding=with_beam(loaded.decoding, beam),
+            decoding=decoding,
             limit=limit,
             progress=progress,
         )
-    folder = to or model / "evaluation" / which / split
-    save_outputs(results, folder / "outputs.jsonl")
-    summary = {
-        "model": str(model),
-        "which": which,
-        "data": str(data),
-        "split": split,
-        "beam": beam or loaded.decoding.beam,
-        "provenance": dict(loaded.provenance),
-        "results": [result.summary() for result in results],
-    }
-    (folder / "results.json").write_text(json.dumps(summary, indent=1))
+    # Printed first: whatever happens to the disk, the scores are seen.
     print_results({str(model): results})
+    about = {"model": str(model), "provenance": dict(loaded.provenance)}
+    results_folder.write(folder, evaluated, results, about)
     out().print(f"outputs and scores: {folder}", soft_wrap=True, highlight=False)
     return 0
 
@@ -94,31 +102,31 @@ def print_results(results: dict[str, Sequence[TaskResult]]) -> None:
     """Print one table: a row a model and task."""
     from rich.table import Table
 
+    from taskaware.evaluation.metrics import signatures, warnings
+
     several = len(results) > 1
     table = Table(box=None, pad_edge=False)
     for name in (["model"] if several else []) + ["task", "metric"]:
         table.add_column(name)
     for name in ("score", "confusion", "examples", "seconds"):
         table.add_column(name, justify="right")
-    signatures: dict[str, str] = {}
+    scored: list[tuple[str, Score]] = []
     for model, rows in results.items():
         for row in rows:
             first = [model] if several else []
             rate = "-" if row.confusion_rate is None else f"{row.confusion_rate:.1%}"
             figures = [rate, f"{row.num_examples:,}", f"{row.seconds:.1f}"]
             for score in row.scores:
-                signatures.setdefault(score.metric, score.signature)
-                table.add_row(*first, row.task, score.metric, _shown(score), *figures)
+                scored.append((row.task, score))
+                table.add_row(*first, row.task, score.metric, f"{score.value:.1f}", *figures)
                 figures = ["", "", ""]
             for dataset, scores in row.by_dataset.items():
                 count = f"{scores[0].num_examples:,}"
-                cells = [f"  {dataset}", scores[0].metric, _shown(scores[0]), "", count, ""]
+                cells = [f"  {dataset}", scores[0].metric, f"{scores[0].value:.1f}", "", count, ""]
                 table.add_row(*([""] if several else []), *cells)
     console = out()
     console.print(table)
-    for metric, signature in signatures.items():
+    for metric, signature in signatures(scored).items():
         console.print(f"{metric}: {signature}", style="dim", soft_wrap=True, highlight=False)
-
-
-def _shown(score: Score) -> str:
-    return f"{score.value:.3f}" if score.metric == "wer" else f"{score.value:.1f}"
+    for warning in warnings(scored):
+        console.print(f"warning: {warning}", soft_wrap=True, highlight=False)

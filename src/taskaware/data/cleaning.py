@@ -18,6 +18,7 @@ from taskaware.data.checks import Finding
 from taskaware.data.hashes import FirstSeen, hash_texts
 from taskaware.data.language_identification import LanguageIdentifier
 from taskaware.data.overlap import bare
+from taskaware.data.writing import count_words, has_unseparated_words, words
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Cleaner:
         settings = self._settings
         if not text.strip():
             raise _RuleError("empty", name, "must hold more than white space")
-        num_words = len(text.split())
+        num_words = count_words(text)
         limits = (
             ("words", num_words, settings.min_words, settings.max_words),
             ("characters", len(text), settings.min_characters, settings.max_characters),
@@ -133,14 +134,19 @@ class Cleaner:
 
     def _check_pair(self, source: str, target: str, task: Task) -> None:
         settings = self._settings
-        shorter, longer = sorted((len(source), len(target)))
+        # A Chinese text has a third of the characters of its translation, but as many words.
+        unit, measure = "characters", len
+        if has_unseparated_words(source) or has_unseparated_words(target):
+            unit, measure = "words", count_words
+        lengths = measure(source), measure(target)
+        shorter, longer = sorted(lengths)
         most = settings.max_length_ratio
         if most is not None and longer > most * shorter:
             raise _RuleError(
                 "length ratio",
                 "target_text",
                 f"the longer of source and target text may be at most {most:g} times as long as "
-                f"the other, but they have {len(source)} and {len(target)} characters",
+                f"the other, but they have {lengths[0]} and {lengths[1]} {unit}",
             )
         most = settings.max_copied_share
         if most is None or (task.source_language and task.source_language == task.target_language):
@@ -178,30 +184,31 @@ def without_control_characters(text: str) -> str:
     Line ends and tabs, which are control characters, count as white space.
     """
     # Split first, so that a tab parts words; again, as a sign alone between spaces may be gone.
-    words = " ".join(text.split())
-    kept = "".join(c for c in words if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf"))
+    spaced = " ".join(text.split())
+    kept = "".join(
+        c for c in spaced if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf")
+    )
     return " ".join(kept.split())
 
 
 def copied_share(source: str, target: str) -> float:
     """The share of a target text's words that are the source text's, from 0 to 1.
 
-    Words are compared by letters and digits, whatever the case, each as often as it is in both;
-    signs alone are no words. 1 where both texts have the same letters and digits, however they are
-    cut into words; 0 where the target text has no letter at all, as numbers are the same in most
-    languages.
+    Words are compared by ``bare``, each as often as it is in both; signs alone are no words, and
+    where words are not separated by white space each sign or letter is one. 1 where both texts are
+    the same to ``bare``, however they are cut into words; 0 where the target text has no letter at
+    all, as numbers are the same in most languages.
     """
     if not any(map(str.isalpha, target)):
         return 0.0
     if bare(source) == bare(target):
         return 1.0
-    words = _words(target)
-    return (words & _words(source)).total() / words.total()
+    counted = _words(target)
+    return (counted & _words(source)).total() / counted.total()
 
 
 def _words(text: str) -> Counter[str]:
-    words = text.casefold().split()
-    return Counter(bare(word) for word in words if any(map(str.isalnum, word)))
+    return Counter(bare(word) for word in words(text) if any(map(str.isalnum, word)))
 
 
 def _texts(example: Example, task: Task) -> Iterator[tuple[str, str, str]]:

@@ -39,12 +39,14 @@ class CleaningSettings:
         normalise: Bring texts into Unicode's normal form C, so that equal letters are equal.
         white_space: Remove control and format characters (but the joiners that Persian and Indic
             scripts need), and make any run of white space one space, none at the ends.
-        min_words: Least number of words of a text, between white space.
+        min_words: Least number of words of a text. Words are separated by white space; where a
+            script does not separate them, 2 signs of Chinese or Japanese, or 4 letters of Thai,
+            Lao, Khmer, Burmese or Tibetan, count as a word (``writing.count_words``).
         max_words: Largest number of words.
         min_characters: Least number of characters of a text.
         max_characters: Largest number of characters.
         max_length_ratio: Largest ratio of the longer of source and target text to the shorter, in
-            characters.
+            characters; in words where one of the texts does not separate words.
         max_copied_share: Largest share of the target text's words that may be the source text's,
             from 0 to below 1, each word as often as it is in both (0.99: equal texts alone). Texts
             without a letter are never copies, nor are those of a task with one language.

@@ -36,6 +36,7 @@ from taskaware.data.table_forms import (
     wrong_first_line,
     wrong_form,
 )
+from taskaware.data.tasks import name_problem
 from taskaware.errors import ManifestError, nearest
 
 if TYPE_CHECKING:
@@ -146,10 +147,12 @@ class TaskTable:
         """Take up the task of a line.
 
         Raises:
-            ManifestError: An earlier line means another task by that name.
+            ManifestError: An earlier line means another task by that name, or the name is reserved.
         """
         known = self._found.get(line.task.name)
         if known is None:
+            if problem := name_problem(line.task.name):
+                raise ManifestError(f"{line.file}, line {line.line}, field 'task': {problem}")
             self._found[line.task.name] = line.task, f"{line.file}, line {line.line}"
         elif known[0] != line.task:
             check_same_task(*known, line.task, f"{line.file}, line {line.line}")

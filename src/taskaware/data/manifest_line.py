@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskaware.data.tasks import form_problem
 from taskaware.types import Example, Modality, Speech, Task
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ WHOLE_LINE = "line"  # the field of a problem that concerns no single field
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What stands for a byte of a file's name that is no UTF-8 (PEP 383).
 _SURROGATE_OF_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-_TASK_NAME = re.compile(r"[\w.+-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +115,8 @@ def parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task,
         FieldError: A field must be there or must not, or has an impossible value.
     """
     name = fields.get("task", "")
-    if not _TASK_NAME.fullmatch(name):
-        raise FieldError(
-            "task", f"must be a name of letters, digits and any of _.+-, but is '{name}'"
-        )
+    if problem := form_problem(name):
+        raise FieldError("task", problem)
     target_text = fields.get("target_text", "")
     if not target_text.strip():
         raise FieldError("target_text", "must be the text to write, but is empty")

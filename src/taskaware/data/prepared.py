@@ -23,6 +23,7 @@ from taskaware.data.features import FeatureSettings, log_mel
 from taskaware.data.length_limits import within_limits
 from taskaware.data.shards import NPY_HEADER_BYTES, OpenShard, ShardRecord, check_shard
 from taskaware.data.storage import Store, open_store
+from taskaware.data.tasks import require_good_names
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, UnknownTaskError, nearest
 from taskaware.types import Example, Task
@@ -319,6 +320,7 @@ class PreparedData:
         """Use ``PreparedData.open``."""
         self.folder = store.address
         self.tasks = tuple(Task(**task) for task in marker["tasks"])
+        require_good_names((task.name for task in self.tasks), self.folder)
         self.vocabulary = vocabulary
         self.feature_settings = FeatureSettings(**marker["settings"]["features"])
         self.num_feature_columns: int = marker["num_feature_columns"]

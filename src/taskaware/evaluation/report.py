@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from taskaware.evaluation.figures import css_variables, loss_figure
+from taskaware.evaluation.metrics import LOWER_IS_BETTER, METRIC_NAMES
 from taskaware.evaluation.report_contents import (
     DecodedExample,
     DecodedOutput,
@@ -42,8 +43,6 @@ __all__ = [
     "write_html",
 ]
 
-_METRIC_NAMES = {"wer": "WER", "bleu": "BLEU", "chrf": "chrF"}
-_LOWER_IS_BETTER = {"wer"}
 HIGH_CONFUSION = 0.05  # from here on the rate is shown in red
 _MAX_TILES = 6
 _ABSENT = "\u2013"
@@ -151,8 +150,8 @@ def _scores(scores: Sequence[ScoreRow]) -> str:
     if not scores:
         return ""
     note = (
-        "Arrows point to where better is. WER is a fraction, BLEU and chrF go to 100. The "
-        "confusion rate is the share of outputs that belong to another task on the same input."
+        "Arrows point to where better is. WER and CER are percentages, BLEU and chrF go to 100. "
+        "The confusion rate is the share of outputs that belong to another task on the same input."
     )
     every = _score_table(scores)
     models = _models(scores)
@@ -179,7 +178,7 @@ def _comparison(scores: Sequence[ScoreRow], models: Sequence[str]) -> str:
         table.setdefault((row.task, row.metric), {})[row.model] = row
     body = ""
     for (task, metric), by_model in table.items():
-        chosen = min if metric in _LOWER_IS_BETTER else max
+        chosen = min if metric in LOWER_IS_BETTER else max
         best = chosen(row.score for row in by_model.values())
         cells = "".join(_comparison_cell(by_model.get(model), best) for model in models)
         unit = f'<span class="unit">{_metric(metric)}</span>'
@@ -355,13 +354,13 @@ def _models(rows: Iterable[ScoreRow | PartParameters]) -> list[str]:
 
 
 def _metric(metric: str, *, arrow: bool = True) -> str:
-    name = escape(_METRIC_NAMES.get(metric, metric))
-    direction = "\u2193" if metric in _LOWER_IS_BETTER else "\u2191"
+    name = escape(METRIC_NAMES.get(metric, metric))
+    direction = "\u2193" if metric in LOWER_IS_BETTER else "\u2191"
     return f"{name} {direction}" if arrow else name
 
 
 def _score(row: ScoreRow) -> str:
-    return f"{row.score:.3f}" if row.metric == "wer" else f"{row.score:.1f}"
+    return f"{row.score:.1f}"
 
 
 def _percent(fraction: float | None) -> str:

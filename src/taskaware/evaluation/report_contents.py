@@ -18,8 +18,8 @@ class ScoreRow:
     Attributes:
         model: What the model is called in the report.
         task: The task's name.
-        metric: ``"wer"``, ``"bleu"``, ``"chrf"``, or another name.
-        score: ``wer`` as a fraction, others from 0 to 100.
+        metric: ``"wer"``, ``"cer"``, ``"bleu"``, ``"chrf"``, or another name.
+        score: ``wer`` and ``cer`` in percent, others from 0 to 100.
         num_examples: How many examples it is over.
         confusion_rate: A fraction; ``None`` where no other task shares the input.
         seconds: What decoding them took; ``None`` where it was not measured.

@@ -5,10 +5,15 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from taskaware.evaluation.metrics import normalise_transcript
+from taskaware.evaluation.metrics import (
+    count_edits,
+    create_bleu,
+    error_units,
+    normalise_transcript,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sacrebleu.metrics.base import Metric as LibraryMetric
 
@@ -22,12 +27,13 @@ def paired_bootstrap(
     references: Sequence[str],
     baseline_outputs: Sequence[str],
     outputs: Sequence[str],
+    language: str = "",
 ) -> float:
     """How likely chance alone makes a difference of this size: p of paired bootstrap resampling.
 
-    sacreBLEU's test, for WER as for BLEU and chrF (Koehn 2004, "Statistical Significance Tests for
-    Machine Translation Evaluation"): the test set is drawn again from its own sentences, 1,000
-    times, the same draws for both systems, with sacreBLEU's own seed. Like sacreBLEU's other test
+    sacreBLEU's test, for error rates as for BLEU and chrF (Koehn 2004, "Statistical Significance
+    Tests for Machine Translation Evaluation"): the test set is drawn again from its own sentences,
+    1,000 times, the same draws for both systems, with sacreBLEU's own seed. Like its other test
     it asks whether the systems differ, whichever is better.
 
     Args:
@@ -35,6 +41,7 @@ def paired_bootstrap(
         references: What should have been written.
         baseline_outputs: What the system wrote that is compared with, in the same order.
         outputs: What the system in question wrote.
+        language: The code of the references' language (``metrics.target_language``).
 
     Returns:
         The p-value, above 0 and at most 1; 1 where both score the same.
@@ -47,7 +54,7 @@ def paired_bootstrap(
         )
     from sacrebleu.significance import PairedTest
 
-    metric = library_metric(task_metric)
+    metric = library_metric(task_metric, references, language)
     test = PairedTest(
         named_systems=[("baseline", list(baseline_outputs)), ("system", list(outputs))],
         metrics={task_metric: metric},
@@ -64,33 +71,43 @@ def paired_bootstrap(
     return float(system.p_value)
 
 
-def library_metric(task_metric: Metric) -> LibraryMetric:
-    """The metric as sacreBLEU's tests take it, with the corpus score of ``evaluation.metrics``."""
+def library_metric(
+    task_metric: Metric, references: Sequence[str], language: str = ""
+) -> LibraryMetric:
+    """The metric as sacreBLEU's tests take it, with the corpus score of ``evaluation.metrics``.
+
+    Args:
+        task_metric: The metric.
+        references: All that it will be used on: BLEU is made to fit them.
+        language: The code of their language (``metrics.target_language``).
+    """
     match task_metric:
         case "bleu":
-            from sacrebleu.metrics.bleu import BLEU
-
-            return BLEU()
+            return create_bleu(references, language)
         case "chrf":
             from sacrebleu.metrics.chrf import CHRF
 
             return CHRF()
-        case "wer":
-            return _word_error_rate_class()()
+        case "wer" | "cer":
+            return _error_rate_class()(task_metric, language)
 
 
 @functools.cache
-def _word_error_rate_class() -> type[LibraryMetric]:
+def _error_rate_class() -> Callable[[Metric, str], LibraryMetric]:
     """A class made when it is first needed: its parent is in a library that is slow to load."""
-    import jiwer
     from sacrebleu.metrics.base import Metric as LibraryMetric
     from sacrebleu.metrics.base import Score
 
-    class WordErrorRate(LibraryMetric):
-        """Word error rate as a fraction; the statistics of a sentence are its edits and words."""
+    class ErrorRate(LibraryMetric):
+        """An error rate in percent; the statistics of a sentence are its edits and its units."""
+
+        def __init__(self, metric: Metric, language: str) -> None:
+            super().__init__()
+            self._metric: Metric = metric
+            self._language = language
 
         def _preprocess_segment(self, sent: str) -> str:
-            return normalise_transcript(sent)
+            return normalise_transcript(sent, self._language)
 
         def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
             (reference,) = refs
@@ -99,21 +116,17 @@ def _word_error_rate_class() -> type[LibraryMetric]:
         def _compute_segment_statistics(
             self, hypothesis: str, ref_kwargs: dict[str, Any]
         ) -> list[int]:
-            reference = ref_kwargs["reference"]
-            if not reference:  # as in evaluation.metrics, whatever jiwer makes of it
-                return [len(hypothesis.split()), 0]
-            found = jiwer.process_words(reference, hypothesis)
-            edits = found.substitutions + found.deletions + found.insertions
-            return [edits, len(reference.split())]
+            wanted = error_units(self._metric, ref_kwargs["reference"])
+            return [count_edits(wanted, error_units(self._metric, hypothesis)), len(wanted)]
 
         def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
-            # Resampled statistics are summed as float32, exact below 2 ** 24 words.
-            edits, num_words = int(stats[0]), int(stats[1])
-            return Score("WER", edits / max(num_words, 1))
+            # Resampled statistics are summed as float32, exact below 2 ** 24 units.
+            edits, num_units = int(stats[0]), int(stats[1])
+            return Score(self._metric.upper(), 100.0 * edits / max(num_units, 1))
 
         def _aggregate_and_compute(self, stats: list[list[int]]) -> Score:
             return self._compute_score_from_stats(
                 [sum(column) for column in zip(*stats, strict=True)]
             )
 
-    return WordErrorRate
+    return ErrorRate

@@ -16,7 +16,13 @@ from taskaware.data.prepared import PreparedData
 from taskaware.embedding_points import EmbeddingPoints
 from taskaware.evaluation import embeddings as embeddings_room
 from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
-from taskaware.evaluation.metrics import Metric, Score
+from taskaware.evaluation.metrics import (
+    Metric,
+    Score,
+    signatures,
+    target_language,
+    warnings,
+)
 from taskaware.evaluation.significance import paired_bootstrap
 from taskaware.machine import processor_name
 from taskaware.run_log import read_log
@@ -163,7 +169,8 @@ class _Collector:
             metric = own.results[task]["metric"]
             theirs = [other.outputs[task][i][1] for i in ids]
             ours = [own.outputs[task][i][1] for i in ids]
-            p_values.append(paired_bootstrap(metric, references, theirs, ours))
+            language = target_language(self._data(run).task(task), references)
+            p_values.append(paired_bootstrap(metric, references, theirs, ours, language))
         return tuple(p_values)
 
     # --- forgetting ---
@@ -277,13 +284,9 @@ def collect(
             progress("comparing", number, len(study.rows))
     shown = {name: kind for name, kind in tasks.items() if any(name in row.cells for row in rows)}
     pictures = [collector.embeddings(picture) for picture in study.embeddings]
-    scored = [collector.of(run, seeds[0], row.which) for row in study.rows for run in row.run_names]
-    signatures = {
-        score["metric"]: score["signature"]
-        for one in scored
-        for result in one.results.values()
-        for score in result["scores"]
-    }
+    scored = _all_scores(
+        [collector.of(run, seeds[0], row.which) for row in study.rows for run in row.run_names]
+    )
     cores = f"{os.cpu_count()} cores"
     return StudyResults(
         name=study.name,
@@ -295,7 +298,8 @@ def collect(
         seeds=seeds,
         tasks=shown,
         rows=tuple(rows),
-        signatures=signatures,
+        signatures=signatures(scored),
+        warnings=tuple(warnings(scored)),
         matrices=tuple(collector.matrix(matrix, list(shown)) for matrix in study.matrices),
         embeddings=tuple(picture for picture in pictures if picture is not None),
         curves=tuple(curve for run in study.curves for curve in collector.curves(run)),
@@ -313,7 +317,16 @@ def collect(
 
 
 def _score(fields: dict[str, Any]) -> Score:
-    return Score(**fields)
+    return Score.from_mapping(fields)
+
+
+def _all_scores(scored: Sequence[_Scored]) -> list[tuple[str, Score]]:
+    return [
+        (task, _score(score))
+        for one in scored
+        for task, result in one.results.items()
+        for score in result["scores"]
+    ]
 
 
 def _cell(

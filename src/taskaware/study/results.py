@@ -37,7 +37,7 @@ class Cell:
 
     Attributes:
         metric: The task's main metric.
-        values: By seed; ``wer`` as a fraction, ``bleu`` from 0 to 100.
+        values: By seed; ``wer`` and ``cer`` in percent, ``bleu`` from 0 to 100.
         points: By seed; the same on one scale: 0 to 100, 100 is best (``Score.points``).
         confusion_rates: By seed; empty where no other task shares the inputs.
         p_values: By seed: significance of the difference to the row that it is compared with
@@ -170,7 +170,8 @@ class StudyResults:
         seeds: The seeds that are finished in every row.
         tasks: Columns, in order: task name to kind (``asr``, ``st``, ``mt``, ...).
         rows: In order.
-        signatures: Metric to how it was computed.
+        signatures: Metric to how it was computed; where tasks differ, each with its tasks.
+        warnings: What scores say little, and why, a sentence each.
         matrices: Forgetting.
         embeddings: Figure 2.
         curves: Learning curves.
@@ -188,6 +189,7 @@ class StudyResults:
     tasks: Mapping[str, str]
     rows: tuple[Row, ...]
     signatures: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     matrices: tuple[ForgettingMatrix, ...] = ()
     embeddings: tuple[EmbeddingFigure, ...] = ()
     curves: tuple[LearningCurve, ...] = ()

@@ -1,7 +1,6 @@
 """The numbers that a table shows: means over seeds, the best of a column, what is significant.
 
-Word error rate is shown as a percentage, as the paper prints it; the other metrics go to 100 as
-they are.
+Error rates are percentages, as the paper prints them; the other metrics go to 100.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ import statistics
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from taskaware.evaluation.metrics import LOWER_IS_BETTER, METRIC_NAMES
 from taskaware.study.results import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from taskaware.evaluation.metrics import Metric
     from taskaware.study.results import Cell, EmbeddingFigure, ForgettingMatrix, Row, StudyResults
@@ -23,9 +23,6 @@ ABSENT = "\u2013"
 MAX_TASK_COLUMNS = 8  # with more tasks, the columns are their kinds
 SIGNIFICANCE_LEVEL = 0.05
 SIGNIFICANCE_MARK = "\u2020"
-
-_METRIC_NAMES = {"wer": "WER %", "bleu": "BLEU", "chrf": "chrF"}
-_LOWER_IS_BETTER = {"wer"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +42,8 @@ class Column:
     @property
     def unit(self) -> str:
         """Metric and where better is."""
-        arrow = "\u2193" if self.metric in _LOWER_IS_BETTER else "\u2191"
-        return f"{_METRIC_NAMES[self.metric]} {arrow}"
+        arrow = "\u2193" if self.metric in LOWER_IS_BETTER else "\u2191"
+        return f"{METRIC_NAMES[self.metric]} {arrow}"
 
     @property
     def heading(self) -> str:
@@ -59,7 +56,7 @@ class Entry:
     """What stands in one cell of a table.
 
     Attributes:
-        values: By seed, as shown: word error rate as a percentage.
+        values: By seed.
         points: By seed, 0 to 100.
         confusion: The mean rate over seeds and tasks; ``None`` where there is none.
         num_tasks: How many tasks it is the mean of.
@@ -245,8 +242,9 @@ def table_legend(results: StudyResults) -> str:
     if several:
         lines.append(f"Mean ± sample standard deviation over {len(results.seeds)} seeds.")
     lines.append("Arrows point to where better is; the best of a column is bold.")
-    if any(column.metric == "wer" for column in columns_of(results)):
-        lines.append("WER is a percentage.")
+    for metric in ("wer", "cer"):
+        if any(column.metric == metric for column in columns_of(results)):
+            lines.append(f"{metric.upper()} is a percentage.")
     if len(results.tasks) > MAX_TASK_COLUMNS:
         lines.append(
             f"Columns are means over the tasks of a kind; all {len(results.tasks)} tasks are in "
@@ -259,6 +257,7 @@ def table_legend(results: StudyResults) -> str:
             f"{SIGNIFICANCE_MARK} Differs significantly (paired bootstrap, "
             f"p < {SIGNIFICANCE_LEVEL}{seeds}): {'; '.join(compared)}."
         )
+    lines += [f"{warning}." for warning in results.warnings]
     return " ".join(lines)
 
 
@@ -299,21 +298,18 @@ def _entry(row: Row, column: Column, rows: Sequence[Row]) -> Entry | None:
 
 def _entry_of_cells(cells: Sequence[Cell], *, significant: bool = False) -> Entry:
     """The mean over cells, seed by seed, so that the deviation is that of the mean."""
-    scale = 100.0 if cells[0].metric == "wer" else 1.0
     rates = [statistics.fmean(cell.confusion_rates) for cell in cells if cell.confusion_rates]
     return Entry(
-        values=_means([cell.values for cell in cells], lambda value: scale * value),
-        points=_means([cell.points for cell in cells], float),
+        values=_means([cell.values for cell in cells]),
+        points=_means([cell.points for cell in cells]),
         confusion=statistics.fmean(rates) if rates else None,
         num_tasks=len(cells),
         significant=significant,
     )
 
 
-def _means(
-    by_cell: Sequence[Sequence[float]], scaled: Callable[[float], float]
-) -> tuple[float, ...]:
-    return tuple(scaled(statistics.fmean(values)) for values in zip(*by_cell, strict=True))
+def _means(by_cell: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    return tuple(statistics.fmean(values) for values in zip(*by_cell, strict=True))
 
 
 def _differs(cell: Cell, other: Cell | None) -> bool:
@@ -337,7 +333,7 @@ def _best_marks(entries: Sequence[Entry | None], metric: Metric) -> list[bool]:
     }
     if len(means) < 2:
         return [False] * len(entries)
-    best = (min if metric in _LOWER_IS_BETTER else max)(means.values())
+    best = (min if metric in LOWER_IS_BETTER else max)(means.values())
     return [means.get(index) == best for index in range(len(entries))]
 
 

@@ -72,7 +72,7 @@ def to_markdown(results: StudyResults) -> str:
 def to_csv(results: StudyResults) -> str:
     """One line for each row, task, corpus (empty: the whole task) and seed.
 
-    Values are as they are: word error rate as a fraction.
+    Values are as they are: error rates in percent.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

@@ -37,11 +37,15 @@ class Validation:
 
     Attributes:
         values: Value by task (mean cross-entropy, or 1 minus the normalised score).
-        scores: Metric values by task for the log, empty where none were computed.
+        scores: Points by task for the log (0 to 100, 100 is best), empty where none were computed.
+        losses: Mean cross-entropy by task where ``values`` are something else.
+        remarks: What the person who waits must know of it, a sentence each.
     """
 
     values: dict[str, float]
     scores: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

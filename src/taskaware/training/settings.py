@@ -118,7 +118,8 @@ class TrainingSettings:
         final: Which weights become the run's `model`: the `last`, the `best` on the dev split, or
             the `average`.
         selection: What `best` means: the lowest mean dev `loss` over the tasks, or the highest mean
-            of the normalised dev `score` (1 - word error rate, or BLEU / 100).
+            of the normalised dev `score` (1 - word error rate, or BLEU / 100, at least 0). Of equal
+            scores the lower loss is better, so that a score that never changes does not choose.
         validation_examples: Dev examples of each task that a validation uses, at most, spread
             evenly over the split.
         try_largest: Whether the largest batches are tried before the first update, so that too

@@ -89,6 +89,11 @@ def test_a_text_of_nothing_but_signs_without_ink_is_empty():
         ({"min_words": 2}, "eins zwei", ""),
         ({"max_words": 2}, "eins zwei", ""),
         ({"max_words": 2}, "eins zwei drei", "must have at most 2 words, but has 3"),
+        ({"min_words": 2}, "好", "must have 2 words or more, but has 1"),
+        ({"min_words": 2}, "你好吗", ""),
+        ({"max_words": 2}, "你好，吗。", ""),
+        ({"max_words": 2}, "今天天气好", "must have at most 2 words, but has 3"),
+        ({"max_words": 3}, "สวัสดีครับผม", ""),
         ({"min_characters": 3}, "ab", "must have 3 characters or more, but has 2"),
         ({"min_characters": 3}, "abc", ""),
         ({"max_characters": 9}, "abc def g", ""),
@@ -107,6 +112,13 @@ def test_the_length_ratio_counts_characters_both_ways():
     assert cleaner.counts.left_out == {("mt_en_de", "length ratio"): 2}
 
 
+def test_the_length_ratio_counts_words_where_a_text_does_not_separate_them():
+    cleaner = Cleaner(CleaningSettings(max_length_ratio=2))
+    assert reason_of(cleaner, "The weather is very nice today", "今天天气非常好") == ""
+    assert "have 6 and 2 words" in reason_of(cleaner, "The weather is very nice today", "天气好")
+    assert reason_of(cleaner, "今日は天気がとてもいいです", "今天天气非常好") == ""
+
+
 @pytest.mark.parametrize(
     ("source", "target", "share"),
     [
@@ -117,6 +129,9 @@ def test_the_length_ratio_counts_characters_both_ways():
         ("1990 - 12", "1990 - 12", 0.0),
         ("a - b", "a - c", 0.5),
         ("House", "Haus", 0.0),
+        ("पिता जी", "पता जी", 0.5),  # a vowel sign makes another word
+        ("C and C++", "C und C", 1 / 3),
+        ("天气很好", "今天天气", 0.5),
     ],
 )
 def test_the_copied_share_is_of_the_words_of_the_target(source: str, target: str, share: float):

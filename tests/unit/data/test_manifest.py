@@ -287,6 +287,13 @@ def test_lines_that_disagree_about_a_task_are_both_named(
         manifest.read(path)
 
 
+@pytest.mark.parametrize("name", ["all", "ALL", "..", ".hidden", "best", "nul", "aux.x", "m" * 101])
+def test_a_reserved_name_of_a_task_is_refused_with_its_line(tmp_path: Path, name: str):
+    path = write_tsv(tmp_path, "1\tmt\t\t\t\thello\thallo", f"2\t{name}\t\t\t\thello\thallo")
+    with pytest.raises(ManifestError, match=r"talks.tsv, line 3, field 'task': must .*but is"):
+        manifest.read(path)
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [

@@ -105,10 +105,10 @@ def test_the_least_number_of_words_is_a_setting():
 
 def test_an_example_counts_once_for_each_split_under_the_first_rule():
     held = HeldOut()
-    pair = ("Good morning", "Guten Morgen")
+    pair = ("A very good morning", "Einen schönen guten Morgen")
     held.add("dev", written("d1", *pair))
     held.add("dev", written("d2", *pair))
-    held.add("test", written("t1", "Good morning", "Moin"))
+    held.add("test", written("t1", "A very good morning", "Moin"))
     for number in range(3):
         assert held.find(written(f"x{number}", *pair)) is not None
     counts = held.counts()
@@ -121,8 +121,8 @@ def test_an_example_counts_once_for_each_split_under_the_first_rule():
 def test_what_is_allowed_is_warned_of_and_what_is_dropped_is_not():
     for action, number in (("allow", 1), ("drop", 0), ("refuse", 0)):
         held = HeldOut(OverlapSettings(action=action))
-        held.add("dev", written("d1", "Good morning", "Guten Morgen"))
-        assert held.find(written("x", "Good morning", "Guten Morgen")) is not None
+        held.add("dev", written("d1", "Good morning, friend", "Guten Morgen, Freund"))
+        assert held.find(written("x", "Good morning, friend", "Guten Morgen, Freund")) is not None
         assert len(held.warnings()) == number
 
 
@@ -136,7 +136,87 @@ def test_one_file_of_features_is_one_source():
     assert held.find(replace(example, id="y", features_path=Path("b.npy"))) is None
 
 
-def test_texts_are_compared_by_letters_and_digits_and_signs_alone_by_themselves():
+def test_texts_are_compared_by_letters_and_numbers_and_signs_alone_by_themselves():
     assert bare("Straße, 7 b!") == "strasse7b"
     assert bare("?!") == "?!"
     assert bare("?!") != bare("...")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("जाएगा", "जाएगी"),  # vowel signs: he will go, she will go
+        ("पिता", "पता"),
+        ("ไม่", "ไม"),
+        ("কলা", "কালো"),
+        ("கல்", "கலை"),
+        ("كَتَبَ", "كُتُب"),
+        ("סֵפֶר", "סַפָּר"),
+        ("1 + 2", "1 - 2"),
+        ("1 + 2", "1 2"),
+        ("-5 °C", "5 °C"),
+        ("\u22125", "5"),
+        ("3.5", "35"),
+        ("1/2", "12"),
+        ("10:30", "1030"),
+        ("5, 6", "56"),
+        ("20 19", "2019"),
+        ("C++", "C"),
+        ("5 %", "5"),
+        ("$5", "5"),
+        ("a = b", "a < b"),
+    ],
+)
+def test_texts_that_mean_something_else_are_not_the_same(one: str, other: str):
+    assert bare(one) != bare(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Good morning, friend!", "good morning friend"),
+        ("It is 5.", "it is 5"),
+        ("(5)", "5"),
+        ("pages 5\u20136", "pages 5 - 6"),
+        ("u\u0308ber", "über"),
+        ("ＡＢＣ", "abc"),
+        ("a\u200bb\u00adc\ufeff", "abc"),
+        ("\u0643\u062a\u0627\u0628\u200c\u0647\u0627", "\u0643\u062a\u0627\u0628\u0647\u0627"),
+        ("İSTANBUL", "istanbul"),
+        ("don’t", "don't"),
+        ("2 × 3", "2×3"),
+        ("well-known", "well known"),
+    ],
+)
+def test_texts_that_differ_in_case_punctuation_or_form_are_the_same(one: str, other: str):
+    assert bare(one) == bare(other)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "is_overlap"),
+    [
+        ("Yes.", "Ja.", False),
+        ("Thank you.", "Danke schön.", False),
+        ("Thank you very much.", "Dankeschön.", False),  # the shorter counts
+        ("I love you.", "Ich liebe dich.", True),
+        ("Yes.", "是的。", False),
+        ("Let us go home.", "我们回家吧。", True),  # 5 signs, 3 words
+    ],
+)
+def test_a_pair_overlaps_only_where_both_texts_are_long_enough(
+    source: str, target: str, is_overlap: bool
+):
+    held = HeldOut()
+    held.add("test", written("t", source, target))
+    assert (held.find(written("x", source, target)) is not None) == is_overlap
+    # What is too short to be refused is still counted.
+    assert sum(held.counts()["test"].train.values()) == 1
+
+
+def test_a_transcript_without_spaces_is_found_where_it_is_as_long_as_four_words():
+    held = HeldOut()
+    for number, text in enumerate(("今天天气很好", "今天天气非常好", "สวัสดีครับ")):
+        held.add("dev", spoken(f"d{number}", text, f"d{number}.wav", task="asr"))
+    assert held.find(spoken("x", "今天天气很好", "x.wav", task="asr")) is None  # 6 signs
+    assert held.find(spoken("y", "今天天气非常好", "y.wav", task="asr")) is not None  # 7
+    assert held.find(spoken("z", "สวัสดีครับ", "z.wav", task="asr")) is None

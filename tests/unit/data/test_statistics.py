@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskaware.data.overlap import OverlapSettings
 from taskaware.data.statistics import (
     Distribution,
     Group,
@@ -51,7 +52,7 @@ def written(id_: str, source: str, target: str, **more: str) -> Example:
 @pytest.fixture
 def counted() -> Statistics:
     """Two hours and a half of train speech in three examples, four train pairs, and a dev set."""
-    statistics = Statistics()
+    statistics = Statistics(overlap=OverlapSettings(min_pair_words=2))
     statistics.add("dev", spoken("d1", "This is a house", "d1.wav", 3600.0, speaker="ann"), ASR)
     statistics.add("dev", written("d1", "One two", "Eins zwei"), MT)
     train = (
@@ -216,6 +217,7 @@ def test_later_splits_are_read_before_train_whatever_the_order_given(tmp_path: P
     seen = []
     statistics = measure(
         {"train": [tmp_path / "train.tsv"], "dev": [tmp_path / "dev.tsv"]},
+        overlap=OverlapSettings(min_pair_words=2),
         progress=lambda stage, done, total: seen.append((stage, done, total)),
     )
     assert statistics.problems == {"train": 1}

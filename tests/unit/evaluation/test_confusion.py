@@ -99,6 +99,14 @@ def test_similarity_is_symmetric_and_between_0_and_1(text: str, other: str) -> N
     assert similarity(text, other) == similarity(other, text)
 
 
+def test_signs_of_chinese_and_japanese_are_compared_like_words() -> None:
+    # Half of the signs are wrong, and no three in a row are right.
+    result = confusion_rate(["今日天晴很好"], ["the weather is fine"], [["今天天气很好"]])
+    assert result.confused == (True,)
+    assert similarity("很 好", "很好") == 1.0
+    assert similarity("好", "好人") > 0
+
+
 def test_similarity_is_the_f1_score_of_padded_trigrams() -> None:
     # " ab " has _ab ab_, " abc " has _ab abc bc_: one in common.
     assert similarity("ab", "abc") == 2 * 1 / (2 + 3)

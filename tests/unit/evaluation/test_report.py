@@ -159,10 +159,10 @@ def test_one_model_is_one_table_and_several_stand_side_by_side() -> None:
 
 
 def test_the_lowest_word_error_rate_is_the_best() -> None:
-    rows = [score("a", 0.5, metric="wer"), score("b", 0.0134, metric="wer")]
+    rows = [score("a", 50.0, metric="wer"), score("b", 1.34, metric="wer")]
     html = render_html(ReportContents(title="t", summary="s", scores=rows))
-    assert '<td class="best">0.013' in html
-    assert '<td class="best">0.500' not in html
+    assert '<td class="best">1.3' in html
+    assert '<td class="best">50.0' not in html
 
 
 def test_a_score_that_one_model_lacks_is_a_dash() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskaware.evaluation.metrics import bleu, chrf, word_error_rate
+from taskaware.evaluation.metrics import bleu, character_error_rate, chrf, word_error_rate
 from taskaware.evaluation.significance import library_metric, paired_bootstrap
 
 if TYPE_CHECKING:
@@ -40,8 +40,22 @@ def test_word_error_rate_in_the_test_is_exactly_the_metrics_own(
 ) -> None:
     hypotheses = [hypothesis for hypothesis, _ in pairs]
     references = [reference for _, reference in pairs]
-    score = library_metric("wer").corpus_score(hypotheses, [references]).score
+    score = library_metric("wer", references).corpus_score(hypotheses, [references]).score
     assert score == word_error_rate(hypotheses, references).value
+
+
+@pytest.mark.parametrize("language", ["zh", "th"])
+def test_languages_without_spaces_are_tested_by_the_metric_that_they_are_scored_by(
+    language: str,
+) -> None:
+    letters = {"zh": "今天气很好我们去公园", "th": "กขคงจฉชซฌญ"}[language]
+    references = ["".join(random.Random(i).choices(letters, k=12)) for i in range(60)]
+    bad = [text[:8] + "x" + text[9:] for text in references]
+    good = [text if i % 3 else bad[i] for i, text in enumerate(references)]
+    for metric, own in (("cer", character_error_rate), ("bleu", bleu)):
+        library = library_metric(metric, references, language)
+        assert library.corpus_score(bad, [references]).score == own(bad, references, language).value
+        assert paired_bootstrap(metric, references, bad, good, language) < 0.01
 
 
 def test_bleu_and_chrf_in_the_test_are_exactly_the_metrics_own() -> None:
@@ -52,7 +66,7 @@ def test_bleu_and_chrf_in_the_test_are_exactly_the_metrics_own() -> None:
         "chrf": chrf(outputs, references).value,
     }
     for name, score in scores.items():
-        assert library_metric(name).corpus_score(outputs, [references]).score == score
+        assert library_metric(name, references).corpus_score(outputs, [references]).score == score
         assert 0 < score < 100
 
 

@@ -19,8 +19,9 @@ TASKS = {"asr_en": "asr", "st_en_de": "st", "mt_en_de": "mt"}
 HOSTILE = "<script>alert('x')</script> | \"&\n$a_b$ *bold*"
 
 
-def wer(*values: float, **fields: Any) -> Cell:
-    points = tuple(100 * max(0.0, 1 - value) for value in values)
+def wer(*fractions: float, **fields: Any) -> Cell:
+    values = tuple(100 * fraction for fraction in fractions)
+    points = tuple(max(0.0, 100 - value) for value in values)
     return Cell(metric="wer", values=values, points=points, num_examples=300, **fields)
 
 

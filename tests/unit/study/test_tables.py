@@ -157,7 +157,7 @@ def test_csv_has_a_line_for_each_row_task_corpus_and_seed() -> None:
         *("asr_en", "asr", ""),
         "1",
     )
-    assert (first["value"], first["points"], first["confusion_rate"]) == ("0.4", "60.0", "0.4")
+    assert (first["value"], first["points"], first["confusion_rate"]) == ("40.0", "60.0", "0.4")
     assert (first["p_value"], first["seconds"], first["silhouette"]) == ("", "590.0", "")
     corpora = [line for line in lines if line["dataset"] == "talks"]
     assert [line["value"] for line in corpora] == ["1.0", "2.0", "3.0"]
@@ -173,7 +173,7 @@ def test_json_has_everything_and_is_the_same_each_time() -> None:
     assert text == to_json(study())
     content = json.loads(text)
     assert list(content)[:3] == ["name", "title", "question"]
-    assert content["rows"][0]["cells"]["asr_en"]["values"] == [0.4, 0.5, 0.6]
+    assert content["rows"][0]["cells"]["asr_en"]["values"] == [40.0, 50.0, 60.0]
     assert content["embeddings"][0]["points"][1] == [2.0, 3.0]
     assert content["matrices"][0]["trained"] == [["asr_en", "st_en_de", "mt_en_de"], ["asr_en"]]
 
