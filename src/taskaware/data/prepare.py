@@ -349,6 +349,7 @@ def _write_marker(
         "splits": {name: asdict(split) for name, split in report.splits.items()},
         "warnings": list(report.warnings),
     }
+    marker["content_fingerprint"] = prepared.content_fingerprint(marker)  # for other programs
     path = report.folder / prepared.MARKER_NAME
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(marker, indent=2, ensure_ascii=False), encoding="utf-8")

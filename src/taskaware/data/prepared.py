@@ -6,6 +6,7 @@ is read of a split is what is asked for: its size does not matter.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections import OrderedDict
@@ -268,7 +269,7 @@ class PreparedData:
         feature_settings: How the features were computed; a new recording needs the same.
         num_feature_columns: F of the features; 0 where all sources are texts.
         stores_audio: Whether recordings are kept in place of features.
-        fingerprint: Changes with the manifests, the recordings' files and the settings.
+        fingerprint: What the folder holds, as a hash; see ``content_fingerprint``.
         split_names: The splits, ``"train"`` first.
     """
 
@@ -280,7 +281,7 @@ class PreparedData:
         self.feature_settings = FeatureSettings(**marker["settings"]["features"])
         self.num_feature_columns: int = marker["num_feature_columns"]
         self.stores_audio: bool = marker["settings"]["store"] == "audio"
-        self.fingerprint: str = marker["fingerprint"]
+        self.fingerprint = content_fingerprint(marker)
         self.split_names: tuple[str, ...] = tuple(marker["splits"])
         self._store = store
         self._split_records = marker["splits"]
@@ -346,6 +347,27 @@ class PreparedData:
             )
             self._splits[name] = Split(name, self._store, records, contents)
         return self._splits[name]
+
+
+def content_fingerprint(marker: Mapping[str, Any]) -> str:
+    """Return a hash of all that training sees of a prepared folder, in hexadecimal.
+
+    Two folders have the same one where their vocabulary, tasks, features and shards are equal, byte
+    for byte, wherever they lie and whenever they were written. It is computed from what
+    ``prepared.json`` says of the shards, which every shard is compared with before it is read.
+    """
+    settings = marker["settings"]
+    content = {
+        "vocabulary": marker["vocabulary_sha256"],
+        "tasks": marker["tasks"],
+        "features": settings["features"],
+        "store": settings["store"],
+        "splits": {
+            name: [[shard["sha256"], shard["index_sha256"]] for shard in split["shards"]]
+            for name, split in marker["splits"].items()
+        },
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_marker(store: Store) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from taskaware.data.features import FeatureSettings
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.shards import example_from_record, example_to_json
@@ -149,6 +150,26 @@ def test_a_file_url_is_a_folder(folder: Path):
     here = PreparedData.open(folder).fingerprint
     assert PreparedData.open(f"file://{folder}").fingerprint == here
     assert PreparedData.open(Path(f"file://{folder}")).fingerprint == here
+
+
+def test_the_fingerprint_is_of_the_contents_wherever_and_whenever_they_were_made(tmp_path: Path):
+    def prepared(manifest: str, to: str, bins: int = 80) -> PreparedData:
+        features = FeatureSettings(num_mel_bins=bins)
+        settings = PrepareSettings(vocabulary_size=300, features=features, num_workers=1)
+        return PreparedData.open(
+            prepare({"train": [tmp_path / manifest]}, tmp_path / to, settings).folder
+        )
+
+    header = "task\tsource_text\ttarget_text\tutterance"
+    (tmp_path / "m.tsv").write_text(f"{header}\nmt\thello\thallo\tu")
+    first = prepared("m.tsv", "out").fingerprint
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert PreparedData.open(tmp_path / "moved").fingerprint == first
+    (tmp_path / "m.tsv").touch()
+    assert prepared("m.tsv", "again").fingerprint == first
+    assert prepared("m.tsv", "other_features", 40).fingerprint != first
+    (tmp_path / "m.tsv").write_text(f"{header}\nmt\thello\thallo\tu\nmt\tone\teins\tu2")
+    assert prepared("m.tsv", "more").fingerprint != first
 
 
 def test_examples_come_back_from_their_lines_exactly():
