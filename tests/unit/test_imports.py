@@ -14,7 +14,7 @@ import taskaware
 
 ROOT = Path(taskaware.__file__).parent
 LEAVES = {"types", "errors", "toml_text"}
-GROUND = {"types", "errors", "settings"}
+GROUND = {"types", "errors", "settings", "files"}
 ROOMS = {"data", "model", "training", "decoding", "evaluation"}
 
 # What each room, and each module above the rooms, may import besides itself. An import that only
@@ -22,6 +22,7 @@ ROOMS = {"data", "model", "training", "decoding", "evaluation"}
 ALLOWED: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
     "settings": {"errors", "toml_text"},
+    "files": {"errors"},
     "data": GROUND,
     "model": GROUND,
     "training": GROUND | {"model"},
@@ -30,8 +31,12 @@ ALLOWED: dict[str, set[str]] = {
     "experiment": {"settings", *ROOMS},
     "sources": GROUND | {"data"},
     "inference": GROUND | {"data", "model", "decoding", "training", "sources"},
-    "run_log": set(),
-    "run_folder": {"taskaware", "experiment", "decoding", "errors"},
+    "run_log": GROUND,
+    "run_lock": GROUND,
+    "run_data": GROUND,
+    "run_folder": {"taskaware", "experiment", "decoding", "errors", "files"},
+    "run_resume": GROUND | {"taskaware", "training", "run_data"},
+    "run_finish": GROUND | {"training", "inference"},
     "run_validation": GROUND | ROOMS | {"inference"},
     "run_models": GROUND | ROOMS | {"inference"},
     "run_start": GROUND | ROOMS | {"taskaware", "experiment", "inference"},
@@ -39,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
-        "run_validation",
+        *("run_validation", "run_lock", "run_resume", "run_finish"),
     },
     "augment": GROUND | {"taskaware", "data", "inference", "decoding"},
     "machine": set(),
@@ -51,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "inference", "run_log", "run_models", "runs"),
-        *("embedding_points", "machine"),
+        *("embedding_points", "machine", "run_lock"),
     },
     "launch": GROUND | ROOMS | {"experiment", "runs"},
     "demo": GROUND
