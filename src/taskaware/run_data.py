@@ -69,6 +69,46 @@ def require_same(
     )
 
 
+def require_same_tasks(
+    tasks: Sequence[Task], others: Sequence[Task], *, ours: str, theirs: str
+) -> None:
+    """Check that tasks of the same name are the same: of one kind of source, between one pair.
+
+    A language that one side leaves open is not compared.
+
+    Args:
+        tasks: The tasks of a model.
+        others: Those of data, or of another model.
+        ours: What ``tasks`` are of, for the message.
+        theirs: What ``others`` are of.
+
+    Raises:
+        DataError: A task is another under the same name.
+    """
+    by_name = {task.name: task for task in others}
+    for task in tasks:
+        other = by_name.get(task.name, task)
+        languages = (
+            (task.source_language, other.source_language),
+            (task.target_language, other.target_language),
+        )
+        is_same = task.source_modality == other.source_modality and all(
+            left == right or not left or not right for left, right in languages
+        )
+        if not is_same:
+            raise DataError(
+                f"the task '{task.name}' must be the same in {ours} and in {theirs}, but in {ours} "
+                f"it is {_in_words(task)}, and in {theirs} {_in_words(other)}; give one of the two "
+                "another name, or name other tasks"
+            )
+
+
+def _in_words(task: Task) -> str:
+    source = f" in {task.source_language}" if task.source_language else ""
+    target = f" in {task.target_language}" if task.target_language else ""
+    return f"{task.source_modality}{source} to text{target}"
+
+
 def _from_its_weights(folder: Path, others: Sequence[str]) -> str:
     """Return how the run's weights are gone on from, where that is possible."""
     if not (folder / "model" / "model.json").is_file() or "tasks" in others:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from taskaware.errors import DataError, UserError
 from taskaware.inference import TaskAwareModel, load
+from taskaware.model_folder import find_model
+from taskaware.run_data import require_same_tasks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
-    """Load one of a run's models, or a model folder itself."""
-    inner = folder / which
-    return load(inner if inner.is_dir() or which != "model" else folder, device=device)
+    """Load one of a run's models, or a model folder itself.
+
+    Raises:
+        CheckpointError: There is no such model, or it is damaged.
+    """
+    return load(find_model(folder, which), device=device)
 
 
 def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
@@ -39,7 +44,8 @@ def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, .
     Raises:
         UnknownTaskError: The model or the data has no task of a name.
         UserError: Model and data share no task.
-        DataError: The data was prepared with other features than the model hears.
+        DataError: The data was prepared with other features than the model hears, or its task of
+            the same name is another.
     """
     shared = [task for task in model.tasks if task.name in {other.name for other in data.tasks}]
     if names:
@@ -49,9 +55,23 @@ def require_tasks(model: TaskAwareModel, data: PreparedData, names: tuple[str, .
             f"the data must have tasks of the model ({', '.join(t.name for t in model.tasks)}), "
             f"but has {', '.join(t.name for t in data.tasks)}"
         )
+    require_same_tasks(shared, data.tasks, ours="the model", theirs=str(data.folder))
     if data.feature_settings != model.feature_settings:
         raise DataError(
             f"{data.folder} must have the model's features ({model.feature_settings}), but has "
             f"{data.feature_settings}"
         )
     return shared
+
+
+def require_vocabulary(model: TaskAwareModel, data: PreparedData) -> None:
+    """Check that the pieces of prepared texts mean to the model what they mean to the data.
+
+    Raises:
+        DataError: The data was prepared with another vocabulary.
+    """
+    if model.vocabulary.sha256 != data.vocabulary.sha256:
+        raise DataError(
+            f"{data.folder} must have the model's vocabulary here, but has another: it was prepared "
+            "anew since the model was trained, or for another model"
+        )

@@ -36,7 +36,12 @@ from taskaware.run_folder import claim, write_experiment
 from taskaware.run_lock import lock
 from taskaware.run_log import RunLog, read_log
 from taskaware.run_resume import resume
-from taskaware.run_start import create_retention, open_start, training_batches
+from taskaware.run_start import (
+    create_retention,
+    open_start,
+    require_vocabulary,
+    training_batches,
+)
 from taskaware.run_validation import validate
 from taskaware.training.best import BestWeights
 from taskaware.training.checkpoint import fill_weights
@@ -340,14 +345,20 @@ def _tasks(
     if experiment.start.model is None:
         tasks = tuple(data.task(name) for name in names)
         return tasks, tasks, None
-    start = open_start(experiment.start.model, data)
+    path = experiment.start.model
+    start = open_start(path, data)
     known = {task.name: task for task in start.tasks}
     unknown = [name for name in names if name not in known]
     if unknown:
+        # Before the vocabulary: data prepared anew for a task that cannot be added helps nobody.
+        asked = "`data.tasks`" if experiment.data.tasks else f"the tasks of {data.folder}"
         raise UnknownTaskError(
-            f"`data.tasks` must name tasks of {experiment.start.model} ({', '.join(known)}), but "
-            f"names '{unknown[0]}'{nearest(unknown[0], known)}: fine-tuning adds no tasks"
+            f"{asked} must be tasks of {path} ({', '.join(known)}), but '{unknown[0]}' is not"
+            f"{nearest(unknown[0], known)}. Fine-tuning can train tasks that a model has; it "
+            "cannot add one. Name tasks of the model in `data.tasks`, or train a new model on data of all "
+            "the tasks, the old and the new, without `start.model`"
         )
+    require_vocabulary(start, path, data)
     return start.tasks, tuple(known[name] for name in names), start
 
 

@@ -37,9 +37,10 @@ ALLOWED: dict[str, set[str]] = {
     "run_folder": {"taskaware", "experiment", "decoding", "errors", "files"},
     "run_resume": GROUND | {"taskaware", "training", "run_data"},
     "run_finish": GROUND | {"training", "inference"},
+    "model_folder": GROUND,
     "run_validation": GROUND | ROOMS | {"inference"},
-    "run_models": GROUND | ROOMS | {"inference"},
-    "run_start": GROUND | ROOMS | {"taskaware", "experiment", "inference"},
+    "run_models": GROUND | ROOMS | {"inference", "model_folder", "run_data"},
+    "run_start": GROUND | ROOMS | {"inference", "model_folder", "run_data"},
     "runs": GROUND
     | ROOMS
     | {

@@ -24,7 +24,7 @@ from taskaware.files import write_text
 from taskaware.machine import device_name, peak_memory_mib
 from taskaware.run_lock import lock
 from taskaware.run_log import read_log
-from taskaware.run_models import parameters_by_part, run_model
+from taskaware.run_models import parameters_by_part, require_vocabulary, run_model
 from taskaware.runs import set_up, train_with
 from taskaware.training.processes import Processes, Seat, join
 
@@ -172,6 +172,7 @@ def _score(job: Job, variant: str) -> None:
         "parameters": parameters_by_part(models[0].transformer),
         "silhouette": None,
     }
+    require_vocabulary(models[0], data)
     points = embedding_points(models[0], split, num_per_task=_EMBEDDINGS_PER_TASK)
     if variant == "model" and points is not None:
         points.save(path.parent / "embeddings.npz")
