@@ -135,9 +135,13 @@ class Silent:
         self._after = after
         self.first_update = -1
         self.updates: list[int] = []
+        self.notes: list[str] = []
 
     def start(self, run: Run, *, first_update: int) -> None:
         self.first_update = first_update
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def on_update(self, update: int) -> None:
         self.updates.append(update)

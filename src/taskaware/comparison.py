@@ -17,7 +17,12 @@ from taskaware.evaluation import embeddings, report
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.evaluation.figures import LossCurve
 from taskaware.run_log import read_log
-from taskaware.run_models import parameters_by_part, run_model
+from taskaware.run_models import (
+    parameters_by_part,
+    require_tasks,
+    require_vocabulary,
+    run_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +66,8 @@ def score_runs(
     compared = []
     for name, folder in runs.items():
         model = run_model(folder)
+        require_tasks(model, data, ())
+        require_vocabulary(model, data)
 
         def show(task: str, done: int, total: int, name: str = name) -> None:
             if progress is not None:

@@ -9,11 +9,16 @@
     │   ├── OutputError             a folder to write that is not free, or cannot be written
     │   ├── CorpusError             a corpus folder that is not laid out as its release
     │   ├── UnknownTaskError        a task that the model or the data does not have
+    │   ├── RunInUseError           a run's folder that another command works in
     │   └── MissingDependencyError  an optional dependency is needed and not installed
     ├── AudioError                  a recording that cannot be used
     ├── DataError                   a prepared folder that is missing, incomplete or does not fit
     ├── CheckpointError             a model or checkpoint folder: missing, incomplete, does not fit
-    └── TrainingError               training cannot go on (for example, the loss is not finite)
+    │   └── DamagedCheckpointError  a checkpoint that is truncated, changed, or lacks a file
+    ├── WriteError                  a file cannot be written: the disk is full, the folder read-only
+    └── TrainingError               training cannot go on
+        ├── NotFiniteError          a loss, a gradient, a weight or a moment is not finite
+        └── LostProcessError        a process that trains with this one has ended
 
 Every message says what must be, what is, where, and what to do.
 """
@@ -59,6 +64,10 @@ class UnknownTaskError(UserError):
     """A task is asked for that the model or the data does not have."""
 
 
+class RunInUseError(UserError):
+    """Another command works in a run's folder."""
+
+
 class MissingDependencyError(UserError):
     """An optional dependency is needed for this and is not installed."""
 
@@ -75,8 +84,24 @@ class CheckpointError(TaskawareError):
     """A model or checkpoint folder is missing, incomplete, or does not fit what is asked of it."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint is truncated, changed, or lacks a file, so that an older one must do."""
+
+
+class WriteError(TaskawareError):
+    """A file cannot be written: the disk is full, or the folder may not be written."""
+
+
 class TrainingError(TaskawareError):
     """Training cannot go on."""
+
+
+class NotFiniteError(TrainingError):
+    """A loss, a gradient, a weight or a moment of the optimiser is not finite."""
+
+
+class LostProcessError(TrainingError):
+    """A process that trains together with this one has ended."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

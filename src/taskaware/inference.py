@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from taskaware import settings as settings_file
@@ -31,11 +30,19 @@ from taskaware.data.vocabulary import Vocabulary
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
+from taskaware.files import atomic_folder, link_or_copy
 from taskaware.model.settings import ModelSettings
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.sources import Source, encode_source, looks_like_text
-from taskaware.training.checkpoint import fill_weights, load_tensors, weights
+from taskaware.training.checkpoint import (
+    file_sha256,
+    fill_weights,
+    load_tensors,
+    read_metadata,
+    weights,
+    write_tensors,
+)
 from taskaware.training.memory import bound_caches
 from taskaware.types import Hypothesis, Modality, Task
 
@@ -43,6 +50,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMAT_VERSION = 1
+MODEL_FILES = (
+    *("model.safetensors", "task_embeddings.safetensors", "vocabulary.model"),
+    *("provenance.json", "model.json"),
+)
+_MADE_WITH = "weights_sha256"  # in the metadata of the task embeddings
 _DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
 
 
@@ -251,32 +263,41 @@ class TaskAwareModel:
 
     # --- on disk ---
 
-    def save(self, folder: Path) -> None:
-        """Write the model's folder; a folder that is there is replaced only once all is written."""
-        partial = folder.with_name(f".{folder.name}.partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        save_file(weights(self.transformer), partial / "model.safetensors")
-        embeddings = {
-            name: value.cpu().contiguous() for name, value in self.task_embeddings.items()
-        }
-        save_file(embeddings, partial / "task_embeddings.safetensors")
-        self.vocabulary.save(partial / "vocabulary.model")
-        description = {
-            "format_version": FORMAT_VERSION,
-            "model": settings_file.to_mapping(self.settings),
-            "features": settings_file.to_mapping(self.feature_settings),
-            "decoding": settings_file.to_mapping(self.decoding),
-            "tasks": [settings_file.to_mapping(task) for task in self.tasks],
-            "vocabulary_sha256": self.vocabulary.sha256,
-        }
-        (partial / "provenance.json").write_text(json.dumps(dict(self.provenance), indent=1))
-        (partial / "model.json").write_text(json.dumps(description, indent=1))
-        if folder.exists():
-            for path in list(partial.iterdir()):
-                path.replace(folder / path.name)
-            partial.rmdir()
-        else:
-            partial.replace(folder)
+    def save(self, folder: Path, *, weights_file: Path | None = None) -> None:
+        """Write the model's folder; a folder that is there is replaced only once all is written.
+
+        Args:
+            folder: Where.
+            weights_file: A file that holds these weights already, and need not be written twice.
+
+        Raises:
+            WriteError: The disk is full, for example.
+        """
+        with atomic_folder(folder) as partial:
+            weights_path = partial / "model.safetensors"
+            if weights_file is None:
+                write_tensors(weights_path, weights(self.transformer))
+            else:
+                link_or_copy(weights_file, weights_path)
+            embeddings = {
+                name: value.cpu().contiguous() for name, value in self.task_embeddings.items()
+            }
+            made_with = {_MADE_WITH: file_sha256(weights_path)}
+            write_tensors(partial / "task_embeddings.safetensors", embeddings, made_with)
+            self.vocabulary.save(partial / "vocabulary.model")
+            description = {
+                "format_version": FORMAT_VERSION,
+                "model": settings_file.to_mapping(self.settings),
+                "features": settings_file.to_mapping(self.feature_settings),
+                "decoding": settings_file.to_mapping(self.decoding),
+                "tasks": [settings_file.to_mapping(task) for task in self.tasks],
+                "vocabulary_sha256": self.vocabulary.sha256,
+            }
+            for name, content in (
+                ("provenance.json", dict(self.provenance)),
+                ("model.json", description),
+            ):
+                (partial / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     # --- inside ---
 
@@ -351,9 +372,22 @@ def load(folder: Path | str, *, device: str = "auto") -> TaskAwareModel:
             FeatureSettings, description["features"], where=where
         ),
         decoding=settings_file.from_mapping(DecodingSettings, description["decoding"], where=where),
-        task_embeddings=load_tensors(folder / "task_embeddings.safetensors"),
+        task_embeddings=_task_embeddings(folder),
         provenance=provenance,
     )
+
+
+def _task_embeddings(folder: Path) -> dict[str, Tensor]:
+    """Read the task embeddings, which must have been computed with the folder's weights."""
+    path, weights_path = folder / "task_embeddings.safetensors", folder / "model.safetensors"
+    tensors = load_tensors(path)
+    made_with = read_metadata(path).get(_MADE_WITH)
+    if made_with is not None and made_with != file_sha256(weights_path):
+        raise CheckpointError(
+            f"{path} must have been computed with {weights_path}, but was with other weights; copy "
+            "the whole folder again"
+        )
+    return tensors
 
 
 def with_beam(decoding: DecodingSettings, beam: int | None, num_best: int = 1) -> DecodingSettings:

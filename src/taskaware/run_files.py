@@ -25,7 +25,7 @@ _MODEL = (
 _MODELS = ("model", "best", "average", "taskwise/*")
 # Files; a star stands for any part of a name. ``partial`` is what a killed run leaves behind.
 _WRITTEN = (
-    *("experiment.toml", "log.jsonl", ".*.partial"),
+    *("experiment.toml", "log.jsonl", ".lock", ".*.partial"),
     *("checkpoints/*update-*/*.safetensors", "checkpoints/*update-*/state.json"),
     *("best_weights/*.safetensors", "best_weights/.*.partial"),
     *(f"{folder}/{name}" for folder in _MODELS for name in _MODEL),

@@ -2,25 +2,44 @@
 
 A line is a JSON object: ``kind`` (``"progress"``, ``"validation"`` or ``"remark"``), ``update``,
 and the fields of ``training.progress.Progress``, ``training.loop.Validation`` or
-``idle_settings.Remark``.
+``idle_settings.Remark``. A line of kind ``"change"`` says which fields of the experiment are others
+from there on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
+from taskaware.files import reporting, write_text
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return a run's log, oldest line first."""
+    """Return a run's log, oldest line first.
+
+    What is no line of a log is passed over: a process that was killed leaves half of one, and one
+    may be read while it is written.
+    """
     path = folder / "log.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    return list(_lines(path.read_text(encoding="utf-8", errors="replace")))
+
+
+def _lines(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.split("\n"):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and {"kind", "update"} <= set(found):
+            yield found
 
 
 class RunLog:
@@ -42,10 +61,11 @@ class RunLog:
             return self
         # Lines after the checkpoint that the run goes on from would come twice.
         kept = [line for line in read_log(self._folder) if line["update"] <= self._first_update]
-        self._file = (self._folder / "log.jsonl").open("w")
-        for line in kept:
-            self._file.write(json.dumps(line) + "\n")
         self._remarks = [line for line in kept if line["kind"] == "remark"]
+        path = self._folder / "log.jsonl"
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        with reporting(path):
+            self._file = path.open("a", encoding="utf-8")
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -55,9 +75,11 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
         if self._board is not None:
-            self._board.close()
+            with contextlib.suppress(OSError):
+                self._board.close()
 
     def write_remark(self, line: dict[str, Any]) -> None:
         """Append a remark, unless one that is the same but for the update is there already."""
@@ -65,20 +87,29 @@ class RunLog:
             line == {**old, "update": line["update"]} for old in self._remarks
         ):
             return
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        self.write(line)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append a line, so that it is there even if the run is killed right after."""
+        """Append a line, so that it is there even if the run is killed right after.
+
+        Raises:
+            WriteError: The disk is full, for example.
+        """
         if self._file is None:
             return
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        if self._board is None:
-            return
+        with reporting(self._folder / "log.jsonl"):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        if self._board is not None:
+            with reporting(self._folder / "tensorboard"):
+                self._show(line)
+
+    def _show(self, line: dict[str, Any]) -> None:
         for name, value in line.items():
             if isinstance(value, dict):
                 for task, figure in value.items():
-                    self._board.add_scalar(f"{line['kind']}/{name}/{task}", figure, line["update"])
+                    if isinstance(figure, int | float):
+                        tag = f"{line['kind']}/{name}/{task}"
+                        self._board.add_scalar(tag, figure, line["update"])
             elif isinstance(value, float):
                 self._board.add_scalar(f"{line['kind']}/{name}", value, line["update"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from taskaware.data.tasks import require_same_tasks
 from taskaware.errors import DataError, UserError
 from taskaware.inference import TaskAwareModel, load
+from taskaware.model_folder import find_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
-    """Load one of a run's models, or a model folder itself."""
-    inner = folder / which
-    return load(inner if inner.is_dir() or which != "model" else folder, device=device)
+    """Load one of a run's models, or a model folder itself.
+
+    Raises:
+        CheckpointError: There is no such model, or it is damaged.
+    """
+    return load(find_model(folder, which), device=device)
 
 
 def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
@@ -59,3 +63,16 @@ def require_tasks(
             f"{data.feature_settings}"
         )
     return shared
+
+
+def require_vocabulary(model: TaskAwareModel, data: PreparedData) -> None:
+    """Check that the pieces of prepared texts mean to the model what they mean to the data.
+
+    Raises:
+        DataError: The data was prepared with another vocabulary.
+    """
+    if model.vocabulary.sha256 != data.vocabulary.sha256:
+        raise DataError(
+            f"{data.folder} must have the model's vocabulary here, but has another: it was prepared "
+            "anew since the model was trained, or for another model"
+        )

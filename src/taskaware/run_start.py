@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taskaware import experiment as experiment_file
 from taskaware.data.augmented_reader import AugmentedReader
 from taskaware.data.batching import batches_of, groups_of, text_cue
 from taskaware.data.order import OneShard
 from taskaware.data.stream import PlainReader, TrainingBatches
 from taskaware.errors import CheckpointError, DataError, ExperimentError, UserError
 from taskaware.inference import load
-from taskaware.training.checkpoint import load_tensors, weights
+from taskaware.model_folder import find_model
+from taskaware.data.tasks import require_good_names, require_same_tasks
+from taskaware.training.checkpoint import load_tensors, read_content, weights
 from taskaware.training.retention.distillation import Distillation
 from taskaware.training.retention.ewc import ElasticWeights, fisher_information
 from taskaware.training.retention.replay import Replay
+from taskaware.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from taskaware.data.prepared import PreparedData
     from taskaware.runs import Run
     from taskaware.training.retention.interface import Retention
-    from taskaware.types import Batch, Example, Task
+    from taskaware.types import Batch, Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +43,13 @@ class Start:
     Attributes:
         tasks: Its tasks.
         tensors: Its weights.
+        vocabulary_sha256: Of its vocabulary.
         task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
     """
 
     tasks: tuple[Task, ...]
     tensors: Mapping[str, Tensor]
+    vocabulary_sha256: str
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -54,38 +58,65 @@ def open_start(path: Path, data: PreparedData) -> Start:
 
     Raises:
         CheckpointError: There is no such thing there.
-        DataError: It was trained with another vocabulary than the data has.
+        UserError: A task of the data has its name and is another.
     """
-    if (path / "state.json").is_file():
-        return _open_checkpoint(path, data)
-    model = load(path / "model" if (path / "model").is_dir() else path, device="cpu")
-    if model.vocabulary.sha256 != data.vocabulary.sha256:
-        raise DataError(
-            f"{data.folder} must have the vocabulary of {path}, but has another; prepare it with "
-            f"`taskaware prepare --vocabulary {path}/.../vocabulary.model`"
+    start = _open_checkpoint(path) if _is_checkpoint(path) else _open_model(path)
+    require_good_names((task.name for task in start.tasks), path)
+    require_same_tasks(start.tasks, data.tasks, where=path, others_where=data.folder)
+    if not all(bool(value.isfinite().all()) for value in start.tensors.values()):
+        raise CheckpointError(
+            f"{path} must have finite weights to start from, but has not; start from an older "
+            "checkpoint or another model"
         )
+    return start
+
+
+def require_vocabulary(start: Start, path: Path, data: PreparedData) -> None:
+    """Check that the data's pieces are the start's.
+
+    Raises:
+        DataError: They are not; the message says how data with them is prepared.
+    """
+    if start.vocabulary_sha256 in ("", data.vocabulary.sha256):
+        return
+    run = path.parent.parent if _is_checkpoint(path) else path
+    found = [p for p in (run / "model", run) if (p / "vocabulary.model").is_file()]
+    how = (
+        f"; prepare it with `taskaware prepare --vocabulary {found[0] / 'vocabulary.model'}`"
+        if found
+        else ""
+    )
+    raise DataError(f"{data.folder} must have the vocabulary of {path}, but has another{how}")
+
+
+def _open_model(path: Path) -> Start:
+    model = load(find_model(path), device="cpu")
     return Start(
         tasks=model.tasks,
         tensors=weights(model.transformer),
+        vocabulary_sha256=model.vocabulary.sha256,
         task_embeddings=model.task_embeddings,
     )
 
 
-def _open_checkpoint(path: Path, data: PreparedData) -> Start:
-    """A checkpoint holds weights alone; what its tasks are stands in its run's experiment."""
-    run_folder = path.parent.parent
-    if not (run_folder / "experiment.toml").is_file():
+def _is_checkpoint(path: Path) -> bool:
+    return path.parent.name == "checkpoints" and path.name.startswith("update-")
+
+
+def _open_checkpoint(path: Path) -> Start:
+    """A checkpoint holds weights, and says of what tasks and vocabulary they are."""
+    data = read_content(path).get("data", {})
+    if not data:
         raise CheckpointError(
-            f"{path} must lie in a run's folder `checkpoints`, but {run_folder} has no "
-            "experiment.toml; name the run, or one of its models, instead"
+            f"{path} must say of which tasks and vocabulary its weights are, but does not: an "
+            "earlier version of taskaware wrote it; name its run, or one of its models, instead"
         )
-    experiment = experiment_file.load(run_folder / "experiment.toml")
-    if experiment.start.model is not None:
-        tasks = open_start(experiment.start.model, data).tasks
-    else:
-        names = experiment.data.tasks or tuple(task.name for task in data.tasks)
-        tasks = tuple(data.task(name) for name in names)
-    return Start(tasks=tasks, tensors=load_tensors(path / "model.safetensors"))
+    tasks = tuple(Task(**task) for task in data["tasks"])
+    return Start(
+        tasks=tasks,
+        tensors=load_tensors(path / "model.safetensors"),
+        vocabulary_sha256=data["vocabulary"],
+    )
 
 
 def training_batches(run: Run) -> TrainingBatches:

@@ -21,34 +21,33 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from taskaware import __version__
+from taskaware import settings as settings_file
 from taskaware.data.batching import batches_of, groups_of
 from taskaware.data.prepared import PreparedData
 from taskaware.data.stream import killed_workers_named
-from taskaware.data.tasks import require_good_names, require_same_tasks
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference import TaskAwareModel
 from taskaware.model.support import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.run_checks import check_run
-from taskaware.run_folder import claim
+from taskaware.run_finish import write_models
+from taskaware.run_folder import claim, write_experiment
+from taskaware.run_lock import lock
 from taskaware.run_log import RunLog, read_log
-from taskaware.run_start import create_retention, open_start, training_batches
-from taskaware.run_validation import validate
-from taskaware.training.checkpoint import (
-    TrainState,
-    average_weights,
-    checkpoints,
-    fill_weights,
-    load_state,
-    load_tensors,
-    weights,
+from taskaware.run_resume import resume
+from taskaware.run_start import (
+    create_retention,
+    open_start,
+    require_vocabulary,
+    training_batches,
 )
+from taskaware.run_validation import validate
+from taskaware.training.best import BestWeights
+from taskaware.training.checkpoint import fill_weights
 from taskaware.training.loop import Validation, Watchers, stop_signals, train
 from taskaware.training.memory import bound_caches
-from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join
 from taskaware.training.step import Recipe
 
@@ -58,12 +57,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from taskaware.data.stream import TrainingBatches
     from taskaware.experiment import Experiment
     from taskaware.idle_settings import Remark
     from taskaware.run_start import Start
     from taskaware.training.progress import Progress
-    from taskaware.training.retention.interface import Retention
     from taskaware.types import Batch, Task
 
 __all__ = [
@@ -81,6 +78,10 @@ class Display(Protocol):
 
     def start(self, run: Run, *, first_update: int) -> None:
         """The run is set up and goes on from this update."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the person should know."""
         ...
 
     def on_update(self, update: int) -> None:
@@ -207,9 +208,14 @@ def train_experiment(
         Whether it is finished.
 
     Raises:
-        ExperimentError: The folder holds another experiment, or the data does not fit this one.
-        DataError: The data is missing or incomplete.
+        ExperimentError: A setting is impossible, the folder holds another experiment, or the data
+            does not fit this one.
+        DataError: The data is missing, incomplete, or not what the run began with.
+        RunInUseError: Another command trains in the folder.
+        NotFiniteError: A loss, a gradient, a weight or a moment is not finite.
+        WriteError: The disk is full, for example; the checkpoints before are as they were.
     """
+    settings_file.require_valid(experiment, where=experiment.name)
     with join(experiment.training.device, seat or Seat.from_environment()) as processes:
         return train_with(processes, experiment, folder, display=display, restart=restart)
 
@@ -231,8 +237,8 @@ def train_with(
         folder: Where to write; what is there of the same experiment is gone on with.
         display: Shows the run.
         restart: Whether to delete what is there and start over.
-        is_known: Whether the caller knows that the folder holds this experiment, if any: paths may
-            then be written in another way than before.
+        is_known: Whether the caller holds the folder's lock and knows that the folder holds this
+            experiment, if any: paths may then be written in another way than before.
     """
     bound_caches()
     if experiment.training.num_threads:
@@ -243,15 +249,25 @@ def train_with(
         batches = training_batches(run)
         stack.callback(batches.close)
         run.remarks = check_run(experiment, run.data, trained=run.trained_tasks, tasks=run.tasks)
-        if processes.is_first:
-            claim(folder, experiment, restart=restart, is_known=is_known)
-        processes.wait()
+        changes: dict[str, float] = {}
+        with processes.together():
+            if processes.is_first:
+                if not is_known:
+                    stack.enter_context(lock(folder))
+                changes = claim(folder, experiment, restart=restart, is_known=is_known)
         retention = create_retention(run)
-        state = _state(run, batches, retention)
-        log = stack.enter_context(RunLog(folder, first_update=state.update, on=processes.is_first))
+        best_weights = BestWeights(folder / "best_weights")
+        note = display.note if processes.is_first else _say_nothing
+        state = resume(run, batches, retention, best_weights, note)
+        with processes.together():
+            if processes.is_first:
+                write_experiment(folder, experiment)
+            log = RunLog(folder, first_update=state.update, on=processes.is_first)
+            stack.enter_context(log)
         for remark in run.remarks:
             log.write_remark({"kind": "remark", "update": state.update, **asdict(remark)})
         if processes.is_first:
+            _log_changes(changes, state.update, log, note)
             display.start(run, first_update=state.update)
         with killed_workers_named():
             finished = train(
@@ -263,31 +279,29 @@ def train_with(
                 retention=retention,
                 processes=processes,
                 checkpoint_folder=folder / "checkpoints",
+                best_weights=best_weights,
                 watchers=_watchers(run, display, log),
                 frames_per_second=1000 / run.data.feature_settings.hop_ms,
             )
-        if finished and processes.is_first:
-            with stop_signals():  # a moment: better finished than broken off
-                _write_models(run, state)
-        processes.wait()
+        with processes.together():
+            if finished and processes.is_first:
+                with stop_signals():  # a moment: better finished than broken off
+                    write_models(run, state, best_weights)
     return finished
 
 
-def _state(run: Run, batches: TrainingBatches, retention: Retention | None) -> TrainState:
-    """Return where the run stands: at its newest checkpoint, or at its beginning."""
-    experiment = run.experiment
-    state = TrainState(
-        model=run.model,
-        optimiser=create_optimiser(experiment.optimiser, run.model),
-        generator=torch.Generator().manual_seed(experiment.training.seed + run.processes.rank),
-    )
-    found = checkpoints(run.folder / "checkpoints")
-    if found:
-        load_state(state, found[-1], processes=run.processes)
-        batches.load_state_dict(state.batches)
-        if retention is not None:
-            retention.load_state_dict(state.retention)
-    return state
+def _say_nothing(_text: str) -> None:
+    pass
+
+
+def _log_changes(
+    changes: Mapping[str, float], update: int, log: RunLog, note: Callable[[str], None]
+) -> None:
+    """Write down from where on a run has another learning rate, for example."""
+    if changes:
+        log.write({"kind": "change", "update": update, "optimiser": dict(changes)})
+        words = ", ".join(f"optimiser.{name} = {value}" for name, value in changes.items())
+        note(f"from update {update:,} on: {words} (noted in log.jsonl)")
 
 
 def _recipe(experiment: Experiment) -> Recipe:
@@ -344,17 +358,20 @@ def _tasks(
     if experiment.start.model is None:
         tasks = tuple(data.task(name) for name in names)
         return tasks, tasks, None
-    start = open_start(experiment.start.model, data)
     path = experiment.start.model
-    require_good_names((task.name for task in start.tasks), path)
-    require_same_tasks(start.tasks, data.tasks, where=path, others_where=data.folder)
+    start = open_start(path, data)
     known = {task.name: task for task in start.tasks}
     unknown = [name for name in names if name not in known]
     if unknown:
+        # Before the vocabulary: data prepared anew for a task that cannot be added helps nobody.
+        asked = "`data.tasks`" if experiment.data.tasks else f"the tasks of {data.folder}"
         raise UnknownTaskError(
-            f"`data.tasks` must name tasks of {experiment.start.model} ({', '.join(known)}), but "
-            f"names '{unknown[0]}'{nearest(unknown[0], known)}: fine-tuning adds no tasks"
+            f"{asked} must be tasks of {path} ({', '.join(known)}), but '{unknown[0]}' is not"
+            f"{nearest(unknown[0], known)}. Fine-tuning can train tasks that a model has; it "
+            "cannot add one. Name tasks of the model in `data.tasks`, or train a new model on data of all "
+            "the tasks, the old and the new, without `start.model`"
         )
+    require_vocabulary(start, path, data)
     return start.tasks, tuple(known[name] for name in names), start
 
 
@@ -367,45 +384,9 @@ def _watchers(run: Run, display: Display, log: RunLog) -> Watchers:
         log.write({"kind": "validation", "update": update, **asdict(validation)})
         display.on_validation(update, validation)
 
-    def on_best(name: str) -> None:
-        folder = run.folder / "best_weights"
-        folder.mkdir(exist_ok=True)
-        partial = folder / f".{name}.partial"
-        save_file(weights(run.model), partial)
-        partial.replace(folder / f"{name}.safetensors")
-
     return Watchers(
         on_update=display.on_update,
         on_progress=on_progress,
         validate=lambda: validate(run),
         on_validation=on_validation,
-        on_best=on_best,
     )
-
-
-def _write_models(run: Run, state: TrainState) -> None:
-    """Write the models of a finished run."""
-    settings = run.experiment.training
-    candidates: dict[str, Callable[[], Mapping[str, Tensor]]] = {}
-    candidates["last"] = lambda: weights(run.model)
-    if settings.average_last:
-        newest = checkpoints(run.folder / "checkpoints")[-settings.average_last :]
-        candidates["average"] = lambda: average_weights(newest)
-    best_folder = run.folder / "best_weights"
-    if "all" in state.best:
-        candidates["best"] = lambda: load_tensors(best_folder / "all.safetensors")
-    final = settings.final if settings.final in candidates else "last"
-    updates = {"last": state.update, "average": state.update}
-    updates["best"] = int(state.best.get("all", {"update": 0})["update"])
-    for name in ("best", "average"):
-        if name in candidates and name != final:
-            run.finished_model(candidates[name](), update=updates[name]).save(run.folder / name)
-    for task in run.trained_tasks:
-        if task.name in state.best and len(run.trained_tasks) > 1:
-            tensors = load_tensors(best_folder / f"{task.name}.safetensors")
-            update = int(state.best[task.name]["update"])
-            target = run.folder / "taskwise" / task.name
-            target.parent.mkdir(exist_ok=True)
-            run.finished_model(tensors, update=update).save(target)
-    # Last, so that a run with this folder is complete.
-    run.finished_model(candidates[final](), update=updates[final]).save(run.folder / "model")

@@ -1,8 +1,9 @@
 """Typed settings: nested frozen dataclasses, read from TOML, checked, and written back.
 
 A settings class is a frozen, keyword-only dataclass. Its fields may be ``str``, ``int``, ``float``,
-``bool``, ``Path``, ``Literal[...]``, another settings class, and ``X | None``, ``tuple[X, ...]``,
-``tuple[X, Y]`` and ``dict[str, X]`` of these. All mistakes are reported at once, each with file,
+``bool``, ``Path``, ``Literal[...]``, another settings class, and ``X | None``,
+``X | Literal["word"]``, ``tuple[X, ...]``, ``tuple[X, Y]`` and ``dict[str, X]`` of these. Every
+``float`` is finite. All mistakes are reported at once, each with file,
 line, dotted key, what must be, what is, and the nearest valid name. What the types do not show:
 
 * TOML has no null: in a field of type ``X | None`` the text ``"none"`` means ``None``.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 import textwrap
 import tomllib
@@ -177,12 +179,16 @@ def _layered(cls: Any, low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[
 def _convert(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
     """``value`` as what the annotation asks for, or ``_INVALID``."""
     arguments = get_args(hint)
+    wrong = f"must be {_description(hint)}, but is {_shown(value)}"
     if get_origin(hint) in (Union, UnionType):
+        words = _words(hint)
+        if words:
+            fits = type(value) is _without_none(hint) or (isinstance(value, str) and value in words)
+            return value if fits else reading.note(key, wrong)
         is_none = value is None or value == NONE_TEXT
         return None if is_none else _convert(_without_none(hint), value, key, reading)
     if get_origin(hint) is Literal:
         return _convert_choice(arguments, value, key, reading)
-    wrong = f"must be {_description(hint)}, but is {_shown(value)}"
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             return reading.note(key, wrong)
@@ -221,7 +227,9 @@ def _convert_scalar(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
         if isinstance(value, str | Path):
             return hint(value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        if math.isfinite(value):
+            return float(value)
+        return reading.note(key, f"must be a finite number, but is {_shown(value)}")
     elif type(value) is hint:
         return value
     return reading.note(key, f"must be {_SCALARS[hint]}, but is {_shown(value)}")
@@ -262,6 +270,15 @@ def _read_text(path: Path) -> str:
         raise ExperimentError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: must be a readable UTF-8 text file: {error}") from error
+
+
+def require_valid(settings: DataclassInstance, *, where: str = "settings") -> None:
+    """Check an object that was made in Python as one that was read from a file.
+
+    Raises:
+        ExperimentError: All that is wrong, one problem a line, each beginning with ``where``.
+    """
+    from_mapping(type(settings), to_mapping(settings), where=where)
 
 
 def to_mapping(settings: DataclassInstance) -> dict[str, Any]:
@@ -342,13 +359,28 @@ def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls, localns={"Path": Path})
 
 
+def _words(hint: Any) -> tuple[Any, ...]:
+    """The words of ``X | Literal["word"]``; none for any other annotation."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+    literals = [part for part in parts if get_origin(part) is Literal]
+    return get_args(literals[0]) if literals and NoneType not in parts else ()
+
+
 def _without_none(hint: Any) -> Any:
-    """``X`` of ``X | None``; any other annotation as it is."""
+    """``X`` of ``X | None`` or ``X | Literal["word"]``; any other annotation as it is."""
     if get_origin(hint) not in (Union, UnionType):
         return hint
-    others = [part for part in get_args(hint) if part is not NoneType]
+    has_words = bool(_words(hint))
+    others = [
+        part
+        for part in get_args(hint)
+        if part is not NoneType and not (has_words and get_origin(part) is Literal)
+    ]
     if len(others) != 1:
-        raise TypeError(f"a settings field cannot be of type {hint}: the only union is X | None")
+        raise TypeError(
+            f"a settings field cannot be of type {hint}: the only unions are X | None and "
+            'X | Literal["word"]'
+        )
     return others[0]
 
 
@@ -364,7 +396,7 @@ def _description(hint: Any) -> str:
     """What a value of this type must be, in words."""
     arguments = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
-        return f"{_description(_without_none(hint))}, or 'none'"
+        return f"{_description(_without_none(hint))}, or {_listed(_words(hint) or (NONE_TEXT,))}"
     if get_origin(hint) is Literal:
         return f"one of {_listed(arguments)}"
     if get_origin(hint) is tuple:

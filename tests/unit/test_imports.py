@@ -14,7 +14,7 @@ import taskaware
 
 ROOT = Path(taskaware.__file__).parent
 LEAVES = {"types", "errors", "toml_text"}
-GROUND = {"types", "errors", "settings", "output_folder"}
+GROUND = {"types", "errors", "settings", "files", "output_folder"}
 ROOMS = {"data", "model", "training", "decoding", "evaluation"}
 
 # What each room, and each module above the rooms, may import besides itself. An import that only
@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
     "settings": {"errors", "toml_text"},
     "output_folder": {"errors"},
+    "files": {"errors"},
     "data": GROUND,
     "model": GROUND,
     "training": GROUND | {"model"},
@@ -33,17 +34,22 @@ ALLOWED: dict[str, set[str]] = {
     "inference": GROUND | {"data", "model", "decoding", "training", "sources"},
     "idle_settings": GROUND | {"experiment", "toml_text"},
     "run_checks": GROUND | ROOMS | {"experiment", "idle_settings"},
-    "run_log": set(),
     "run_files": GROUND,
     "run_folder": GROUND | {"taskaware", "experiment", "decoding", "data", "run_files"},
+    "run_log": GROUND,
+    "run_lock": GROUND,
+    "run_data": GROUND,
+    "run_resume": GROUND | {"taskaware", "training", "run_data"},
+    "run_finish": GROUND | {"training", "inference"},
+    "model_folder": GROUND,
     "run_validation": GROUND | ROOMS | {"inference"},
-    "run_models": GROUND | ROOMS | {"inference"},
-    "run_start": GROUND | ROOMS | {"taskaware", "experiment", "inference"},
+    "run_models": GROUND | ROOMS | {"inference", "model_folder", "run_data"},
+    "run_start": GROUND | ROOMS | {"inference", "model_folder", "run_data"},
     "runs": GROUND
     | ROOMS
     | {
         *("taskaware", "experiment", "inference", "run_folder", "run_log", "run_start"),
-        *("run_checks", "run_validation"),
+        *("run_checks", "run_validation", "run_lock", "run_resume", "run_finish"),
     },
     "augment": GROUND | {"taskaware", "data", "inference", "decoding"},
     "machine": set(),
@@ -55,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "inference", "run_log", "run_models", "runs"),
-        *("embedding_points", "machine"),
+        *("embedding_points", "machine", "run_lock"),
     },
     "launch": GROUND | ROOMS | {"experiment", "runs"},
     "demo": GROUND

@@ -336,7 +336,7 @@ def test_lines_of_keys_are_found_under_any_spelling() -> None:
 
 # No surrogates: they cannot be written as UTF-8.
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-numbers = st.floats(allow_nan=False)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
 schedules = st.builds(Schedule, kind=st.sampled_from(["noam", "constant"]))
 experiments = st.builds(
     Experiment,

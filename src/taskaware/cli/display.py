@@ -43,7 +43,7 @@ class TrainingDisplay:
         names = ", ".join(task.name for task in run.tasks)
         settings = run.experiment
         self._console.print(
-            f"[bold]{settings.name}[/bold]: {total:,} parameters, "
+            f"[bold]{run.folder}[/bold]: {total:,} parameters, "
             f"{settings.model.conditioning.cue} cue, tasks {names}"
         )
         if first_update:
@@ -68,6 +68,10 @@ class TrainingDisplay:
             self._bar = self._bars.add_task(
                 "", total=self._num_updates, completed=first_update, figures=""
             )
+
+    def note(self, text: str) -> None:
+        """Say what the person should know."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def on_update(self, update: int) -> None:
         """Move the bar."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
+from taskaware.cli.advice import after_not_finite, train_command
 from taskaware.cli.display import out, training_display
+from taskaware.errors import NotFiniteError
 
 
 def train(
@@ -55,16 +56,19 @@ def train(
     from taskaware.launch import train_in_processes
 
     folder = to or Path("runs") / described.name
-    with training_display() as display:
-        finished = train_in_processes(
-            described, folder, num_processes=processes, display=display, restart=restart
+    try:
+        with training_display() as display:
+            finished = train_in_processes(
+                described, folder, num_processes=processes, display=display, restart=restart
+            )
+    except NotFiniteError as error:
+        advice = after_not_finite(
+            experiment, described, overrides, folder, to=to, processes=processes
         )
+        raise NotFiniteError(f"{error}\n{advice}") from error
     if int(os.environ.get("RANK", "0")) > 0:
         return 0 if finished else 130  # the first process speaks for all
-    options = (["--to", str(to)] if to else []) + (
-        ["--processes", str(processes)] if processes > 1 else []
-    )
-    command = shlex.join(["taskaware", "train", str(experiment), *overrides, *options])
+    command = train_command(experiment, overrides, to=to, processes=processes)
     if not finished:
         out().print(f"Stopped; a checkpoint is written. Go on with: {command}", soft_wrap=True)
         return 130

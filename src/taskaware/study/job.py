@@ -14,21 +14,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from filelock import FileLock, Timeout
 
 from taskaware.data.prepared import PreparedData
 from taskaware.embedding_points import embedding_points
+from taskaware.errors import RunInUseError
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
+from taskaware.files import write_text
 from taskaware.machine import device_name, peak_memory_mib
+from taskaware.run_lock import lock
 from taskaware.run_log import read_log
-from taskaware.run_models import parameters_by_part, run_model
+from taskaware.run_models import parameters_by_part, require_vocabulary, run_model
 from taskaware.runs import set_up, train_with
 from taskaware.training.processes import Processes, Seat, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from taskaware.inference import TaskAwareModel
     from taskaware.runs import Run
@@ -41,7 +42,6 @@ Outcome = Literal["complete", "stopped", "locked"]
 _SECONDS_BETWEEN_STATUS = 1.0
 _SECONDS_CURRENT = 60.0
 _EMBEDDINGS_PER_TASK = 150
-_LOCK_NAME = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +99,9 @@ def do_job(job: Job, *, num_threads: int = 0, processes: Processes | None = None
     with contextlib.ExitStack() as stack:
         is_locked = False
         if processes.is_first:
-            job.folder.mkdir(parents=True, exist_ok=True)
             try:
-                stack.enter_context(FileLock(job.folder / _LOCK_NAME, blocking=False))
-            except Timeout:
+                stack.enter_context(lock(job.folder))
+            except RunInUseError:
                 is_locked = True
         if processes.any(is_locked):
             return "locked"
@@ -153,7 +152,7 @@ def _write_cost(job: Job) -> None:
         "peak_memory_mib": max(before, peak_memory_mib()),
         "device": device_name(),
     }
-    _replace(job.folder / "cost.json", json.dumps(cost, indent=1))
+    write_text(job.folder / "cost.json", json.dumps(cost, indent=1))
 
 
 def _score(job: Job, variant: str) -> None:
@@ -173,11 +172,12 @@ def _score(job: Job, variant: str) -> None:
         "parameters": parameters_by_part(models[0].transformer),
         "silhouette": None,
     }
+    require_vocabulary(models[0], data)
     points = embedding_points(models[0], split, num_per_task=_EMBEDDINGS_PER_TASK)
     if variant == "model" and points is not None:
         points.save(path.parent / "embeddings.npz")
         content["silhouette"] = _finite(silhouette(points.embeddings, points.tasks))
-    _replace(path, json.dumps(content, indent=1))
+    write_text(path, json.dumps(content, indent=1))
 
 
 def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]:
@@ -218,15 +218,7 @@ def _finite(value: float) -> float | None:
 
 
 def _write_status(job: Job, status: Status) -> None:
-    _replace(job.folder / "status.json", json.dumps(vars(status)))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that nobody sees it half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(job.folder / "status.json", json.dumps(vars(status)))
 
 
 class _StatusFile:
@@ -255,6 +247,9 @@ class _StatusFile:
             state="training", update=update, updates=self._updates, seconds_left=round(left, 1)
         )
         _write_status(self._job, status)
+
+    def note(self, text: str) -> None:
+        print(text)
 
     def on_progress(self, progress: Progress) -> None:
         pass

@@ -9,22 +9,27 @@ folder gets its name only once it is complete.
         model.safetensors       the weights
         optimiser.safetensors   Adam's moments and steps, by parameter
         random-0.safetensors    random states of rank 0 (one file a rank)
-        state.json              update, position in the data, best scores, seconds spent
+        state.json              update, position in the data, best scores, what the data was, and
+                                the other files' checksums
+
+A checkpoint is complete, undamaged and finite, or it is not used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from taskaware.errors import CheckpointError
+from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError
+from taskaware.files import link_or_copy, reporting, sync, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +52,8 @@ class TrainState:
         batches: Where the stream of batches stands.
         retention: Where that which keeps the old tasks stands.
         best: Best value so far and its update, by ``"all"`` or a task's name.
+        stale: Validations since the best over all tasks.
+        data: What the data is that it trains on (``run_data.describe``).
         seconds: Time spent training, over all sessions.
     """
 
@@ -57,15 +64,24 @@ class TrainState:
     batches: dict[str, Any] = field(default_factory=dict)
     retention: dict[str, Any] = field(default_factory=dict)
     best: dict[str, dict[str, float]] = field(default_factory=dict)
+    stale: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
 
 def save_state(
-    state: TrainState, folder: Path, *, processes: Processes, keep: int, every: int = 1
+    state: TrainState,
+    folder: Path,
+    *,
+    processes: Processes,
+    keep: int,
+    every: int = 1,
+    weights_file: Path | None = None,
 ) -> Path:
     """Write a checkpoint below ``folder`` and delete what is not kept; return its path.
 
-    Every process must call it; the first writes all but the others' random states.
+    Every process must call it; the first writes all but the others' random states. Where it fails,
+    the checkpoints that were there before are left as they were.
 
     Args:
         state: What to write.
@@ -73,33 +89,71 @@ def save_state(
         processes: Which of the processes this is.
         keep: Checkpoints to keep, the newest.
         every: Updates between two checkpoints; others were written by a stop and go with the next.
+        weights_file: A file that holds these weights already, and need not be written twice.
+
+    Raises:
+        NotFiniteError: A weight or a moment is not finite; nothing is written.
+        WriteError: The disk is full, for example.
     """
+    require_finite(state)
     path = folder / f"update-{state.update:08d}"
     partial = folder / f".update-{state.update:08d}.partial"
-    if processes.is_first:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file(weights(state.model), partial / "model.safetensors")
-        save_file(_optimiser_tensors(state.optimiser), partial / "optimiser.safetensors")
-        content = {
-            "format_version": FORMAT_VERSION,
-            "update": state.update,
-            "batches": state.batches,
-            "retention": state.retention,
-            "best": state.best,
-            "seconds": state.seconds,
-            "num_ranks": processes.num_ranks,
-        }
-        (partial / "state.json").write_text(json.dumps(content, indent=1))
-    processes.wait()
-    save_file(_random_states(state.generator), partial / f"random-{processes.rank}.safetensors")
-    processes.wait()
-    if processes.is_first:
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-        for old in _surplus(checkpoints(folder), keep=keep, every=every):
-            shutil.rmtree(old)
+    try:
+        with processes.together(), reporting(path):
+            if processes.is_first:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+                _write_first(state, partial, weights_file)
+        with processes.together(), reporting(path):
+            random_path = partial / f"random-{processes.rank}.safetensors"
+            write_tensors(random_path, _random_states(state.generator))
+        with processes.together(), reporting(path):
+            if processes.is_first:
+                _write_content(state, partial, processes.num_ranks)
+                for file in partial.iterdir():
+                    sync(file)
+                _remove(path)
+                partial.replace(path)
+                sync(folder)
+                for old in _surplus(checkpoints(folder), keep=keep, every=every):
+                    _remove(old)
+    finally:
+        if processes.is_first:
+            shutil.rmtree(partial, ignore_errors=True)
     return path
+
+
+def _write_first(state: TrainState, partial: Path, weights_file: Path | None) -> None:
+    if weights_file is None:
+        write_tensors(partial / "model.safetensors", weights(state.model))
+    else:
+        link_or_copy(weights_file, partial / "model.safetensors")
+    write_tensors(partial / "optimiser.safetensors", _optimiser_tensors(state.optimiser))
+
+
+def _write_content(state: TrainState, partial: Path, num_ranks: int) -> None:
+    content = {
+        "format_version": FORMAT_VERSION,
+        "update": state.update,
+        "batches": state.batches,
+        "retention": state.retention,
+        "best": state.best,
+        "stale": state.stale,
+        "data": state.data,
+        "seconds": state.seconds,
+        "num_ranks": num_ranks,
+        "sha256": {file.name: file_sha256(file) for file in sorted(partial.iterdir())},
+    }
+    (partial / "state.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint; it is never seen in part."""
+    if path.exists():
+        hidden = path.with_name(f".{path.name}.old")
+        shutil.rmtree(hidden, ignore_errors=True)
+        path.replace(hidden)
+        shutil.rmtree(hidden)
 
 
 def _surplus(paths: Sequence[Path], *, keep: int, every: int) -> list[Path]:
@@ -117,30 +171,104 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
     """Bring a state to where a checkpoint was written.
 
     Raises:
-        CheckpointError: It is incomplete, of another version, or of another model.
+        DamagedCheckpointError: It is incomplete, damaged or not finite.
+        CheckpointError: It is of another version, of another model, or of more processes.
     """
-    try:
-        content = json.loads((path / "state.json").read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} must be a checkpoint, but state.json: {error}") from error
-    if content.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} must have format version {FORMAT_VERSION}, but has "
-            f"{content.get('format_version')!r}: it was written by another version of taskaware"
-        )
+    content = read_content(path)
     if content["num_ranks"] != processes.num_ranks:
         raise CheckpointError(
             f"{path} was written by {content['num_ranks']} processes and must be resumed by as "
             f"many, but there are {processes.num_ranks}"
         )
+    random_name = f"random-{processes.rank}.safetensors"
+    for name in ("model.safetensors", "optimiser.safetensors", random_name):
+        _check_file(path / name, content.get("sha256", {}).get(name))
     load_weights(state.model, path / "model.safetensors")
     _load_optimiser(state.optimiser, load_tensors(path / "optimiser.safetensors"))
-    _restore_random(state.generator, load_tensors(path / f"random-{processes.rank}.safetensors"))
+    _restore_random(state.generator, load_tensors(path / random_name))
+    try:
+        require_finite(state)
+    except NotFiniteError as error:
+        raise DamagedCheckpointError(f"{path} must be finite, but is not: {error}") from error
     state.update = content["update"]
     state.batches = content["batches"]
     state.retention = content.get("retention", {})
     state.best = content["best"]
+    state.stale = content.get("stale", 0)
+    state.data = content.get("data", {})
     state.seconds = content["seconds"]
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint's ``state.json`` says.
+
+    Raises:
+        DamagedCheckpointError: It is missing, truncated, or says too little.
+        CheckpointError: Another version of taskaware wrote it.
+    """
+    try:
+        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpointError(
+            f"{path} must be a checkpoint, but state.json: {error}"
+        ) from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if isinstance(content, dict) and version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} must have format version {FORMAT_VERSION}, but has {version!r}: another "
+            "version of taskaware wrote it"
+        )
+    needed = {"update", "batches", "best", "seconds", "num_ranks"}
+    if not isinstance(content, dict) or not needed <= set(content):
+        raise DamagedCheckpointError(
+            f"{path / 'state.json'} must say {', '.join(sorted(needed))}, but does not"
+        )
+    return content
+
+
+def _check_file(path: Path, sha256: str | None) -> None:
+    """Compare a file with its checksum, where there is one."""
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise DamagedCheckpointError(f"{path} must be readable, but: {error.strerror}") from error
+    if sha256 is not None and found != sha256:
+        raise DamagedCheckpointError(f"{path} must be as it was written, but has changed since")
+
+
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_finite(state: TrainState) -> None:
+    """Look at all weights and moments.
+
+    Raises:
+        NotFiniteError: One is infinite or not a number; the first is named.
+    """
+    named = dict(state.model.named_parameters())
+    moments = {
+        f"the optimiser's {name} of weight {index}": value
+        for index, values in state.optimiser.state_dict()["state"].items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+    tensors = {f"weight {name}": value.detach() for name, value in named.items()} | moments
+    # On the device, in one exchange.
+    flags = [torch.isfinite(value).all() for value in tensors.values()]
+    if all(bool(torch.stack([f for f in flags if f.device == d]).all()) for d in _devices(flags)):
+        return
+    wrong = [name for name, flag in zip(tensors, flags, strict=True) if not flag]
+    raise NotFiniteError(
+        f"all weights must be finite, but {wrong[0]} is not"
+        + (f", nor are {len(wrong) - 1} others" if wrong[1:] else "")
+    )
+
+
+def _devices(tensors: Sequence[Tensor]) -> set[torch.device]:
+    return {tensor.device for tensor in tensors}  # Adam counts its steps on the CPU
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -167,16 +295,52 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file, with the mode that the umask says.
+
+    It may be seen half: see ``files`` for what keeps readers from that.
+
+    Raises:
+        WriteError: The disk is full, for example.
+    """
+    with reporting(path):
+        with path.open("wb"):
+            pass
+        mode = path.stat().st_mode & 0o777
+        try:
+            save_file(dict(tensors), path, metadata=dict(metadata) if metadata else None)
+        except SafetensorError as error:
+            raise write_error(path, error) from error
+        path.chmod(mode)  # safetensors puts a file of its own there, for the owner alone
+
+
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        CheckpointError: It is missing or damaged.
+        DamagedCheckpointError: It is missing or damaged.
     """
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
+        raise DamagedCheckpointError(
+            f"{path} must be a complete safetensors file, but: {error}"
+        ) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what ``write_tensors`` wrote beside the tensors.
+
+    Raises:
+        DamagedCheckpointError: The file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise DamagedCheckpointError(
             f"{path} must be a complete safetensors file, but: {error}"
         ) from error
 

@@ -10,14 +10,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from taskaware.errors import TrainingError
-from taskaware.training.checkpoint import TrainState, save_state
+from taskaware.errors import NotFiniteError
+from taskaware.training.checkpoint import TrainState, checkpoints, require_finite, save_state
 from taskaware.training.memory import try_largest
 from taskaware.training.progress import Meter, Progress
 from taskaware.training.step import Recipe, create_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.stream import TrainingBatches
     from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.training.best import BestWeights
     from taskaware.training.processes import Processes
     from taskaware.training.retention.interface import Retention
     from taskaware.training.settings import TrainingSettings
@@ -57,14 +58,12 @@ class Watchers:
         on_progress: With every line of the log.
         validate: Validates the model as it is.
         on_validation: With every validation.
-        on_best: When a validation is the best so far for ``"all"`` tasks or for one task.
     """
 
     on_update: Callable[[int], None]
     on_progress: Callable[[Progress], None]
     validate: Callable[[], Validation]
     on_validation: Callable[[int, Validation], None]
-    on_best: Callable[[str], None]
 
 
 def train(
@@ -77,11 +76,13 @@ def train(
     retention: Retention | None,
     processes: Processes,
     checkpoint_folder: Path,
+    best_weights: BestWeights,
     watchers: Watchers,
     frames_per_second: float = 100.0,
 ) -> bool:
-    """Train until all updates are done or the process is told to stop; return whether all are done.
+    """Train to the end, or until the process is told to stop; return whether the end is reached.
 
+    The end is the last update, or earlier where validations bring nothing more (``patience``).
     On SIGINT or SIGTERM the update under way is finished and a checkpoint written; on a second
     signal the process ends at once.
 
@@ -94,19 +95,31 @@ def train(
         retention: What keeps the tasks that are not trained; ``None``: nothing.
         processes: Which of the processes that train together this is.
         checkpoint_folder: Where checkpoints go.
+        best_weights: Where the weights of the best validations go.
         watchers: What is called meanwhile.
         frames_per_second: Of the speech features, for the log.
 
     Raises:
-        TrainingError: The loss is not finite, or the largest batch does not fit in memory.
+        NotFiniteError: A loss, a gradient, a weight or a moment is not finite; nothing of it is
+            saved.
+        TrainingError: The largest batch does not fit in memory.
+        WriteError: The disk is full, for example; the checkpoints before are as they were.
     """
     settings = recipe.training
     step = create_step(model, tasks, recipe, processes)
     meter = Meter(processes.num_ranks, frames_per_second=frames_per_second)
+
+    def report(rate: float, norm: float) -> None:
+        progress = meter.read(state, rate=rate, norm=norm, epochs=batches.epochs())
+        _check_finite(progress)
+        if processes.is_first:
+            watchers.on_progress(progress)
+
     with stop_signals() as stop:
-        if _tries_largest(settings, processes) and state.update < settings.updates:
+        done = has_ended(state, settings)
+        if _tries_largest(settings, processes) and not done:
             try_largest(step, batches.largest(), device=processes.device)
-        while state.update < settings.updates:
+        while not done:
             began = time.perf_counter()
             groups = [next(batches) for _ in range(settings.accumulate)]
             meter.wait(time.perf_counter() - began)
@@ -117,29 +130,51 @@ def train(
                 state.retention = retention.state_dict()
             state.seconds += time.perf_counter() - began
             stopping = processes.any(stop.asked)
-            done = state.update == settings.updates
+            done = state.update >= settings.updates
             if processes.is_first:
                 watchers.on_update(state.update)
-            if done or _is_due(state.update, settings.log_every):
-                progress = meter.read(state, rate=rate, norm=norm, epochs=batches.epochs())
-                _check_finite(progress)
-                if processes.is_first:
-                    watchers.on_progress(progress)
-            if done or _is_due(state.update, settings.validate_every):
-                if processes.is_first:
-                    _validate(state, model, watchers)
-                processes.wait()
-            if done or stopping or _is_due(state.update, settings.save_every):
-                save_state(
-                    state,
-                    checkpoint_folder,
-                    processes=processes,
-                    keep=settings.keep,
-                    every=settings.save_every,
-                )
+            is_logged = done or _is_due(state.update, settings.log_every)
+            if is_logged:
+                report(rate, norm)
+            if done or _is_due(state.update, settings.validation_interval):
+                require_finite(state)
+                with processes.together():
+                    if processes.is_first:
+                        _validate(state, model, settings, best_weights, watchers)
+                done = processes.any(processes.is_first and has_ended(state, settings))
+                if done and not is_logged:
+                    report(rate, norm)
+            if done or stopping or _is_due(state.update, settings.checkpoint_interval):
+                _save(state, settings, processes, checkpoint_folder, best_weights)
             if stopping and not done:
                 return False
     return True
+
+
+def has_ended(state: TrainState, settings: TrainingSettings) -> bool:
+    """Whether there is nothing more to train: all updates are done, or patience is at its end."""
+    is_out_of_patience = 0 < settings.patience <= state.stale
+    return state.update >= settings.updates or is_out_of_patience
+
+
+def _save(
+    state: TrainState,
+    settings: TrainingSettings,
+    processes: Processes,
+    folder: Path,
+    best_weights: BestWeights,
+) -> None:
+    is_best = any(found["update"] == state.update for found in state.best.values())
+    save_state(
+        state,
+        folder,
+        processes=processes,
+        keep=settings.keep,
+        every=settings.checkpoint_interval,
+        weights_file=best_weights.path(state.update) if is_best else None,
+    )
+    if processes.is_first:
+        best_weights.prune(state.best, checkpoints(folder))
 
 
 def _tries_largest(settings: TrainingSettings, processes: Processes) -> bool:
@@ -147,28 +182,53 @@ def _tries_largest(settings: TrainingSettings, processes: Processes) -> bool:
     return processes.device.type == "cuda" if is_auto else settings.try_largest == "always"
 
 
-def _validate(state: TrainState, model: nn.Module, watchers: Watchers) -> None:
+def _validate(
+    state: TrainState,
+    model: nn.Module,
+    settings: TrainingSettings,
+    best_weights: BestWeights,
+    watchers: Watchers,
+) -> None:
     began = time.perf_counter()
     model.eval()
     validation = watchers.validate()
     model.train()
     watchers.on_validation(state.update, validation)
-    mean = sum(validation.values.values()) / max(len(validation.values), 1)
-    for name, value in {"all": mean, **validation.values}.items():
-        if value < state.best.get(name, {"value": math.inf})["value"]:
-            state.best[name] = {"value": value, "update": state.update}
-            watchers.on_best(name)
+    _note_best(state, model, validation.values, settings, best_weights)
     state.seconds += time.perf_counter() - began
+
+
+def _note_best(
+    state: TrainState,
+    model: nn.Module,
+    values: Mapping[str, float],
+    settings: TrainingSettings,
+    best_weights: BestWeights,
+) -> None:
+    """Keep the weights where they are the best so far, for all tasks or for one."""
+    if not values:
+        return  # without dev examples nothing is better than anything
+    candidates = {"all": sum(values.values()) / len(values)}
+    if settings.taskwise:
+        candidates |= values
+    better = {
+        name: value
+        for name, value in candidates.items()
+        if value < state.best.get(name, {"value": math.inf})["value"]
+    }
+    if better:
+        best_weights.write(model, state.update)
+    for name, value in better.items():
+        state.best[name] = {"value": value, "update": state.update}
+    state.stale = 0 if "all" in better else state.stale + 1
 
 
 def _check_finite(progress: Progress) -> None:
     for name, loss in progress.losses.items():
         if not math.isfinite(loss):
-            raise TrainingError(
+            raise NotFiniteError(
                 f"the loss of task '{name}' must be finite, but is {loss} near update "
-                f"{progress.update} at learning rate {progress.learning_rate:.2e}; lower "
-                "`optimiser.learning_rate`, lengthen `optimiser.warmup_updates`, or set "
-                "`optimiser.max_gradient_norm` and go on from the last checkpoint"
+                f"{progress.update} at learning rate {progress.learning_rate:.2e}"
             )
 
 

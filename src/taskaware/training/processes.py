@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from taskaware.errors import LostProcessError, TrainingError, UserError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,7 +53,8 @@ class Processes:
             for parameter in parameters
         ]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
+        with self._exchange():
+            dist.all_reduce(flat)
         flat /= self.num_ranks
         pieces = flat.split([gradient.numel() for gradient in gradients])
         for parameter, piece in zip(parameters, pieces, strict=True):
@@ -62,20 +65,53 @@ class Processes:
         if self.num_ranks == 1:
             return flag
         total = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(total, op=dist.ReduceOp.MAX)
-        return bool(total.item())
+        with self._exchange():
+            dist.all_reduce(total, op=dist.ReduceOp.MAX)
+            return bool(total.item())
 
     def broadcast(self, value: Tensor) -> Tensor:
         """Return the first process's value in every process."""
         if self.num_ranks > 1:
             value = value.to(self.device)
-            dist.broadcast(value, src=0)
+            with self._exchange():
+                dist.broadcast(value, src=0)
         return value
 
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.num_ranks > 1:
-            dist.barrier()
+            with self._exchange():
+                dist.barrier()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do something in every process, and go on once all have done it.
+
+        What fails in one process fails in all, in place of leaving the others waiting.
+
+        Raises:
+            TrainingError: It failed in another process, which says why.
+        """
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+        if isinstance(error, LostProcessError):
+            raise error
+        if self.any(error is not None):
+            raise error or TrainingError("another of the processes that train together has failed")
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # all that torch says where a process is gone
+            raise LostProcessError(
+                f"all {self.num_ranks} processes that train together must go on, but the "
+                f"connection between them is lost: {str(error).splitlines()[0]}. The same command "
+                "goes on from the newest checkpoint"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +142,23 @@ def join(device_name: str, seat: Seat) -> Iterator[Processes]:
     Args:
         device_name: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seat: Which process this is.
+
+    Raises:
+        UserError: There is no such device, or none for each process.
     """
-    on_cuda = torch.cuda.is_available() if device_name == "auto" else device_name == "cuda"
+    num_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    on_cuda = num_devices > 0 if device_name == "auto" else device_name == "cuda"
     local_rank = int(os.environ.get("LOCAL_RANK", str(seat.rank)))
+    if on_cuda and not num_devices:
+        raise UserError(
+            "`training.device` must be 'auto' or 'cpu' here, but is 'cuda': torch finds no CUDA "
+            "device on this machine"
+        )
+    if on_cuda and local_rank >= num_devices:
+        raise UserError(
+            f"there must be a CUDA device for each process, but there are {num_devices} and this "
+            f"is process {local_rank + 1}; start at most {num_devices}, or set training.device=cpu"
+        )
     device = torch.device("cuda", local_rank) if on_cuda else torch.device("cpu")
     if on_cuda:
         torch.cuda.set_device(device)

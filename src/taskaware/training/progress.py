@@ -85,6 +85,11 @@ class Meter:
         positions[0] += valid
         positions[1] += total
 
+    def newest(self) -> str:
+        """Return the newest loss of each task in words, for messages."""
+        losses = ", ".join(f"{name} {float(found[-1]):.4g}" for name, found in self._losses.items())
+        return f"loss {losses}" if losses else "no loss yet"
+
     def wait(self, seconds: float) -> None:
         """Count time in which there was no batch."""
         self._waited += seconds

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_END_OF_SEEDS = 2**63  # what torch takes, with room for a number more in each process
+# Validations and checkpoints where the experiment does not say: so many a training, or so often.
+_SHARES = 20
+_MOST_UPDATES_BETWEEN = 2000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings:
@@ -111,8 +116,12 @@ class TrainingSettings:
         device: `auto`: a CUDA device where there is one, else the CPU.
         num_threads: Threads of torch on a CPU; 0 leaves torch's own choice.
         log_every: Updates between two lines of the log.
-        validate_every: Updates between two validations; 0: only after the last.
-        save_every: Updates between two checkpoints; 0: only after the last.
+        validate_every: Updates between two validations; 0: only after the last. `auto`: a twentieth
+            of `updates`, at least 1 and at most 2000.
+        save_every: Updates between two checkpoints; 0: only after the last. `auto`: as for
+            `validate_every`.
+        patience: Training ends before `updates` once so many validations, one after another, were
+            not better than the best over all tasks; 0: never.
         keep: Checkpoints that are kept, the newest.
         average_last: Checkpoints whose weights are averaged into the model `average`; 0: none.
         final: Which weights become the run's `model`: the `last`, the `best` on the dev split, or
@@ -120,6 +129,8 @@ class TrainingSettings:
         selection: What `best` means: the lowest mean dev `loss` over the tasks, or the highest mean
             of the normalised dev `score` (1 - word error rate, or BLEU / 100, at least 0). Of equal
             scores the lower loss is better, so that a score that never changes does not choose.
+        taskwise: Whether the best weights for each task are kept as well, as models of their own
+            (`taskwise/TASK`); of a run of several tasks.
         validation_examples: Dev examples of each task that a validation uses, at most, spread
             evenly over the split.
         try_largest: Whether the largest batches are tried before the first update, so that too
@@ -134,12 +145,14 @@ class TrainingSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     num_threads: int = 0
     log_every: int = 50
-    validate_every: int = 2000
-    save_every: int = 2000
+    validate_every: int | Literal["auto"] = "auto"
+    save_every: int | Literal["auto"] = "auto"
+    patience: int = 0
     keep: int = 5
     average_last: int = 0
     final: Literal["last", "best", "average"] = "best"
     selection: Literal["loss", "score"] = "loss"
+    taskwise: bool = True
     validation_examples: int = 500
     try_largest: Literal["auto", "always", "never"] = "auto"
     support_examples: int = 64
@@ -149,12 +162,29 @@ class TrainingSettings:
         for name in ("updates", "accumulate", "log_every", "keep", "support_examples"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
-        for name in ("num_threads", "validate_every", "save_every", "average_last"):
-            if getattr(self, name) < 0:
+        for name in ("num_threads", "validate_every", "save_every", "patience", "average_last"):
+            value = getattr(self, name)
+            if value != "auto" and value < 0:
                 yield name, "must not be negative"
+        if not 0 <= self.seed < _END_OF_SEEDS:
+            yield "seed", "must be at least 0 and below 2^63"
         if self.validation_examples < 1:
             yield "validation_examples", "must be at least 1"
         if self.average_last > self.keep:
             yield "average_last", f"must be at most `keep` ({self.keep})"
         if self.final == "average" and self.average_last == 0:
             yield "average_last", "must be at least 1 where `final` is 'average'"
+
+    @property
+    def validation_interval(self) -> int:
+        """Updates between two validations; 0: only after the last."""
+        return self._automatic if self.validate_every == "auto" else self.validate_every
+
+    @property
+    def checkpoint_interval(self) -> int:
+        """Updates between two checkpoints; 0: only after the last."""
+        return self._automatic if self.save_every == "auto" else self.save_every
+
+    @property
+    def _automatic(self) -> int:
+        return max(1, min(_MOST_UPDATES_BETWEEN, self.updates // _SHARES))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from taskaware.errors import NotFiniteError
 from taskaware.training.joint import Support, batch_loss, choose_support
 from taskaware.training.meta import BatchLoss, episode_loss
 from taskaware.training.optimiser import OptimiserSettings, learning_rate
@@ -97,7 +99,11 @@ class Step:
         meter: Meter,
         retention: Retention | None = None,
     ) -> tuple[float, float]:
-        """Change the weights once; return the learning rate and the gradient's norm."""
+        """Change the weights once; return the learning rate and the gradient's norm.
+
+        Raises:
+            NotFiniteError: The gradient is not finite; the weights are not changed.
+        """
         rate = learning_rate(
             self._recipe.optimiser,
             state.update + 1,
@@ -116,6 +122,11 @@ class Step:
                     retention.add_gradient(group_on_device, state.generator, share=1 / len(groups))
         self._processes.average_gradients(self._model)
         norm = self._clip()
+        if not math.isfinite(norm):  # the weights are still as they were
+            raise NotFiniteError(
+                f"the gradient must be finite, but its norm is {norm} in update "
+                f"{state.update + 1} at learning rate {rate:.2e} ({meter.newest()})"
+            )
         state.optimiser.step()
         return rate, norm
 

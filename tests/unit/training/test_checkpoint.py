@@ -145,7 +145,7 @@ def test_a_crash_while_writing_leaves_the_older_checkpoint_the_newest(
     older = save_state(state, tmp_path, processes=ALONE, keep=1)
     files = []
 
-    def crash(tensors: dict[str, Tensor], path: Path) -> None:
+    def crash(tensors: dict[str, Tensor], path: Path, metadata: object = None) -> None:
         if len(files) == num_files_before:
             raise KeyboardInterrupt
         files.append(path)
@@ -215,6 +215,7 @@ def test_another_models_weights_are_refused_by_shape(copied: Path):
 def test_unknown_and_missing_weights_are_refused_by_name(
     change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str, copied: Path
 ):
+    change_state(copied, sha256={})
     path = copied / "model.safetensors"
     save_file(change(load_file(path)), path)
     with pytest.raises(CheckpointError, match=message):

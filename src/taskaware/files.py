@@ -1,0 +1,153 @@
+"""Writing files so that nobody reads half of one: the one way in which the toolkit writes.
+
+What is written gets its name by a rename, once it is complete and on the disk. A failure leaves
+what was there before, and nothing beside it. Files get the mode that the umask says, whoever writes
+them: safetensors, for one, writes for the owner alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from taskaware.errors import WriteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def reporting(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into one that says what to do.
+
+    Raises:
+        WriteError: In place of an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that becomes ``path`` at the end; on failure nothing is left.
+
+    The folder is made where it is missing. Any way to write is possible: whether the given path is
+    opened, or replaced by another file.
+
+    Raises:
+        WriteError: The disk is full, the folder may not be written, or something of the kind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with reporting(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777  # what the umask leaves
+    try:
+        with reporting(path):
+            yield partial
+            partial.chmod(mode)
+            sync(partial)
+            partial.replace(path)
+            sync(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, lines ending as they are; what was there is replaced at once.
+
+    Raises:
+        WriteError: See ``atomic_file``.
+    """
+    with atomic_file(path) as partial:
+        partial.write_bytes(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which becomes ``folder`` at the end; on failure it is removed.
+
+    A folder that is there is exchanged for the new one; files in it that the new one does not have,
+    such as a user's notes, are kept.
+
+    Raises:
+        WriteError: See ``atomic_file``.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    with reporting(folder):
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir(parents=True)
+    try:
+        with reporting(folder):
+            yield partial
+            for path in partial.rglob("*"):
+                sync(path)
+            _exchange(partial, folder)
+            sync(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` another name of a file, or a copy where the file system has no hard links.
+
+    Raises:
+        WriteError: See ``atomic_file``.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}.link")
+    try:
+        with reporting(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            os.link(source, partial)
+            partial.replace(target)
+            # Where both were one file already, renaming does nothing.
+            partial.unlink(missing_ok=True)
+    except WriteError:
+        with atomic_file(target) as copy:
+            shutil.copyfile(source, copy)
+
+
+def _exchange(new: Path, folder: Path) -> None:
+    """Give ``new`` the name ``folder``, and take over what only the old one has."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists():  # a process was killed between two renames
+        _take_over(old, new)
+    if folder.exists():
+        folder.replace(old)
+    new.replace(folder)
+    if old.exists():
+        _take_over(old, folder)
+
+
+def _take_over(old: Path, new: Path) -> None:
+    for path in list(old.iterdir()):
+        if not (new / path.name).exists():
+            path.replace(new / path.name)
+    shutil.rmtree(old)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # Some file systems cannot do it for folders; for a file, it is where a full disk shows.
+        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_error(path: Path, error: Exception) -> WriteError:
+    """Return the exception for a file or folder that could not be written."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return WriteError(
+        f"{path} must be writable, but: {reason}. Make room on the disk, or make the folder "
+        "writable, and give the same command again; what was there before is unchanged"
+    )
