@@ -11,10 +11,10 @@ from taskaware.data.augmented_reader import AugmentedReader
 from taskaware.data.batching import batches_of, groups_of, text_cue
 from taskaware.data.order import OneShard
 from taskaware.data.stream import PlainReader, TrainingBatches
+from taskaware.data.tasks import require_good_names, require_same_tasks
 from taskaware.errors import CheckpointError, DataError, ExperimentError, UserError
 from taskaware.inference import load
 from taskaware.model_folder import find_model
-from taskaware.data.tasks import require_good_names, require_same_tasks
 from taskaware.training.checkpoint import load_tensors, read_content, weights
 from taskaware.training.retention.distillation import Distillation
 from taskaware.training.retention.ewc import ElasticWeights, fisher_information
