@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskaware import settings as settings_file
 from taskaware.data import extraction, prepared
 from taskaware.data.checks import Finding
 from taskaware.data.cleaning import Cleaner
@@ -77,6 +78,7 @@ def prepare(
 
     Raises:
         UserError: There is no train split and no vocabulary, or a split's name is no file name.
+        ExperimentError: A setting has an impossible value.
         OutputError: The folder holds somebody's files, cannot be written, or another command is
             writing it.
         ManifestError: A manifest is not one, or manifests disagree about a task.
@@ -85,7 +87,10 @@ def prepare(
     settings = settings or PrepareSettings()
     progress = progress or (lambda stage, done, total: None)
     folder = Path(folder)
-    _check_request(manifests, settings, vocabulary)
+    _check_request(manifests, vocabulary)
+    settings_file.from_mapping(
+        PrepareSettings, settings_file.to_mapping(settings)
+    )  # as from a file
     try:
         earlier = partial(_written_earlier, folder)
         with claimed(folder, names=_names(manifests), earlier=earlier) as output:
@@ -237,9 +242,7 @@ def _begin(output: OutputFolder, work: Path, fingerprint: str) -> Journal:
     return journal
 
 
-def _check_request(
-    manifests: Mapping[str, Sequence[Path]], settings: PrepareSettings, vocabulary: Path | None
-) -> None:
+def _check_request(manifests: Mapping[str, Sequence[Path]], vocabulary: Path | None) -> None:
     if TRAIN not in manifests and vocabulary is None:
         raise UserError(
             "a train manifest must be given, or an existing vocabulary, but there is neither"
@@ -251,8 +254,6 @@ def _check_request(
             )
         if not paths:
             raise UserError(f"the split '{name}' must have a manifest, but has none")
-    if not 0 <= settings.max_bad_share <= 1:
-        raise UserError(f"max_bad_share must be from 0 to 1, but is {settings.max_bad_share}")
 
 
 def _fingerprint(
