@@ -320,8 +320,8 @@ def _require_empty(folder: Path) -> None:
     if there:
         raise OutputError(
             f"{folder} must be a new or an empty folder, or one that taskaware wrote, but holds "
-            f"{listed(folder, there)}, which taskaware did not write: name another folder, for "
-            f"example {folder / 'prepared'}; nothing was changed"
+            f"{listed(folder, there)}, which taskaware did not write: name another folder, "
+            "which may be a new one inside it; nothing was changed"
         )
 
 

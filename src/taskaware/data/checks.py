@@ -5,6 +5,7 @@ Each check returns what is wrong, or ``None``; the caller lists, counts and leav
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import numpy as np
 from taskaware.data.audio import END_TOLERANCE_SECONDS, AudioInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from taskaware.types import Speech
 
 
@@ -37,6 +40,17 @@ class CheckSettings:
     min_peak: float = 0.001
     min_frames_per_piece: float = 4.0
     max_pieces: int = 500
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("min_seconds", "min_peak", "min_frames_per_piece", "min_sample_rate_hz"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                yield name, f"must be a number from 0 up, but is {value}"
+        if not self.min_seconds <= self.max_seconds < math.inf or self.max_seconds <= 0:
+            yield "max_seconds", f"must be above 0 and min_seconds, but is {self.max_seconds}"
+        if self.max_pieces < 1:
+            yield "max_pieces", f"must be at least 1, but is {self.max_pieces}"
 
 
 @dataclass(frozen=True, kw_only=True)

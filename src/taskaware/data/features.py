@@ -8,11 +8,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ENERGY_FLOOR = 1.1920928955078125e-07  # float32 epsilon: Kaldi's floor below the logarithm
 _VARIANCE_FLOOR = 1e-2  # nats squared; speech has 1 to 20, a constant or silent bin 0
@@ -42,6 +45,22 @@ class FeatureSettings:
     low_hz: float = 20.0
     preemphasis: float = 0.97
     normalisation: Literal["utterance", "none"] = "utterance"
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if not 1000 <= self.sample_rate_hz <= 384_000:
+            yield "sample_rate_hz", f"must be from 1,000 to 384,000, but is {self.sample_rate_hz}"
+            return
+        if not 1 <= self.num_mel_bins <= 1000:
+            yield "num_mel_bins", f"must be from 1 to 1,000, but is {self.num_mel_bins}"
+        for name in ("window_ms", "hop_ms"):
+            value = getattr(self, name)
+            if not 1000 <= self.sample_rate_hz * value <= 1_000_000 * self.sample_rate_hz:
+                yield name, f"must be from one sample to 1,000,000 ms, but is {value}"
+        if not 0 <= self.low_hz < self.sample_rate_hz / 2:
+            yield "low_hz", f"must be from 0 to below half the sample rate, but is {self.low_hz}"
+        if not 0 <= self.preemphasis <= 1:
+            yield "preemphasis", f"must be from 0 to 1, but is {self.preemphasis}"
 
     @property
     def window_samples(self) -> int:

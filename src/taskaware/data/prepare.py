@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskaware import settings as settings_file
 from taskaware.data import extraction, prepared
 from taskaware.data.checks import Finding
 from taskaware.data.cleaning import Cleaner
@@ -31,6 +32,7 @@ from taskaware.data.inputs import (
 )
 from taskaware.data.overlap import HeldOut
 from taskaware.data.prepare_settings import PrepareReport, PrepareSettings
+from taskaware.data.prepared_files import WORK_NAME, written_earlier, written_names
 from taskaware.data.report import ProblemReport
 from taskaware.data.shards import ShardRecord
 from taskaware.data.split_writer import Journal, SplitReport, SplitWriter
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
 
 _SPLIT_NAME = re.compile(r"[\w-]+")
 _SHARD_FILE = re.compile(r"[\w-]+/(text|speech)-\d+\..*")
-_WORK_NAME = ".work"
 _JOURNAL_NAME = "journal.jsonl"
 
 
@@ -77,6 +78,7 @@ def prepare(
 
     Raises:
         UserError: There is no train split and no vocabulary, or a split's name is no file name.
+        ExperimentError: A setting has an impossible value.
         OutputError: The folder holds somebody's files, cannot be written, or another command is
             writing it.
         ManifestError: A manifest is not one, or manifests disagree about a task.
@@ -85,15 +87,18 @@ def prepare(
     settings = settings or PrepareSettings()
     progress = progress or (lambda stage, done, total: None)
     folder = Path(folder)
-    _check_request(manifests, settings, vocabulary)
+    _check_request(manifests, vocabulary)
+    settings_file.from_mapping(
+        PrepareSettings, settings_file.to_mapping(settings)
+    )  # as from a file
     try:
-        earlier = partial(_written_earlier, folder)
-        with claimed(folder, names=_names(manifests), earlier=earlier) as output:
+        earlier = partial(written_earlier, folder)
+        with claimed(folder, names=written_names(manifests), earlier=earlier) as output:
             try:
                 return _prepare(manifests, output, settings, vocabulary, tags, progress)
             except (UserError, DataError):
-                if not (folder / _WORK_NAME / _JOURNAL_NAME).exists():  # nothing to go on with
-                    output.remove_below(_WORK_NAME)
+                if not (folder / WORK_NAME / _JOURNAL_NAME).exists():  # nothing to go on with
+                    output.remove_below(WORK_NAME)
                 raise
     except BrokenPipeError:
         raise  # of the display
@@ -133,7 +138,7 @@ def _prepare(
         complete = _complete_report(folder, fingerprint)
         if complete is not None:
             problems.close()
-            output.remove_below(_WORK_NAME)
+            output.remove_below(WORK_NAME)
             return complete
         # Before the work as well as after it, so that a wrong manifest is refused at once, and
         # before the folder is touched.
@@ -171,41 +176,16 @@ def _prepare(
         reused=False,
     )
     _write_marker(output, report, inputs.tasks, settings, pieces, num_columns, fingerprint)
-    output.remove_below(_WORK_NAME)
+    output.remove_below(WORK_NAME)
     output.forget()
     return replace(report, warnings=(*report.warnings, *stale_runs(folder)))
-
-
-def _names(splits: Iterable[str]) -> list[str]:
-    """Return what is written into a prepared folder: it must be free or ours."""
-    files = (prepared.MARKER_NAME, prepared.VOCABULARY_NAME, prepared.REPORT_NAME)
-    return [*files, *splits, _WORK_NAME]
-
-
-def _written_earlier(folder: Path) -> list[str]:
-    """Return what a version that kept no record wrote: what its marker vouches for."""
-    try:
-        marker = prepared.read_marker(LocalStore(folder))
-        if marker is None:
-            return []
-        shards = [
-            (split, ShardRecord(**shard))
-            for split, record in marker["splits"].items()
-            for shard in record["shards"]
-        ]
-    except (DataError, OSError, TypeError, KeyError, AttributeError):
-        return []
-    files = [prepared.MARKER_NAME, prepared.VOCABULARY_NAME, prepared.REPORT_NAME]
-    for split, shard in shards:
-        files += [f"{split}/{shard.name}", f"{split}/{shard.index_name}"]
-    return files
 
 
 def _begin_work(output: OutputFolder, splits: Iterable[str]) -> Path:
     """Return the folder of unfinished work, its files recorded as ours."""
     for name in (prepared.REPORT_NAME, _JOURNAL_NAME, *kept_names(splits)):
-        output.begin(f"{_WORK_NAME}/{name}")
-    return output.path / _WORK_NAME
+        output.begin(f"{WORK_NAME}/{name}")
+    return output.path / WORK_NAME
 
 
 def _train_filter(
@@ -237,9 +217,7 @@ def _begin(output: OutputFolder, work: Path, fingerprint: str) -> Journal:
     return journal
 
 
-def _check_request(
-    manifests: Mapping[str, Sequence[Path]], settings: PrepareSettings, vocabulary: Path | None
-) -> None:
+def _check_request(manifests: Mapping[str, Sequence[Path]], vocabulary: Path | None) -> None:
     if TRAIN not in manifests and vocabulary is None:
         raise UserError(
             "a train manifest must be given, or an existing vocabulary, but there is neither"
@@ -251,8 +229,6 @@ def _check_request(
             )
         if not paths:
             raise UserError(f"the split '{name}' must have a manifest, but has none")
-    if not 0 <= settings.max_bad_share <= 1:
-        raise UserError(f"max_bad_share must be from 0 to 1, but is {settings.max_bad_share}")
 
 
 def _fingerprint(

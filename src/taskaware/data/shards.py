@@ -29,7 +29,7 @@ from taskaware.errors import DataError
 from taskaware.types import Example, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,6 +62,13 @@ class ShardLimits:
 
     megabytes: int = 64
     examples: int = 20_000
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if not 1 <= self.megabytes <= _MAX_BYTES // 2_000_000:
+            yield "megabytes", f"must be from 1 to 2,147, but is {self.megabytes}"
+        if self.examples < 1:
+            yield "examples", f"must be at least 1, but is {self.examples}"
 
 
 @dataclass(frozen=True, kw_only=True)

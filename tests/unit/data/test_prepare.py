@@ -27,7 +27,7 @@ from taskaware.data.shards import ShardLimits
 from taskaware.data.split_writer import SplitReport
 from taskaware.data.users import note_run
 from taskaware.data.vocabulary import Vocabulary
-from taskaware.errors import DataError, ManifestError, OutputError, UserError
+from taskaware.errors import DataError, ExperimentError, ManifestError, OutputError, UserError
 from taskaware.output_folder import RECORD_NAME
 
 RATE_HZ = 16_000
@@ -297,6 +297,32 @@ def test_the_summary_is_a_table_that_lines_up_and_says_where_the_left_out_lines_
     ]
     clean = replace(report, splits={"dev": splits["dev"]}).summary_lines()
     assert clean[-1] == "vocabulary: 8,000 pieces"
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        (PrepareSettings(shards=ShardLimits(examples=0)), "shards.examples"),
+        (PrepareSettings(shards=ShardLimits(megabytes=-1)), "shards.megabytes"),
+        (PrepareSettings(features=FeatureSettings(num_mel_bins=0)), "features.num_mel_bins"),
+        (PrepareSettings(features=FeatureSettings(hop_ms=0)), "features.hop_ms"),
+        (PrepareSettings(features=FeatureSettings(window_ms=float("inf"))), "features.window_ms"),
+        (PrepareSettings(features=FeatureSettings(low_hz=float("nan"))), "features.low_hz"),
+        (PrepareSettings(features=FeatureSettings(sample_rate_hz=0)), "features.sample_rate_hz"),
+        (PrepareSettings(checks=CheckSettings(max_seconds=float("nan"))), "checks.max_seconds"),
+        (PrepareSettings(checks=CheckSettings(max_seconds=0.05)), "checks.max_seconds"),
+        (PrepareSettings(checks=CheckSettings(min_peak=-1)), "checks.min_peak"),
+        (PrepareSettings(checks=CheckSettings(max_pieces=0)), "checks.max_pieces"),
+        (PrepareSettings(max_bad_share=float("nan")), "max_bad_share"),
+        (PrepareSettings(num_workers=-1), "num_workers"),
+    ],
+)
+def test_impossible_settings_are_refused_from_python_as_from_a_file(
+    tmp_path: Path, settings: PrepareSettings, field: str
+):
+    with pytest.raises(ExperimentError, match=f"{field}:? must be"):
+        prepare({"train": [tmp_path / "m.tsv"]}, tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
 
 
 def overlapping(folder: Path) -> dict[str, list[Path]]:

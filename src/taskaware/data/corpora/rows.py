@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from taskaware.output_folder import OutputFolder
 
 ASR, ST, MT = "asr", "st", "mt"
+_UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,16 +148,20 @@ def write_manifests(
     with claimed(folder) as output:
         before = [name for name in output.written if (folder / name).exists()]
         output.require_free(before)  # a manifest that somebody corrected since is theirs
-        counts, names = _write_unfinished(found, output, progress)
+        try:
+            counts, names = _write_unfinished(found, output, progress)
+        except BaseException:
+            output.remove([name for name in output.written if name.endswith(_UNFINISHED)])
+            raise
         if not counts.examples:
-            output.remove(f"{name}.unfinished" for name in names)
+            output.remove(f"{name}{_UNFINISHED}" for name in names)
             raise CorpusError(
                 "the corpus must have an example of the languages and kinds of task that are "
                 f"asked for, but has none; left out: {dict(counts.left_out) or 'nothing'}"
             )
-        output.remove(name for name in before if not name.endswith(".unfinished"))
+        output.remove(name for name in before if not name.endswith(_UNFINISHED))
         for name in names:
-            (folder / f"{name}.unfinished").replace(output.begin(name))
+            (folder / f"{name}{_UNFINISHED}").replace(output.begin(name))
             output.finish(name)
         output.forget()
     return counts
@@ -172,7 +177,7 @@ def _write_unfinished(
 
         def opened(name: str) -> TextIO:
             if name not in files:
-                path = output.begin(f"{name}.unfinished")
+                path = output.begin(f"{name}{_UNFINISHED}")
                 files[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
             return files[name]
 
