@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from taskaware.data.augmented_reader import AugmentedReader
 from taskaware.data.length_limits import LeftOut, count_left_out
 from taskaware.errors import DataError, ExperimentError, nearest
@@ -15,6 +13,8 @@ from taskaware.idle_settings import Remark, idle_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from taskaware.data.batching_settings import BatchingSettings
+    from taskaware.data.length_limits import ChangedLengths
     from taskaware.data.prepared import PreparedData
     from taskaware.experiment import Experiment
     from taskaware.types import Task
@@ -41,13 +41,9 @@ def check_run(
             within the limits of length.
     """
     drawn = _drawn(experiment, trained)
-    remarks = [*_tasks_not_drawn(trained, drawn)]
-    for task in drawn:
-        remarks += _lengths(experiment, data, task)
+    remarks = [*_tasks_not_drawn(trained, drawn), *_lengths(experiment, data, drawn)]
     if experiment.start.retention.method in _RETENTION_WITH_MEMORY:
-        for task in tasks:
-            if task not in trained:
-                _lengths(experiment, data, task, to="be remembered")
+        _lengths(experiment, data, [t for t in tasks if t not in trained], to="be remembered")
     remarks += _validation(experiment, data, trained)
     remarks += idle_settings(
         experiment,
@@ -78,24 +74,36 @@ def _tasks_not_drawn(trained: Sequence[Task], drawn: Sequence[Task]) -> Iterator
 
 
 def _lengths(
-    experiment: Experiment, data: PreparedData, task: Task, *, to: str = "be trained"
+    experiment: Experiment, data: PreparedData, tasks: Sequence[Task], *, to: str = "be trained"
 ) -> list[Remark]:
-    """Count what the limits of length leave out of a task; refuse where nothing is left."""
-    split_name, batching = experiment.data.train_split, experiment.batching
+    """Count what the limits of length leave out of tasks; refuse where nothing is left of one."""
+    split_name, augmentation = experiment.data.train_split, experiment.augmentation
     split = data.split(split_name)
-    if not split.num_examples(task.name):
-        having = [each.name for each in data.tasks if split.num_examples(each.name)]
-        raise DataError(
-            f"task '{task.name}' must have examples in the split '{split_name}' of {data.folder} "
-            f"to {to}, but has none; {', '.join(having)} have some: name the tasks to train with "
-            "`data.tasks`, or prepare data for it"
-        )
-    changed = None
-    augmentation = experiment.augmentation
-    if augmentation.changes_signal and task.source_modality == "speech":
+    changed: dict[str, ChangedLengths] = {}
+    if augmentation.changes_signal:
         reader = AugmentedReader(split, augmentation, seed=experiment.training.seed)
-        changed = reader.changed_lengths
-    found = count_left_out(split.read_lengths(task.name), batching, changed_lengths=changed)
+        speech = [task.name for task in tasks if task.source_modality == "speech"]
+        changed = dict.fromkeys(speech, reader.changed_lengths)
+    parts = split.read_lengths({task.name for task in tasks})
+    counted = count_left_out(parts, experiment.batching, changed_lengths=changed)
+    remarks: list[Remark] = []
+    for task in tasks:
+        if task.name not in counted:
+            having = [each.name for each in data.tasks if split.num_examples(each.name)]
+            raise DataError(
+                f"task '{task.name}' must have examples in the split '{split_name}' of "
+                f"{data.folder} to {to}, but has none; {', '.join(having)} have some: name the "
+                "tasks to train with `data.tasks`, or prepare data for it"
+            )
+        _refuse_where_nothing_is_left(task, counted[task.name], experiment.batching, to=to)
+        hop_ms = data.feature_settings.hop_ms if task.source_modality == "speech" else None
+        remarks += _left_out(task, counted[task.name], experiment.batching, hop_ms)
+    return remarks
+
+
+def _refuse_where_nothing_is_left(
+    task: Task, found: LeftOut, batching: BatchingSettings, *, to: str
+) -> None:
     if found.num_left_out == found.num_examples:
         raise DataError(
             f"task '{task.name}' must have training examples of at most {batching.max_source:,} "
@@ -104,15 +112,12 @@ def _lengths(
             f"{found.shortest[1]:,}); raise `batching.max_source` or `batching.max_target`, or "
             "prepare shorter examples"
         )
-    hop_ms = data.feature_settings.hop_ms if task.source_modality == "speech" else None
-    return list(_left_out(task, found, experiment, hop_ms))
 
 
 def _left_out(
-    task: Task, found: LeftOut, experiment: Experiment, hop_ms: float | None
+    task: Task, found: LeftOut, batching: BatchingSettings, hop_ms: float | None
 ) -> Iterator[Remark]:
     """Yield a remark for each limit that leaves something out."""
-    batching = experiment.batching
     unit = "pieces" if task.source_modality == "text" else "frames"
 
     def remark(name: str, counts: tuple[int, int], limit: str, longest: int) -> Remark:
@@ -205,5 +210,5 @@ def _validation(
             figures={"validated": number, "examples": total},
             text=f"validations use {number:,} of {total:,} dev examples, at most "
             f"{settings.validation_examples:,} of each task, evenly spread; "
-            f"`training.validation_examples={int(np.max(list(counts.values())))}` uses all",
+            f"`training.validation_examples={max(counts.values())}` uses all",
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from taskaware.data.batching_settings import BatchingSettings
@@ -26,8 +26,25 @@ class ChangedLengths(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskLengths:
+    """The lengths of some examples of one task.
+
+    Attributes:
+        task: Its name.
+        positions: The examples' positions in their split, int64 ``[N]``.
+        sources: Frames, or pieces of the source text, int64 ``[N]``.
+        targets: Pieces of the target text, int64 ``[N]``.
+    """
+
+    task: str
+    positions: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+@dataclass(kw_only=True)
 class LeftOut:
-    """What the limits leave out of a task's training examples.
+    """What the limits leave out of a task's training examples, counted part by part.
 
     Attributes:
         num_examples: All of the task.
@@ -41,14 +58,43 @@ class LeftOut:
             first epoch.
     """
 
-    num_examples: int
-    num_positions: int
-    num_left_out: int
-    long_sources: tuple[int, int]
-    long_targets: tuple[int, int]
-    longest: tuple[int, int]
-    shortest: tuple[int, int]
-    num_left_out_when_changed: int
+    num_examples: int = 0
+    num_positions: int = 0
+    num_left_out: int = 0
+    long_sources: tuple[int, int] = (0, 0)
+    long_targets: tuple[int, int] = (0, 0)
+    longest: tuple[int, int] = (0, 0)
+    shortest: tuple[int, int] = (sys.maxsize, sys.maxsize)
+    num_left_out_when_changed: int = 0
+
+    def add(
+        self,
+        part: TaskLengths,
+        settings: BatchingSettings,
+        changed_lengths: ChangedLengths | None = None,
+    ) -> None:
+        """Count some examples, at least one.
+
+        Args:
+            part: Their lengths.
+            settings: The limits.
+            changed_lengths: What augmentation makes of source lengths; ``None``: nothing.
+        """
+        sources, targets = part.sources, part.targets
+        kept = within_limits(sources, targets, settings)
+        self.num_examples += len(sources)
+        self.num_positions += int(sources.sum())
+        self.num_left_out += int((~kept).sum())
+        self.long_sources = _more(self.long_sources, sources, sources > settings.max_source)
+        self.long_targets = _more(self.long_targets, sources, targets > settings.max_target)
+        source, target = self.longest
+        self.longest = max(source, int(sources.max())), max(target, int(targets.max()))
+        source, target = self.shortest
+        self.shortest = min(source, int(sources.min())), min(target, int(targets.min()))
+        if changed_lengths is not None:
+            changed = changed_lengths(part.positions, sources, 0)
+            still = within_limits(changed, targets, settings)
+            self.num_left_out_when_changed += int((kept & ~still).sum())
 
 
 def within_limits(
@@ -59,48 +105,29 @@ def within_limits(
 
 
 def count_left_out(
-    lengths: Iterable[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]],
+    parts: Iterable[TaskLengths],
     settings: BatchingSettings,
     *,
-    changed_lengths: ChangedLengths | None = None,
-) -> LeftOut:
-    """Count what the limits leave out.
+    changed_lengths: Mapping[str, ChangedLengths] | None = None,
+) -> dict[str, LeftOut]:
+    """Count by task what the limits leave out; a task without examples is not there.
 
     Args:
-        lengths: Positions in the split, source and target lengths, part by part.
+        parts: The lengths, in any number of parts.
         settings: The limits.
-        changed_lengths: What augmentation makes of source lengths; ``None``: nothing.
+        changed_lengths: What augmentation makes of a task's source lengths, by task; a task that is
+            not there is not changed.
     """
-    examples = positions = left_out = changed_out = 0
-    long_sources, long_targets = np.zeros(2, np.int64), np.zeros(2, np.int64)
-    longest, shortest = np.zeros(2, np.int64), np.full(2, np.iinfo(np.int64).max)
-    for indices, sources, targets in lengths:
-        if not len(indices):
-            continue
-        kept = within_limits(sources, targets, settings)
-        examples += len(indices)
-        positions += int(sources.sum())
-        left_out += int((~kept).sum())
-        long_source = sources > settings.max_source
-        long_target = targets > settings.max_target
-        long_sources += [long_source.sum(), sources[long_source].sum()]
-        long_targets += [long_target.sum(), sources[long_target].sum()]
-        longest = np.maximum(longest, [sources.max(), targets.max()])
-        shortest = np.minimum(shortest, [sources.min(), targets.min()])
-        if changed_lengths is not None:
-            changed = changed_lengths(indices, sources, 0)
-            changed_out += int((kept & ~within_limits(changed, targets, settings)).sum())
-    return LeftOut(
-        num_examples=examples,
-        num_positions=positions,
-        num_left_out=left_out,
-        long_sources=_pair(long_sources),
-        long_targets=_pair(long_targets),
-        longest=_pair(longest),
-        shortest=_pair(shortest),
-        num_left_out_when_changed=changed_out,
-    )
+    found: dict[str, LeftOut] = {}
+    for part in parts:
+        if len(part.positions):
+            changed = (changed_lengths or {}).get(part.task)
+            found.setdefault(part.task, LeftOut()).add(part, settings, changed)
+    return found
 
 
-def _pair(values: NDArray[np.int64]) -> tuple[int, int]:
-    return int(values[0]), int(values[1])
+def _more(
+    counted: tuple[int, int], sources: NDArray[np.int64], chosen: NDArray[np.bool_]
+) -> tuple[int, int]:
+    number, positions = counted
+    return number + int(chosen.sum()), positions + int(sources[chosen].sum())

@@ -20,7 +20,7 @@ import torch
 
 from taskaware.data import audio
 from taskaware.data.features import FeatureSettings, log_mel
-from taskaware.data.length_limits import within_limits
+from taskaware.data.length_limits import TaskLengths, within_limits
 from taskaware.data.shards import NPY_HEADER_BYTES, OpenShard, ShardRecord, check_shard
 from taskaware.data.storage import Store, open_store
 from taskaware.data.tasks import require_good_names
@@ -29,7 +29,7 @@ from taskaware.errors import DataError, UnknownTaskError, nearest
 from taskaware.types import Example, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -134,28 +134,32 @@ class Split:
             sources[chosen], targets[chosen] = found["source_length"], found["target_length"]
         return sources, targets
 
-    def read_lengths(
-        self, task_name: str
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield positions, source and target lengths of a task's examples, shard by shard.
+    def read_lengths(self, task_names: Collection[str]) -> Iterator[TaskLengths]:
+        """Yield the lengths of some tasks' examples, shard by shard and task by task.
 
-        Of the shards it reads the indexes alone, and keeps none open.
+        Of the shards it reads the indexes alone, each once, and keeps none open.
 
         Raises:
             DataError: An index is missing or damaged.
         """
-        for number in self.shards(task_name):
-            record = self.records[number]
+        for number, record in enumerate(self.records):
+            names = [name for name in record.examples if name in task_names]
+            if not names:
+                continue
             path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
             try:
                 index: NDArray[np.void] = np.load(path, allow_pickle=False)
             except (OSError, ValueError):
                 self._check(number)  # says what is wrong with it
                 raise
-            rows = np.flatnonzero(index["task"] == self._numbers[task_name])
-            sources, targets = index["source_length"][rows], index["target_length"][rows]
-            positions = rows + self._starts[number]
-            yield positions, sources.astype(np.int64), targets.astype(np.int64)
+            for name in names:
+                rows = np.flatnonzero(index["task"] == self._numbers[name])
+                yield TaskLengths(
+                    task=name,
+                    positions=rows + self._starts[number],
+                    sources=index["source_length"][rows].astype(np.int64),
+                    targets=index["target_length"][rows].astype(np.int64),
+                )
 
     def places(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return in which shard each example lies, and in which row of it."""
