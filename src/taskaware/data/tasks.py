@@ -90,9 +90,9 @@ def require_same_tasks(
         task = known.get(other.name)
         if task is not None and not _is_same(task, other):
             raise UserError(
-                f"the task '{other.name}' must be the same in {where} and in {others_where}, but in "
-                f"{where} it is {describe(task)}, and in {others_where} {describe(other)}; give one "
-                "of them another name, or correct the manifest and prepare it again"
+                f"the task '{other.name}' must be the same in {where} and in {others_where}, but "
+                f"in {where} it is {describe(task)}, and in {others_where} {describe(other)}; give "
+                "one of them another name, or correct the manifest and prepare it again"
             )
 
 
