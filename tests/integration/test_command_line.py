@@ -128,6 +128,49 @@ def test_evaluate_takes_tasks_a_limit_and_another_model(place: Place, command, t
     assert [(one["task"], one["examples"]) for one in results["results"]] == [("mt_en_de", 2)]
 
 
+def test_results_of_a_part_lie_beside_those_of_the_whole(place: Place, command, tmp_path: Path):
+    words = ("evaluate", place.run, "--data", place.data)
+    assert command(*words)[0] == 0
+    folder = place.run / "evaluation" / "model"
+    whole = (folder / "test" / "results.json").read_bytes()
+    assert command(*words, "--limit", 2, "--task", "mt_en_de")[0] == 0
+    assert (folder / "test__limit-2__mt_en_de" / "results.json").is_file()
+    assert (folder / "test" / "results.json").read_bytes() == whole
+    assert command(*words, "--to", tmp_path, "--limit", 2)[0] == 0
+    code, out, err = command(*words, "--to", tmp_path)
+    assert (code, "--limit 2 there, none here" in err, "seconds" in out) == (2, True, False)
+
+
+def test_scores_are_printed_though_they_cannot_be_written(
+    place: Place, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from taskaware.errors import DataError
+    from taskaware.evaluation import results_folder
+
+    def fail(*_: object) -> None:
+        raise DataError("no space left")
+
+    monkeypatch.setattr(results_folder, "write", fail)
+    code, out, _ = command("evaluate", place.run, "--data", place.data, "--to", tmp_path / "x")
+    assert (code, "mt_en_de" in out) == (1, True)
+
+
+def test_a_task_of_the_same_name_that_is_another_is_refused(place: Place, command, tmp_path: Path):
+    lines = place.manifests["test"].read_text().splitlines()
+    spoken = [line.replace("st_en_de", "mt_en_de") for line in lines if "st_en_de" in line]
+    manifest = place.folder / "swapped.tsv"
+    manifest.write_text("\n".join([lines[0], *spoken]) + "\n")
+    vocabulary = place.run / "model" / "vocabulary.model"
+    code, _, _ = command(
+        "prepare", "--test", manifest, "--vocabulary", vocabulary, "--to", tmp_path
+    )
+    assert code == 0
+    code, _, err = command("evaluate", place.run, "--data", tmp_path)
+    assert code == 2
+    assert "mt, from text in 'en' to text in 'de'" in err
+    assert "st, from speech in 'en' to text in 'de'" in err
+
+
 def test_predict_gives_a_recording_to_every_speech_task_and_a_line_to_the_text_tasks(
     place: Place, command, tmp_path: Path
 ):

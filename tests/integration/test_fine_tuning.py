@@ -83,6 +83,23 @@ def test_fine_tuning_trains_the_tasks_asked_for_alone(data: Path, vanilla: Path,
     assert {name for line in figures(folder) for name in line.get("losses", {})} == {"mt_en_de"}
 
 
+def test_a_start_whose_task_is_another_in_the_data_is_refused(vanilla: Path, tmp_path: Path):
+    manifest = tmp_path / "train.tsv"
+    manifest.write_text(
+        "task\tsource_text\ttarget_text\tsource_language\ttarget_language\n"
+        "mt_en_de\teins zwei\tone two\tde\ten\n"
+    )
+    settings = PrepareSettings(num_workers=1)
+    prepare(
+        {"train": [manifest]},
+        tmp_path / "data",
+        settings,
+        vocabulary=vanilla / "model" / "vocabulary.model",
+    )
+    with pytest.raises(UserError, match=r"from text in 'en' .* from text in 'de' to text in 'en'"):
+        tune(tmp_path / "data", vanilla, tmp_path / "tuned", tasks=("mt_en_de",))
+
+
 @pytest.mark.parametrize("place", ["run", "model", "taskwise", "checkpoint"])
 def test_a_run_its_models_and_its_checkpoints_can_be_a_start(
     place: str, data: Path, vanilla: Path, tmp_path: Path

@@ -18,7 +18,12 @@ from taskaware.data.checks import Finding
 from taskaware.data.hashes import FirstSeen, hash_texts
 from taskaware.data.language_identification import LanguageIdentifier
 from taskaware.data.overlap import bare
-from taskaware.data.writing import count_words, has_unseparated_words, words
+from taskaware.data.writing import (
+    count_words,
+    has_unseparated_words,
+    language_code,
+    words,
+)
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -149,7 +154,8 @@ class Cleaner:
                 f"the other, but they have {lengths[0]} and {lengths[1]} {unit}",
             )
         most = settings.max_copied_share
-        if most is None or (task.source_language and task.source_language == task.target_language):
+        own, other = language_code(task.source_language), language_code(task.target_language)
+        if most is None or (own and own == other):
             return
         share = copied_share(source, target)
         if share > most:

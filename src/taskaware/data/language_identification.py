@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from taskaware.data.writing import language_code
 from taskaware.errors import MissingDependencyError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class LanguageIdentifier:
         ``None`` as well where that cannot be told: the text is too short, ``language`` is empty or
         not known to py3langid. A region (``pt-BR``) is not looked at.
         """
-        language = language.lower().replace("_", "-").partition("-")[0]
+        language = language_code(language)
         if len(text) < self._settings.min_characters or language not in self._known:
             return None
         if language not in self._restricted:

@@ -163,7 +163,10 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str = "
 def _bleu(hypotheses: Sequence[str], references: Sequence[str], code: str) -> Score:
     _check_lengths(hypotheses, references)
     metric = create_bleu(references, code)
+    found = metric.corpus_score(hypotheses, [references])
     warning = ""
+    if found.score == 0 and found.counts[0] > 0:
+        warning = f"no output has {_MIN_BLEU_WORDS} words, so that BLEU is 0; chrF says more"
     if metric.effective_order:
         warning = (
             f"most references have fewer than {_MIN_BLEU_WORDS} words, so that BLEU counts shorter "
@@ -171,7 +174,7 @@ def _bleu(hypotheses: Sequence[str], references: Sequence[str], code: str) -> Sc
         )
     return Score(
         metric="bleu",
-        value=metric.corpus_score(hypotheses, [references]).score,
+        value=found.score,
         signature=str(metric.get_signature()),
         num_examples=len(references),
         warning=warning,

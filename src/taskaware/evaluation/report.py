@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from taskaware.data.writing import has_unseparated_words, words
 from taskaware.evaluation.figures import css_variables, loss_figure
 from taskaware.evaluation.metrics import LOWER_IS_BETTER, METRIC_NAMES
 from taskaware.evaluation.report_contents import (
@@ -262,14 +263,15 @@ def _output(output: DecodedOutput, reference: str) -> str:
 
 def _marked_words(text: str, reference: str) -> str:
     """The text, its words that the reference does not have at that place marked."""
-    words, expected = text.split(), reference.split()
+    written, expected = words(text), words(reference)
+    space = "" if has_unseparated_words(text) else " "
     parts: list[str] = []
-    matcher = difflib.SequenceMatcher(a=expected, b=words, autojunk=False)
+    matcher = difflib.SequenceMatcher(a=expected, b=written, autojunk=False)
     for kind, _, _, start, end in matcher.get_opcodes():
-        chunk = escape(" ".join(words[start:end]))
+        chunk = escape(space.join(written[start:end]))
         if chunk:
             parts.append(chunk if kind == "equal" else f'<mark class="other">{chunk}</mark>')
-    return " ".join(parts)
+    return space.join(parts)
 
 
 def _embeddings(pictures: Sequence[EmbeddingPicture]) -> str:

@@ -227,6 +227,7 @@ def test_perfect_outputs_of_few_words_score_100_and_a_warning_says_what_that_mea
     long = ["one two three four five"] * 3
     assert "eff:no" in bleu(long, long).signature
     assert not bleu(long, long).warning
+    assert "no output has 4 words" in bleu(["one two three"] * 3, long).warning
 
 
 def test_a_part_of_a_tasks_examples_is_scored_as_all_of_them() -> None:

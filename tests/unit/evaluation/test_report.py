@@ -208,3 +208,10 @@ def test_parameters_are_summed_by_model() -> None:
         render_html(ReportContents(title="t", summary="s", scores=[], parameters=parameters))
     )
     assert "encoder 1,000 1,000 task network 234 – total 1,234 1,000" in page.text
+
+
+def test_a_wrong_sign_of_a_text_without_spaces_is_marked_alone() -> None:
+    output = DecodedOutput(model="a", text="今天天晴很好", wrong=True)
+    example = DecodedExample(task="t", reference="今天天气很好", outputs=[output])
+    html = render_html(ReportContents(title="t", summary="s", scores=[], examples=[example]))
+    assert '今天天<mark class="other">晴</mark>很好' in html

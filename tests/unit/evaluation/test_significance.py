@@ -11,7 +11,9 @@ from taskaware.evaluation.metrics import bleu, character_error_rate, chrf, word_
 from taskaware.evaluation.significance import library_metric, paired_bootstrap
 
 if TYPE_CHECKING:
-    from taskaware.evaluation.metrics import Metric
+    from collections.abc import Callable
+
+    from taskaware.evaluation.metrics import Metric, Score
 
 WORDS = ("the", "old", "dog", "sees", "a", "small", "cat", "near", "our", "house", "today", "sings")
 METRICS: tuple[Metric, ...] = ("wer", "bleu", "chrf")
@@ -52,7 +54,8 @@ def test_languages_without_spaces_are_tested_by_the_metric_that_they_are_scored_
     references = ["".join(random.Random(i).choices(letters, k=12)) for i in range(60)]
     bad = [text[:8] + "x" + text[9:] for text in references]
     good = [text if i % 3 else bad[i] for i, text in enumerate(references)]
-    for metric, own in (("cer", character_error_rate), ("bleu", bleu)):
+    owns: dict[Metric, Callable[..., Score]] = {"cer": character_error_rate, "bleu": bleu}
+    for metric, own in owns.items():
         library = library_metric(metric, references, language)
         assert library.corpus_score(bad, [references]).score == own(bad, references, language).value
         assert paired_bootstrap(metric, references, bad, good, language) < 0.01

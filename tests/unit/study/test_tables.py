@@ -52,6 +52,12 @@ def test_columns_say_the_metric_and_where_better_is() -> None:
     assert "WER is a percentage." in to_markdown(study())
 
 
+def test_what_says_little_is_said_below_the_table() -> None:
+    warning = "mt_en_de, bleu: most references have fewer than 4 words"
+    assert f"{warning}." in to_markdown(study(warnings=(warning,)))
+    assert json.loads(to_json(study(warnings=(warning,))))["warnings"] == [warning]
+
+
 def test_numbers_that_print_alike_are_both_the_best() -> None:
     # 90.04 and 90.00 on average.
     assert line_of(study(), r"tag \[1\]")[2].startswith("**90.0 ± 0.0**")
