@@ -72,6 +72,6 @@ def require_vocabulary(model: TaskAwareModel, data: PreparedData) -> None:
     """
     if model.vocabulary.sha256 != data.vocabulary.sha256:
         raise DataError(
-            f"{data.folder} must have the model's vocabulary here, but has another: it was prepared "
-            "anew since the model was trained, or for another model"
+            f"{data.folder} must have the model's vocabulary here, but has another: it was "
+            "prepared anew since the model was trained, or for another model"
         )
