@@ -130,12 +130,22 @@ def _end(others: Sequence[BaseProcess]) -> None:
 
 
 def _train_silently(experiment: Experiment, folder: Path, seat: Seat) -> None:
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
     try:
         train_experiment(experiment, folder, display=_NoDisplay(), seat=seat)
     except TaskawareError:
         sys.exit(_FAILED_WITH_THE_FIRST)  # the first process meets the same and says so
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_with_the_first() -> None:
+    """End this process a while after the first one, however that ended: nobody else would."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        time.sleep(_SECONDS_TO_NOTICE)
+        os._exit(_FAILED_WITH_THE_FIRST)
 
 
 class _NoDisplay:

@@ -368,8 +368,8 @@ def _tasks(
         raise UnknownTaskError(
             f"{asked} must be tasks of {path} ({', '.join(known)}), but '{unknown[0]}' is not"
             f"{nearest(unknown[0], known)}. Fine-tuning can train tasks that a model has; it "
-            "cannot add one. Name tasks of the model in `data.tasks`, or train a new model on data of "
-            "all tasks, the old and the new, without `start.model`"
+            "cannot add one. Name tasks of the model in `data.tasks`, or train a new model on data "
+            "of all the tasks, the old and the new, without `start.model`"
         )
     require_vocabulary(start, path, data)
     return start.tasks, tuple(known[name] for name in names), start

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskaware.errors import ExperimentError
-from taskaware.settings import describe, dump, from_mapping, load, to_mapping
+from taskaware.settings import describe, dump, from_mapping, load, require_valid, to_mapping
 from taskaware.toml_text import key_lines
 
 if TYPE_CHECKING:
@@ -373,3 +373,46 @@ def test_the_template_documents_every_field_and_loads_to_the_defaults() -> None:
     assert "# Where randomness starts. (a whole number, or 'none')\nseed = 1\n" in template
     assert "Presets: tiny." in template
     assert "\n# [[corpora]]\n" in template
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How often.
+
+    Attributes:
+        every: Updates between two.
+        rates: Of each.
+        share: Of all.
+    """
+
+    every: int | Literal["auto"] = "auto"
+    rates: dict[str, float] = field(default_factory=dict)
+    share: float | None = None
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "+nan"])
+@pytest.mark.parametrize("place", ["share={}", "rates.a={}", "rates={{ a = {} }}"])
+def test_every_number_is_finite_wherever_it_stands(number: str, place: str):
+    with pytest.raises(ExperimentError, match=r"must be a finite number, but is -?(nan|inf)"):
+        load(Pace, None, [place.format(number)])
+
+
+def test_a_number_or_a_word_is_either_and_nothing_else(tmp_path: Path):
+    assert load(Pace, None, ["every=7"]).every == 7
+    assert load(Pace, None, ["every=auto"]).every == "auto"
+    for text in ("often", "1.5", "true", "none", "[1]"):
+        with pytest.raises(ExperimentError, match=r"every must be a whole number, or 'auto', but"):
+            load(Pace, None, [f"every={text}"])
+    path = tmp_path / "pace.toml"
+    path.write_text(dump(Pace(every=3)))
+    assert load(Pace, path) == Pace(every=3)
+    assert 'every = "auto"' in describe(Pace)
+
+
+def test_an_object_made_in_python_is_checked_as_one_that_is_read():
+    require_valid(Experiment(model=Model(d_model=64)))
+    wrong = Experiment(betas=(float("nan"), 0.9), model=Model(d_model=100))
+    with pytest.raises(
+        ExperimentError, match=r"(?s)mine: betas\[0\].*finite.*mine: model\.d_model"
+    ):
+        require_valid(wrong, where="mine")

@@ -22,7 +22,8 @@ def train(
     """Train the experiment that a TOML file describes.
 
     The run is written to runs/NAME. The same command goes on with a run that was stopped (Ctrl-C
-    writes a checkpoint first). With several devices:
+    writes a checkpoint first). Its log is log.jsonl; with the extra `tensorboard`,
+    `tensorboard --logdir runs` shows it. With several devices:
     `torchrun --nproc-per-node 8 -m taskaware train FILE`.
 
     Parameters

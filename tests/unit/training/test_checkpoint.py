@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
-from taskaware.errors import CheckpointError
+from taskaware.errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    NotFiniteError,
+    WriteError,
+)
 from taskaware.model.transformer import create_model
 from taskaware.training import checkpoint
 from taskaware.training.checkpoint import (
@@ -167,7 +174,66 @@ def test_a_folder_without_checkpoints_has_none(tmp_path: Path):
     assert checkpoints(tmp_path / "missing") == []
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_and_moments_that_are_not_finite_are_never_saved_and_push_out_nothing(
+    value: float, tmp_path: Path
+):
+    state = new_state()
+    update(state)
+    good = save_state(state, tmp_path, processes=ALONE, keep=1)
+    before = state.model.state_dict()["token_embedding.weight"].clone()
+    state.update += 1
+    with torch.no_grad():
+        state.model.token_embedding.weight[3, 3] = value  # type: ignore[union-attr, operator]
+    with pytest.raises(NotFiniteError, match=r"token_embedding\.weight is not"):
+        save_state(state, tmp_path, processes=ALONE, keep=1)
+    with torch.no_grad():
+        state.model.token_embedding.weight.copy_(before)  # type: ignore[union-attr, operator]
+    moments = next(iter(state.optimiser.state.values()))
+    moments["exp_avg_sq"].view(-1)[0] = value
+    with pytest.raises(NotFiniteError, match="exp_avg_sq"):
+        save_state(state, tmp_path, processes=ALONE, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == [good.name]
+    load_state(new_state(), good, processes=ALONE)
+
+
+def test_a_full_disk_is_said_and_leaves_the_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    state = new_state()
+    older = save_state(state, tmp_path, processes=ALONE, keep=1)
+    state.update = 2
+
+    def fail(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(WriteError, match=r"No space left .*same command again"):
+        save_state(state, tmp_path, processes=ALONE, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == [older.name]
+
+
+def test_every_file_has_the_mode_of_the_umask(tmp_path: Path):
+    before = os.umask(0o027)
+    try:
+        path = save_state(new_state(), tmp_path, processes=ALONE, keep=1)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o640}
+
+
 # --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimiser.safetensors", "random-0.safetensors"]
+)
+def test_one_changed_byte_is_refused_by_the_files_name(name: str, copied: Path):
+    content = bytearray((copied / name).read_bytes())
+    content[-3] ^= 1
+    (copied / name).write_bytes(content)
+    with pytest.raises(DamagedCheckpointError, match=f"{name} must be as it was written"):
+        load_state(new_state(), copied, processes=ALONE)
 
 
 @pytest.mark.parametrize(

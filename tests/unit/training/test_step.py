@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from conftest import MT, NUM_PIECES, TASKS, random_batch, tiny_settings
+from taskaware.errors import NotFiniteError
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
@@ -125,3 +126,26 @@ def test_stochastic_gradient_descent_is_an_optimiser_too(momentum: float):
     optimiser = create_optimiser(settings, network())
     assert isinstance(optimiser, torch.optim.SGD)
     assert {group["momentum"] for group in optimiser.param_groups} == {momentum}
+
+
+@pytest.mark.parametrize("learning", [LearningSettings(), META])
+@pytest.mark.parametrize("limit", [0.0, 1.0])
+def test_a_gradient_that_is_not_finite_leaves_the_weights_and_is_named(
+    learning: LearningSettings, limit: float
+):
+    model = network()
+    state = TrainState(
+        model=model,
+        optimiser=create_optimiser(OptimiserSettings(), model),
+        generator=torch.Generator(),
+    )
+    limited = replace(recipe(learning), optimiser=OptimiserSettings(max_gradient_norm=limit))
+    step = create_step(model, TASKS, limited, ALONE)
+    batch = random_batch(MT)
+    handle = model.token_embedding.weight.register_hook(lambda gradient: gradient * float("nan"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(NotFiniteError, match=r"gradient must be finite.* update 1 .*loss mt_en_de"):
+        step(state, [[batch, batch]], Meter(num_ranks=1))
+    handle.remove()
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert not state.optimiser.state

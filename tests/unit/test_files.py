@@ -1,0 +1,123 @@
+"""Writing files: whole or not at all, with the mode that the umask says."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taskaware.errors import WriteError
+from taskaware.files import atomic_file, atomic_folder, link_or_copy, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=[0o022, 0o027, 0o002])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_file_has_the_mode_of_the_umask_also_where_its_writer_puts_a_private_one_there(
+    umask: int, tmp_path: Path
+):
+    with atomic_file(tmp_path / "file") as partial:
+        with tempfile.NamedTemporaryFile(dir=tmp_path, delete=False) as private:
+            pass  # for the owner alone
+        (tmp_path / private.name).replace(partial)
+    assert mode(tmp_path / "file") == 0o666 & ~umask
+
+
+def test_a_text_is_written_as_it_is_and_its_folder_made(tmp_path: Path):
+    write_text(tmp_path / "new" / "text", "Straße\r\n")
+    assert (tmp_path / "new" / "text").read_bytes() == "Straße\r\n".encode()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(
+    error: type[BaseException], tmp_path: Path
+):
+    write_text(tmp_path / "file", "old")
+
+    def fail() -> None:
+        with atomic_file(tmp_path / "file") as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert (tmp_path / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_the_system_refuses_is_said_with_the_path_and_what_to_do(tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(WriteError, match=r"file/inner must be writable, but: .*same command again"):
+        write_text(tmp_path / "file" / "inner", "text")
+    with pytest.raises(WriteError, match="No space left"), atomic_file(tmp_path / "other"):
+        raise OSError(28, "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_exchanged_whole_and_keeps_what_only_the_old_one_has(tmp_path: Path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("old")
+    (folder / "notes.txt").write_text("mine")
+    with atomic_folder(folder) as partial:
+        (partial / "weights").write_text("new")
+        assert (folder / "weights").read_text() == "old"
+    assert (folder / "weights").read_text() == "new"
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_failure_leaves_the_old_folder(tmp_path: Path):
+    folder = tmp_path / "model"
+    with atomic_folder(folder) as partial:
+        (partial / "weights").write_text("old")
+
+    def fail() -> None:
+        with atomic_folder(folder) as partial:
+            (partial / "weights").write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (folder / "weights").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_killed_process_left_between_two_renames_is_not_lost(tmp_path: Path):
+    (tmp_path / ".model.old").mkdir()
+    (tmp_path / ".model.old" / "notes.txt").write_text("mine")
+    with atomic_folder(tmp_path / "model") as partial:
+        (partial / "weights").write_text("new")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"weights", "notes.txt"}
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_second_name_has_the_same_content_with_and_without_hard_links(
+    has_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "one").write_text("weights")
+    if not has_links:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError("no hard links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    for _ in range(2):
+        link_or_copy(tmp_path / "one", tmp_path / "two")
+    assert (tmp_path / "two").read_text() == "weights"
+    assert (tmp_path / "one").samefile(tmp_path / "two") == has_links
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
