@@ -70,11 +70,13 @@ class Speech:
         path: The audio file.
         start_seconds: Where the stretch starts.
         duration_seconds: How long it is; ``None`` means to the end of the file.
+        channel: The channel that is heard, from 1; ``None``: the mean of all channels.
     """
 
     path: Path
     start_seconds: float = 0.0
     duration_seconds: float | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
