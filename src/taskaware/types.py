@@ -62,6 +62,17 @@ class Task:
         return f"{self.name}:"
 
 
+@dataclass(frozen=True)
+class Text:
+    """A text as a source, whatever it looks like: ``Text("talk.m4a")`` is no file.
+
+    Attributes:
+        text: The text.
+    """
+
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Speech:
     """A stretch of a recording.

@@ -15,7 +15,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -84,11 +84,13 @@ class Sound:
 
     Attributes:
         waveform: float32 ``[N]``, full scale at -1 and 1.
+        sample_rate_hz: The rate of the recording, before it was resampled.
         channels_cancel: Whether the waveform is the mean of channels that cancel each other, so
             that little or nothing is left of what each of them holds.
     """
 
     waveform: np.ndarray
+    sample_rate_hz: int
     channels_cancel: bool = False
 
 
@@ -150,12 +152,13 @@ def read_sound(
                 f"{name}: the channel must be from 1 to {file.channels}, but is {channel}"
             )
         samples = _decode(file, first, wanted, name)
-    sound = _mixed(samples, channel)
-    waveform = sound.waveform
+    waveform, channels_cancel = _mixed(samples, channel)
     if not np.isfinite(waveform).all():
         raise AudioError(f"{name}: every sample must be finite, but some are NaN or infinite")
     return Sound(
-        waveform=resampled(waveform, rate, sample_rate_hz), channels_cancel=sound.channels_cancel
+        waveform=resampled(waveform, rate, sample_rate_hz),
+        sample_rate_hz=rate,
+        channels_cancel=channels_cancel,
     )
 
 
@@ -187,7 +190,7 @@ def is_recording(path: Path | str | BinaryIO) -> bool:
     import soundfile
 
     try:
-        with soundfile.SoundFile(os.fsencode(path) if isinstance(path, str | Path) else path):
+        with soundfile.SoundFile(_openable(path) if isinstance(path, str | Path) else path):
             return True
     except (soundfile.SoundFileError, TypeError, OSError, ValueError):
         return False
@@ -258,18 +261,14 @@ def _decode(file: soundfile.SoundFile, first: int, wanted: int, name: str) -> np
     return samples
 
 
-def _mixed(samples: np.ndarray, channel: int | None) -> Sound:
-    """Return one channel of samples ``[N, C]``, or the mean of all."""
+def _mixed(samples: np.ndarray, channel: int | None) -> tuple[np.ndarray, bool]:
+    """Return one channel of samples ``[N, C]`` or the mean of all, and whether they cancel."""
     num_channels = samples.shape[1]
     if num_channels == 1 or channel is not None:
-        return Sound(waveform=np.ascontiguousarray(samples[:, (channel or 1) - 1]))
+        return np.ascontiguousarray(samples[:, (channel or 1) - 1]), False
     mean = samples.mean(axis=1)
-    powers = samples.var(axis=0, dtype=np.float64)
-    unrelated = powers.sum() / num_channels**2
-    return Sound(
-        waveform=mean,
-        channels_cancel=bool(mean.var(dtype=np.float64) < _CANCELLING_SHARE * unrelated),
-    )
+    unrelated = samples.var(axis=0, dtype=np.float64).sum() / num_channels**2
+    return mean, bool(mean.var(dtype=np.float64) < _CANCELLING_SHARE * unrelated)
 
 
 @contextmanager
@@ -278,7 +277,7 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
     import soundfile
 
     if isinstance(path, str | Path):
-        name, source = shown(path), os.fsencode(path)
+        name, source = shown(path), _openable(path)
         _check_is_file(Path(path), name)
     else:
         name, source = shown(getattr(path, "name", "the recording")), _seekable(path)
@@ -302,6 +301,15 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
 def shown(path: object) -> str:
     r"""Return a path as messages show it: bytes that are not UTF-8 as ``\xE9``."""
     return os.fsencode(str(path)).decode("utf-8", errors="backslashreplace")
+
+
+def _openable(path: str | Path) -> Any:
+    """Return a path as soundfile takes it, which encodes text as strict UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return str(path)
 
 
 def _check_is_file(path: Path, name: str) -> None:
@@ -335,7 +343,7 @@ def _is_mpeg(file: soundfile.SoundFile) -> bool:
 
 
 def _with_known_length(
-    file: soundfile.SoundFile, source: bytes | BinaryIO, name: str
+    file: soundfile.SoundFile, source: str | bytes | BinaryIO, name: str
 ) -> bytes | None:
     """Return a recording with a header that says its length, or ``None`` where its header does.
 
@@ -369,8 +377,8 @@ def _with_known_length(
     return None
 
 
-def _all_bytes(source: bytes | BinaryIO) -> bytes:
-    if isinstance(source, bytes):
+def _all_bytes(source: str | bytes | BinaryIO) -> bytes:
+    if isinstance(source, str | bytes):
         return Path(os.fsdecode(source)).read_bytes()
     source.seek(0)
     return source.read()

@@ -148,6 +148,22 @@ def parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task,
     return task, example
 
 
+def parse_source(fields: Mapping[str, str], path: Path) -> tuple[Modality, Speech | str | Path]:
+    """Return what the source of a line of the manifest ``path`` is, whatever its task.
+
+    Raises:
+        FieldError: There is no source, there are several, or one has an impossible value.
+    """
+    modality = _modality(fields)
+    match modality:
+        case "speech":
+            return modality, _speech(fields, path)
+        case "text":
+            return modality, fields["source_text"]
+        case "features":
+            return modality, (path.parent / fields["features"]).absolute()
+
+
 def _modality(fields: Mapping[str, str]) -> Modality:
     given = [column for column in SOURCE_COLUMNS if column in fields]
     if len(given) != 1:

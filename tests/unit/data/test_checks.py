@@ -60,15 +60,17 @@ def test_silence_is_found_whatever_its_offset():
     rng = np.random.default_rng(0)
     hiss = rng.uniform(-5e-4, 5e-4, 1_000).astype(np.float32)
     for silent in (np.zeros(1_000, np.float32), hiss, hiss + np.float32(0.3)):
-        finding = check_sound(Sound(waveform=silent), SETTINGS)
+        finding = check_sound(Sound(waveform=silent, sample_rate_hz=16_000), SETTINGS)
         assert finding is not None
         assert "silent" in finding.reason
-    assert check_sound(Sound(waveform=hiss * 10), SETTINGS) is None
+    assert check_sound(Sound(waveform=hiss * 10, sample_rate_hz=16_000), SETTINGS) is None
 
 
 def test_channels_that_cancel_are_a_reason_of_their_own():
     remains = np.linspace(-0.1, 0.1, 1_000, dtype=np.float32)
-    finding = check_sound(Sound(waveform=remains, channels_cancel=True), SETTINGS)
+    finding = check_sound(
+        Sound(waveform=remains, sample_rate_hz=16_000, channels_cancel=True), SETTINGS
+    )
     assert finding is not None
     assert finding.field == "audio"
     assert "the channels must not cancel each other" in finding.reason
