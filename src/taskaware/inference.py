@@ -7,6 +7,7 @@ Shape legend: O size of a task embedding, S source positions, F feature bins.
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from dataclasses import dataclass, field, replace
@@ -259,7 +260,7 @@ class TaskAwareModel:
         read = self._read_all(as_list(sources), found, Hearing.of(**hearing))
         for one in read:
             for doubt in self.doubts(one, found):
-                warnings.warn(f"{one.name}: {doubt}", SourceWarning, stacklevel=3)
+                _warn(f"{one.name}: {doubt}")
         return self.decode_read(found, read, task_embedding=task_embedding, decoding=decoding)
 
     def embed_task(
@@ -575,6 +576,14 @@ def decoding_with(
 def with_beam(decoding: DecodingSettings, beam: int | None, num_best: int = 1) -> DecodingSettings:
     """Return the settings with another beam; see ``decoding_with``."""
     return decoding_with(decoding, beam=beam, num_best=num_best)
+
+
+def _warn(message: str) -> None:
+    """Issue a warning that names the line outside of this file that led to it."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename == __file__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, SourceWarning, stacklevel=level)
 
 
 def _pairs(examples: Iterable[tuple[Source, str]]) -> list[tuple[Source, str]]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from taskaware.cli.predict_inputs import Reading
 from taskaware.errors import TaskawareError, UserError
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def predict(
     text: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
-    input: Reading = "auto",
+    input: Literal["auto", "text", "manifest"] = "auto",
     output: Literal["text", "jsonl"] = "text",
     beam: int | None = None,
     num_best: int = 1,
@@ -139,35 +138,46 @@ class _Job:
         """Write the outputs for every source of an input."""
         from taskaware.cli.predict_inputs import grouped
 
+        if one.modalities and not _tasks_of(self._model, one, self._chosen):
+            self._fail(f"{one.name}: {self._why_no_task(one)}")
+            return
         size = _TEXTS_TOGETHER if "text" in one.modalities else _RECORDINGS_TOGETHER
-        is_empty, has_output = True, False
+        is_empty = True
         for group in grouped(one.items, size):
             is_empty = False
-            has_output |= self._group(group)
+            self._group(group)
             self._writer.flush()
         if is_empty:
-            self._warn(f"{one.name}: is empty, so there is no output")
-        elif one.is_list and not has_output and not self.failed:
-            named = ", ".join(sorted(one.tasks or ()))
-            self._fail(
-                f"{one.name}: must have lines of {', '.join(self._chosen)}, but all are of {named}; "
-                "without the column `task` every line goes to every task that fits"
-            )
+            self._warn(f"{one.name} is empty, so there is no output")
 
-    def _group(self, items: list[Item]) -> bool:
-        """Write the outputs for sources of one kind; return whether any task was asked for."""
+    def _why_no_task(self, one: Input) -> str:
+        """Return why nothing of an input can be used."""
+        takes = " or ".join(sorted(one.modalities))
+        if one.tasks is None:
+            asked = ", ".join(self._chosen or (task.name for task in self._model.tasks))
+            return f"no task asked for takes {takes} ({asked})"
+        named, known = ", ".join(sorted(one.tasks)), [task.name for task in self._model.tasks]
+        if self._chosen and set(one.tasks) & set(known):
+            return (
+                f"must have lines of {', '.join(self._chosen)}, but all are of {named}; without "
+                "the column `task` every line goes to every task that fits"
+            )
+        return (
+            f"its lines are of {named}, but the model has no such task for {takes}: its tasks are "
+            f"{', '.join(known)}"
+        )
+
+    def _group(self, items: list[Item]) -> None:
+        """Write the outputs for sources of one kind."""
         first = items[0]
-        if first.problem:
-            for item in items:
-                self._failure(item, "", item.problem)
-            return True
+        if first.task and self._chosen and first.task not in self._chosen:
+            return
         tasks = self._tasks(first)
-        if tasks is None:
-            return False
-        if not tasks:
+        problem = first.problem or ("" if tasks else self._no_task(first))
+        if problem:
             for item in items:
-                self._failure(item, "", f"no task asked for takes {first.modality}")
-            return True
+                self._failure(item, item.task, item.problem or problem)
+            return
         read = [self._read(item, tasks[0]) for item in items]
         usable = [one for one in read if isinstance(one, _ReadItem)]
         for one in usable:
@@ -187,20 +197,22 @@ class _Job:
                     self._writer.outputs(item, task.name, next(found[task.name]), doubts)
                 else:
                     self._failure(item, task.name, one)
-        return True
 
-    def _tasks(self, item: Item) -> list[Task] | None:
-        """Return the tasks for a source; ``None`` where its line is of a task not asked for."""
-        if item.task:
-            if self._chosen and item.task not in self._chosen:
-                return None
-            task = self._model.task(item.task)
-            return [task] if task.source_modality == item.modality else []
+    def _tasks(self, item: Item) -> list[Task]:
+        names = (item.task,) if item.task else self._chosen
         return [
             task
             for task in self._model.tasks
-            if task.source_modality == item.modality and task.name in (self._chosen or (task.name,))
+            if task.source_modality == item.modality and task.name in (names or (task.name,))
         ]
+
+    def _no_task(self, item: Item) -> str:
+        """Return why no task takes a source, while one takes others of the same input."""
+        if not item.task:
+            return f"no task asked for takes {item.modality}"
+        if item.task in [task.name for task in self._model.tasks]:
+            return f"the task '{item.task}' does not take {item.modality}"
+        return f"the model has no task '{item.task}'"
 
     def _read(self, item: Item, task: Task) -> _ReadItem | str:
         """Return a source as the model reads it, or why it cannot."""

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from taskaware.errors import AudioError, UserError
+from taskaware.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,7 +59,7 @@ class Item:
         """What messages call it."""
         if self.line is None:
             return self.shown
-        return f"{self.file or TEXTS}, line {self.line}" if self.file else f"--text {self.line}"
+        return f"{self.file}, line {self.line}" if self.file else f"{TEXTS} {self.line}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,6 @@ class Input:
         modalities: What it may hold.
         tasks: The tasks that its lines name; ``None``: none of them names one.
         total: How many sources it has, where that is known.
-        is_list: Whether it is a manifest.
     """
 
     name: str
@@ -80,15 +79,12 @@ class Input:
     modalities: frozenset[Modality]
     tasks: frozenset[str] | None = None
     total: int | None = None
-    is_list: bool = False
 
 
 def open_inputs(
     files: tuple[Path, ...], given_texts: tuple[str, ...], reading: Reading
 ) -> list[Input]:
     """Return what is to be read, in order: the texts first.
-
-    A file that cannot be used becomes an input of one item with a problem.
 
     Raises:
         UserError: The request cannot be right.
@@ -97,10 +93,7 @@ def open_inputs(
     if [str(file) for file in files].count("-") > 1:
         raise UserError("standard input (`-`) must be given once, as it is read once")
     for path in files:
-        try:
-            inputs.append(_standard_input(reading) if str(path) == "-" else _file(path, reading))
-        except AudioError as error:
-            inputs.append(_unusable(path, str(error)))
+        inputs.append(_standard_input(reading) if str(path) == "-" else _file(path, reading))
     return inputs
 
 
@@ -159,9 +152,9 @@ def _standard_input(reading: Reading) -> Input:
         raise UserError("`-` is standard input, which must be open, but is closed")
     stream = sys.stdin.buffer
     head = stream.read(_HEAD_BYTES)
-    name = "-"
+    name = "standard input"
     whole = io.BufferedReader(_Rewound(head, stream))
-    if not _is_text(head, "standard input"):
+    if not _is_text(head, name):
         item = Item(file=name, modality="speech", source=whole.read(), shown=name, fields={})
         return Input(name=name, items=[item], modalities=frozenset({"speech"}), total=1)
     if reading == "manifest" or (reading == "auto" and _begins_like_a_list(head)):
@@ -191,18 +184,6 @@ class _Rewound(io.RawIOBase):
 def _single(path: Path, modality: Modality) -> Input:
     item = Item(file=_shown(path), modality=modality, source=path, shown=_shown(path), fields={})
     return Input(name=_shown(path), items=[item], modalities=frozenset({modality}), total=1)
-
-
-def _unusable(path: Path, problem: str) -> Input:
-    item = Item(
-        file=_shown(path),
-        modality="speech",
-        source=None,
-        shown=_shown(path),
-        fields={},
-        problem=problem,
-    )
-    return Input(name=_shown(path), items=[item], modalities=frozenset({"speech"}), total=1)
 
 
 # --- texts ---
@@ -315,7 +296,6 @@ def _manifest(path: Path) -> Input:
         modalities=frozenset(item.modality for item in good),
         tasks=named if good and all(item.task for item in good) else None,
         total=len(items),
-        is_list=True,
     )
 
 

@@ -286,7 +286,7 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(
             f"{name}: must be a recording (wav, flac, mp3, ogg, NIST sphere), "
-            f"but cannot be read as one ({_reason(error)})"
+            f"but cannot be read as one{_reason(error)}: convert it (ffmpeg -i IN OUT.flac)"
         ) from error
     with file:
         _check_header(file, path, name)
@@ -329,8 +329,9 @@ def _check_is_file(path: Path, name: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return libsndfile's reason without the file's name."""
-    return getattr(error, "error_string", "") or str(error)
+    """Return libsndfile's reason in brackets, unless it says wrongly that the file is missing."""
+    reason = getattr(error, "error_string", "") or str(error)
+    return "" if "does not exist" in reason else f" ({reason.rstrip('.')})"
 
 
 def _seekable(stream: BinaryIO) -> BinaryIO:
