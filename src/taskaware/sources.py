@@ -58,7 +58,10 @@ _EXPECTED: Mapping[Modality, str] = {
     "features": "a .npy file or an array of two dimensions",
 }
 _FULL_SCALE = {"int16": (0, 1 << 15), "int32": (0, 1 << 31), "uint8": (128, 1 << 7)}
+# Much longer is half as long again and 1 s or 10 pieces more: a text of 6 pieces is no doubt after
+# training on 3.
 _MUCH_LONGER = 1.5
+_MUCH_MORE: Mapping[Modality, int] = {"speech": 100, "text": 10, "features": 100}
 # What `prepare` takes by default: 40 s of speech, 500 pieces.
 _LONGEST_UNLESS_KNOWN: Mapping[Modality, int] = {"speech": 4_000, "text": 500, "features": 4_000}
 _SAMPLE_RATES_HZ = (1_000, 1_000_000)
@@ -369,7 +372,7 @@ def doubt_about_length(
         feature_settings: How long a frame is.
     """
     bound = longest or _LONGEST_UNLESS_KNOWN[modality]
-    if length <= _MUCH_LONGER * bound:
+    if length <= max(_MUCH_LONGER * bound, bound + _MUCH_MORE[modality]):
         return None
     match modality:
         case "speech":
