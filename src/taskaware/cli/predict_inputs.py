@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from taskaware.sources import Source
@@ -130,9 +130,8 @@ def _file(path: Path, reading: Reading) -> Input:
     if suffix.removeprefix(".") in AUDIO_SUFFIXES or (path.is_file() and audio.is_recording(path)):
         return _single(path, "speech")
     try:
-        file = path.open("rb")
-        head = file.read(_HEAD_BYTES)
-        file.seek(0)
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{_shown(path)} must be a file that can be read, but: {reason}") from error
@@ -144,7 +143,7 @@ def _file(path: Path, reading: Reading) -> Input:
         )
     if reading == "auto" and _begins_like_a_list(head):
         return _manifest(path)
-    return _lines(name, file, head, reading, total=_count_lines(path))
+    return _lines(name, lambda: path.open("rb"), head, reading, total=_count_lines(path))
 
 
 def _standard_input(reading: Reading) -> Input:
@@ -162,7 +161,7 @@ def _standard_input(reading: Reading) -> Input:
             "a manifest must be given as a file, but is on standard input: its paths start from "
             "its folder (to take its lines for texts: --input text)"
         )
-    return _lines(name, whole, head, reading)
+    return _lines(name, lambda: whole, head, reading)
 
 
 class _Rewound(io.RawIOBase):
@@ -190,7 +189,11 @@ def _single(path: Path, modality: Modality) -> Input:
 
 
 def _lines(
-    name: str, file: BinaryIO, head: bytes, reading: Reading, total: int | None = None
+    name: str,
+    open_file: Callable[[], BinaryIO],
+    head: bytes,
+    reading: Reading,
+    total: int | None = None,
 ) -> Input:
     """Return the lines of a text."""
     from taskaware.sources import names_a_file
@@ -202,14 +205,14 @@ def _lines(
             "the recordings themselves or a manifest (to take the lines for texts: --input text)"
         )
     return Input(
-        name=name, items=_text_items(name, file), modalities=frozenset({"text"}), total=total
+        name=name, items=_text_items(name, open_file), modalities=frozenset({"text"}), total=total
     )
 
 
-def _text_items(name: str, file: BinaryIO) -> Iterator[Item]:
+def _text_items(name: str, open_file: Callable[[], BinaryIO]) -> Iterator[Item]:
     from taskaware.types import Text
 
-    with file:
+    with open_file() as file:
         for number, data in enumerate(file, start=1):
             start = len(codecs.BOM_UTF8) if number == 1 and data.startswith(codecs.BOM_UTF8) else 0
             try:
