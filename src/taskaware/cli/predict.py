@@ -76,7 +76,7 @@ def predict(
     """
     from taskaware.cli.predict_inputs import open_inputs
     from taskaware.cli.predict_output import Labels, Writer
-    from taskaware.inference import decoding_with, load
+    from taskaware.inference import load, with_beam
     from taskaware.sources import Hearing
 
     for file in files:
@@ -87,7 +87,7 @@ def predict(
     hearing = Hearing.of(channel=channel)
     loaded = load(model, which=which, device=device)
     chosen = tuple(dict.fromkeys(loaded.task(name).name for name in task))
-    decoding = decoding_with(loaded.decoding, beam=beam, num_best=num_best)
+    decoding = with_beam(loaded.decoding, beam, num_best)
     inputs = open_inputs(files, text, input)
     labels = Labels(
         file=len(inputs) > 1,
