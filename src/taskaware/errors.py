@@ -20,7 +20,8 @@
         ├── NotFiniteError          a loss, a gradient, a weight or a moment is not finite
         └── LostProcessError        a process that trains with this one has ended
 
-Every message says what must be, what is, where, and what to do.
+Every message says what must be, what is, where, and what to do. ``SourceWarning`` is a warning of
+Python's: there is an output, but little reason to trust it.
 """
 
 from __future__ import annotations
@@ -102,6 +103,10 @@ class NotFiniteError(TrainingError):
 
 class LostProcessError(TrainingError):
     """A process that trains together with this one has ended."""
+
+
+class SourceWarning(UserWarning):
+    """A source that the model is unlikely to do well on: silent, or far longer than in training."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

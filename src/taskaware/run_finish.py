@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.files import atomic_folder, link_or_copy
-from taskaware.inference import MODEL_FILES
+from taskaware.model_folder import MODEL_FILES
 from taskaware.training.checkpoint import average_weights, checkpoints, load_tensors, weights
 
 if TYPE_CHECKING:

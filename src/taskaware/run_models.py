@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from taskaware.data.tasks import require_same_tasks
 from taskaware.errors import DataError, UserError
 from taskaware.inference import TaskAwareModel, load
-from taskaware.model_folder import find_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +17,8 @@ if TYPE_CHECKING:
 
 
 def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
-    """Load one of a run's models, or a model folder itself.
-
-    Raises:
-        CheckpointError: There is no such model, or it is damaged.
-    """
-    return load(find_model(folder, which), device=device)
+    """Load one of a run's models, or a model folder itself (see ``inference.load``)."""
+    return load(folder, which=which, device=device)
 
 
 def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
