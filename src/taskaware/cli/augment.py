@@ -9,6 +9,8 @@ from cyclopts import App, Parameter
 
 from taskaware.cli.augment_display import RateDisplay
 from taskaware.cli.display import out
+from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.numbers import Count, Seed, Workers
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ app = App(
     help_format="markdown",
 )
 _Several = Parameter(negative=(), show_default=False)
-_INTERRUPTED = 130
 
 
 @app.default
@@ -32,7 +33,7 @@ def run(
     file: Path,
     /,
     *overrides: str,
-    workers: int = 0,
+    workers: Workers = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
     """Do all steps of a recipe, in order, and join the training set.
@@ -71,13 +72,13 @@ def translate(
     model: Annotated[tuple[str, ...], _Several],
     task: str,
     to: Path,
-    beams: int | None = None,
-    top: int | None = None,
+    beams: Count | None = None,
+    top: Count | None = None,
     replace: Literal["target", "source"] | None = None,
     of: Annotated[tuple[str, ...], _Several] = (),
     as_task: str | None = None,
     which: str = "model",
-    examples_per_batch: int | None = None,
+    examples_per_batch: Count | None = None,
     keep_unfinished: Annotated[bool, Parameter(negative=())] = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
@@ -139,11 +140,11 @@ def speak(
     manifest: Annotated[tuple[Path, ...], _Several],
     to: Path,
     kind: Annotated[tuple[Literal["asr", "st"], ...], _Several] = (),
-    voices: int | None = None,
+    voices: Count | None = None,
     of: Annotated[tuple[str, ...], _Several] = (),
     language: str | None = None,
-    seed: int = 1,
-    workers: int = 0,
+    seed: Seed = 1,
+    workers: Workers = 0,
 ) -> int:
     """Speak the sources of text examples with espeak-ng's voices.
 
@@ -188,8 +189,8 @@ def signal(
     copies: Annotated[tuple[str, ...], _Several] = ("1",),
     of: Annotated[tuple[str, ...], _Several] = (),
     change: Annotated[tuple[str, ...], _Several] = (),
-    seed: int = 1,
-    workers: int = 0,
+    seed: Seed = 1,
+    workers: Workers = 0,
 ) -> int:
     """Change the speed, tempo and echo of the recordings of speech examples.
 
@@ -237,7 +238,7 @@ def _until_stopped(work: Callable[[RateDisplay], int]) -> int:
             return work(display)
     except KeyboardInterrupt:
         _say("Stopped. What is done stays: the same command goes on from there.")
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _given(**fields: Any) -> dict[str, Any]:

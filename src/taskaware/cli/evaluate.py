@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
+from taskaware.cli.numbers import Count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,8 @@ def evaluate(
     split: str = "test",
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
-    beam: int | None = None,
-    limit: int | None = None,
+    beam: Count | None = None,
+    limit: Count | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     to: Path | None = None,
 ) -> int:

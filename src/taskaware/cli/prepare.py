@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
+from taskaware.cli.numbers import Count
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def prepare(
     train: _Manifests = (),
     dev: _Manifests = (),
     test: _Manifests = (),
-    vocabulary_size: int | None = None,
+    vocabulary_size: Count | None = None,
     vocabulary: Path | None = None,
     store: Literal["features", "audio"] | None = None,
     overlap: Literal["refuse", "drop", "allow"] | None = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
+from taskaware.cli.numbers import Seed, Workers
 from taskaware.errors import TaskawareError
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def study(
     /,
     *overrides: str,
     size: str = "tiny",
-    seeds: Annotated[tuple[int, ...], Parameter(negative=(), show_default=False)] = (),
+    seeds: Annotated[tuple[Seed, ...], Parameter(negative=(), show_default=False)] = (),
     split: str = "",
-    jobs: int = 0,
+    jobs: Workers = 0,
     to: Path = Path("runs/studies"),
     list_only: Annotated[bool, Parameter(name="--list", negative=())] = False,
 ) -> int:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from taskaware.cli.display import out, training_display
+from taskaware.cli.numbers import Processes
 
 
 def train(
@@ -15,7 +16,7 @@ def train(
     *overrides: str,
     to: Path | None = None,
     restart: bool = False,
-    processes: int = 1,
+    processes: Processes = 1,
     fields: bool = False,
 ) -> int:
     """Train the experiment that a TOML file describes.
