@@ -44,6 +44,9 @@ _ADVICE = {
     errno.EROFS: "name a folder that can be written to",
     errno.EACCES: "ask for permission, or name another place",
     errno.EPERM: "ask for permission, or name another place",
+    errno.EEXIST: "give another name",
+    errno.ENOTDIR: "a file is where a folder must be: give another name",
+    errno.EISDIR: "a folder is where a file must be: give another name",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.ELOOP: "the symbolic links lead back to where they began: name the file itself",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
@@ -99,7 +102,7 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str | bytes | os.PathLike)
 
 
-def shortened(name: str, most: int = 300) -> str:
+def shortened(name: str, most: int = 160) -> str:
     """Return a name as a message shows it: without its middle where it is very long."""
     return name if len(name) <= most else f"{name[: most // 2]} ... {name[-most // 2 :]}"
 
@@ -112,11 +115,11 @@ def _of_text(error: UnicodeError) -> str:
                 f"text must be UTF-8, but byte {error.start:,} is 0x{bytes(wrong).hex()} "
                 f"({error.reason}): convert it (iconv -f latin1 -t utf-8)"
             )
-        case UnicodeEncodeError():
+        case UnicodeEncodeError() if error.encoding.replace("_", "-").lower() != "utf-8":
             wrong = ascii(error.object[error.start : error.end])
-            return (
-                f"text must be valid Unicode, but has {wrong} ({error.reason}): write it in UTF-8"
-            )
+            return f"{wrong} cannot be written in {error.encoding}: use UTF-8 (PYTHONUTF8=1)"
+        case UnicodeEncodeError():
+            return f"text and names must be UTF-8, but {shortened(ascii(error.object))} is not"
     return f"text must be valid UTF-8: {error}"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from itertools import pairwise
 
 from cyclopts import App
 
 import taskaware
 from taskaware.cli import augment, data, demo, evaluate, inspect, predict, prepare, study, train
 from taskaware.cli.failures import READER_GONE, empty, message_and_code, reader_is_gone, say
+from taskaware.errors import UserError
 
 app = App(
     name="taskaware",
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code."""
     try:
+        _require_usable(arguments)
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return code or 0
@@ -62,6 +65,28 @@ def run(arguments: list[str]) -> int:
         message, code = found
         say(message)
         return code
+
+
+def _require_usable(arguments: list[str]) -> None:
+    """Refuse arguments that would end long work at its end, or begin it in the wrong place.
+
+    Raises:
+        UserError: A name that is not UTF-8 (`predict` alone reads such files), an empty argument.
+    """
+    for before, argument in pairwise(["", *arguments]):
+        if not argument and before != "--text":
+            after = f" after {before}" if before else ""
+            raise UserError(
+                f"an argument must not be empty, but there is an empty one{after}: perhaps a "
+                "variable of the shell is not set"
+            )
+        if arguments[0] != "predict" and not argument.isascii():
+            try:
+                argument.encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f"names must be UTF-8, but {argument!a} is not: rename the file or folder"
+                ) from error
 
 
 if __name__ == "__main__":
