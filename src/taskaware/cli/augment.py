@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from taskaware.cli.augment_display import RateDisplay
-from taskaware.cli.display import out
+from taskaware.cli.display import StageDisplay, out, say, stage_display
 from taskaware.cli.failures import INTERRUPTED
 from taskaware.cli.numbers import Count, Seed, Workers
 from taskaware.errors import UserError
@@ -57,7 +56,7 @@ def run(
 
     recipe = recipe_file.load(file, overrides)
 
-    def work(display: RateDisplay) -> int:
+    def work(display: StageDisplay) -> int:
         result = run_recipe(recipe, device=device, num_workers=workers or None, progress=display)
         _show_recipe(result)
         return 0
@@ -232,12 +231,12 @@ def signal(
     )
 
 
-def _until_stopped(work: Callable[[RateDisplay], int]) -> int:
+def _until_stopped(work: Callable[[StageDisplay], int]) -> int:
     try:
-        with RateDisplay() as display:
+        with stage_display() as display:
             return work(display)
     except KeyboardInterrupt:
-        _say("Stopped. What is done stays: the same command goes on from there.")
+        say("Stopped. What is done stays: the same command goes on from there.")
         return INTERRUPTED
 
 
@@ -295,22 +294,22 @@ def _show_step(written: Written) -> int:
     from taskaware.augment.blocks import READ, WRITTEN
 
     if written.was_complete:
-        _say(f"{written.path} is complete already.")
+        say(f"{written.path} is complete already.")
     elif written.went_on_from:
-        _say(f"Went on from example {written.went_on_from:,}.")
+        say(f"Went on from example {written.went_on_from:,}.")
     for dataset in dict.fromkeys(dataset for dataset, _ in written.counts):
         of = {what: n for (name, what), n in written.counts.items() if name == dataset and n}
         others = ", ".join(f"{n:,} {what}" for what, n in of.items() if what not in (READ, WRITTEN))
-        _say(
+        say(
             f"{dataset}: {of.get(WRITTEN, 0):,} examples from {of.get(READ, 0):,}"
             + (f"; left out: {others}" if others else "")
         )
     if written.num_bad_lines:
-        _say(f"warning: {written.num_bad_lines:,} lines of the manifests cannot be read")
+        say(f"warning: {written.num_bad_lines:,} lines of the manifests cannot be read")
     if written.total(WRITTEN):
-        _say(f"Train on it: taskaware prepare --train {written.path} ...")
+        say(f"Train on it: taskaware prepare --train {written.path} ...")
     else:
-        _say(f"warning: {written.path} holds no example")
+        say(f"warning: {written.path} holds no example")
     return 0
 
 
@@ -330,9 +329,5 @@ def _show_recipe(result: RecipeResult) -> None:
     out().print(table)
     for (dataset, step, reason), number in result.counts.left_out.items():
         if number:
-            _say(f"{dataset}, {step}: left out: {number:,} {reason}")
-    _say(f"Train on it: taskaware prepare --train {result.train} --dev ... --to ...")
-
-
-def _say(text: str) -> None:
-    out().print(text, highlight=False, soft_wrap=True, markup=False)
+            say(f"{dataset}, {step}: left out: {number:,} {reason}")
+    say(f"Train on it: taskaware prepare --train {result.train} --dev ... --to ...")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from taskaware.cli.display import out, stage_display
+from taskaware.cli.display import out, say, stage_display
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,16 +68,16 @@ def stats(
         found = measure(manifests, vocabulary=pieces, open_recordings=audio, progress=progress)
     console = out()
     for table in to_tables(found):
-        console.print(_shown(table), highlight=False)
-        console.print(f"{table.note}\n" if table.note else "", highlight=False)
+        console.print(_shown(table))
+        console.print(f"{table.note}\n" if table.note else "")
     for line in problem_lines(found):
-        console.print(f"warning: {line}", highlight=False, soft_wrap=True, markup=False)
+        say(f"warning: {line}")
     if to is not None:
         to.mkdir(parents=True, exist_ok=True)
         record = json.dumps(to_json(found), indent=2, ensure_ascii=False)
         (to / "stats.json").write_text(record + "\n", encoding="utf-8")
         (to / "stats.md").write_text(to_markdown(found), encoding="utf-8")
-        console.print(f"written: {to}/stats.json, {to}/stats.md", soft_wrap=True, markup=False)
+        say(f"written: {to}/stats.json, {to}/stats.md")
     return 0
 
 
@@ -112,7 +112,7 @@ def verify(folder: str, /) -> int:
     if damaged:
         raise DataError("\n".join(damaged))
     num_bytes = sum(record.num_bytes for split in splits for record in split.records)
-    out().print(f"all {total:,} shards are whole ({num_bytes / 1e9:,.2f} GB)", highlight=False)
+    say(f"all {total:,} shards are whole ({num_bytes / 1e9:,.2f} GB)")
     return 0
 
 

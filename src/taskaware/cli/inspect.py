@@ -50,7 +50,7 @@ def _print(content: dict[str, Any]) -> None:
     console = out()
     for title in ("parameters", "tasks", "vocabulary", "decoding", "provenance", "settings"):
         table = Table(box=None, pad_edge=False, show_header=False)
-        console.print(f"[bold]{title}[/bold]")
+        console.print(title, style="bold")
         match content[title]:
             case list() as tasks:
                 for task in tasks:

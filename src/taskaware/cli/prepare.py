@@ -137,7 +137,7 @@ def _read_corpus(
         request = Request(folder=corpus, languages=languages, kinds=kinds)
     rows = read_corpus(name, request)
     with stage_display() as progress:
-        counts = write_manifests(rows, folder, lambda n: progress(f"read {name}", n, n + 1000))
+        counts = write_manifests(rows, folder, lambda n: progress(f"read {name}", n, 0))
     _show_counts(counts, folder)
     splits = sorted({split for split, _ in counts.examples}, key=lambda split: split != "train")
     return {split: folder / f"{split}.jsonl" for split in splits}

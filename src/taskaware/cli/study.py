@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from taskaware.cli.display import out, stage_display
+from taskaware.cli.display import out, say, stage_display
+from taskaware.cli.failures import INTERRUPTED
 from taskaware.cli.numbers import Seed, Workers
 from taskaware.errors import TaskawareError
 
@@ -78,10 +79,10 @@ def study(
             _report(plan, command)  # of the seeds that are whole
         raise
     if not is_first:
-        return 0 if finished else 130
+        return 0 if finished else INTERRUPTED
     if not finished:
-        out().print(f"Stopped. Go on with: {command}", soft_wrap=True, highlight=False)
-        return 130
+        say(f"Stopped. Go on with: {command}")
+        return INTERRUPTED
     return _report(plan, command)
 
 
@@ -115,11 +116,9 @@ def _report(plan: Plan, command: str) -> int:
     sys.stdout.write((plan.folder / "table.md").read_text(encoding="utf-8"))
     page = plan.folder / "report.html"
     if written.warning:
-        out().print(f"warning: {written.warning}", soft_wrap=True, highlight=False)
-    out().print(
+        say(f"warning: {written.warning}")
+    say(
         f"\n{len(written.paths)} files in {plan.folder}"
-        + (f"; look at {page}" if page in written.paths else ""),
-        soft_wrap=True,
-        highlight=False,
+        + (f"; look at {page}" if page in written.paths else "")
     )
     return 0

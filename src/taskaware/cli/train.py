@@ -6,7 +6,8 @@ import os
 import shlex
 from pathlib import Path
 
-from taskaware.cli.display import out, training_display
+from taskaware.cli.display import say, training_display
+from taskaware.cli.failures import INTERRUPTED
 from taskaware.cli.numbers import Processes
 
 
@@ -61,19 +62,17 @@ def train(
             described, folder, num_processes=processes, display=display, restart=restart
         )
     if int(os.environ.get("RANK", "0")) > 0:
-        return 0 if finished else 130  # the first process speaks for all
+        return 0 if finished else INTERRUPTED  # the first process speaks for all
     options = (["--to", str(to)] if to else []) + (
         ["--processes", str(processes)] if processes > 1 else []
     )
     command = shlex.join(["taskaware", "train", str(experiment), *overrides, *options])
     if not finished:
-        out().print(f"Stopped; a checkpoint is written. Go on with: {command}", soft_wrap=True)
-        return 130
-    out().print(
+        say(f"Stopped; a checkpoint is written. Go on with: {command}")
+        return INTERRUPTED
+    say(
         f"Done: {folder / 'model'}\n"
         f"Score it:  taskaware evaluate {folder} --data {described.data.folder} --split test\n"
-        f"Use it:    taskaware predict {folder} FILE ...",
-        soft_wrap=True,
-        highlight=False,
+        f"Use it:    taskaware predict {folder} FILE ..."
     )
     return 0
