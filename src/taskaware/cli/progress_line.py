@@ -60,10 +60,16 @@ class ProgressLine:
     more: tuple[str, ...] = field(default=())
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all of it is done."""
+        return self.total > 0 and self.done >= self.total
+
+    @property
     def rate(self) -> float:
-        """How much is done in a second; 0: not known yet."""
+        """How much is done in a second; 0: not known yet, or over at once."""
         here = self.done - self.first
-        return here / self.seconds if here > 0 and self.seconds > 0 else 0.0
+        is_known = here > 0 and self.seconds > (1.0 if self.is_complete else 0.0)
+        return here / self.seconds if is_known else 0.0
 
     @property
     def counter(self) -> str:
@@ -75,7 +81,7 @@ class ProgressLine:
     @property
     def left(self) -> str:
         """The time left, or the time spent where nothing is left or nothing can be said."""
-        if self.total and self.done >= self.total:
+        if self.is_complete:
             return f"in {duration(self.seconds)}" if self.seconds >= 1 else "done"
         if self.rate and self.total:
             return f"{duration((self.total - self.done) / self.rate)} left"
@@ -97,7 +103,7 @@ class ProgressLine:
         if self.rate:
             parts.append((_RATE, Text(_rate(self.rate))))
         parts.append((_LEFT, Text(self.left)))
-        if self.total:
+        if self.total and not self.is_complete:
             parts.append((_BAR, self._bar(is_ascii)))
         parts += [(_MORE, Text(text)) for text in self.more]
         chosen: set[int] = set()
@@ -122,8 +128,7 @@ class ProgressLine:
         return line
 
     def _bar(self, is_ascii: bool) -> Text:
-        share = min(self.done / self.total, 1.0) if self.total else 0.0
-        full = int(share * _BAR_WIDTH)
+        full = int(min(self.done / self.total, 1.0) * _BAR_WIDTH)
         done, rest = ("#", "-") if is_ascii else ("━", "─")
         return Text.assemble((done * full, "green"), (rest * (_BAR_WIDTH - full), "dim"))
 
