@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from taskaware.cli.display import out, say, stage_display
 from taskaware.cli.failures import INTERRUPTED
 from taskaware.cli.numbers import Seed, Workers
-from taskaware.errors import TaskawareError
+from taskaware.errors import TaskawareError, require_packages
 
 if TYPE_CHECKING:
     from taskaware.study.plan import Plan
@@ -31,6 +31,8 @@ def study(
     list_only: Annotated[bool, Parameter(name="--list", negative=())] = False,
 ) -> int:
     """Train and score every run of a study, then write its table, figures and page.
+
+    Needs the extra `report`, and `demo` where the study makes its own data.
 
     What is done already is not done again; an interrupted study goes on where it was. The same
     command may run several times at once, on one machine or on many that share the folder: the runs
@@ -67,6 +69,8 @@ def study(
 
         out().print(overview_table(plan, failed={}))
         return 0
+    # Scores of task embeddings and all figures: said before the runs and not after them.
+    require_packages("a study", "report", "matplotlib", "sklearn")
     options = [word for seed in seeds for word in ("--seeds", str(seed))]
     options += ["--split", split] if split else []
     options += ["--to", str(to)] if to != Path("runs/studies") else []
