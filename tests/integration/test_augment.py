@@ -213,7 +213,7 @@ def test_a_wrong_task_is_refused_with_the_nearest_name(place: Place, command, tm
     ("words", "message"),
     [
         (["--task", "mt_en_de", "--top", 5], "top must be at most `beams` (4)"),
-        (["--task", "mt_en_de", "--beams", 0], "beams must be at least 1"),
+        (["--task", "mt_en_de", "--beams", 0], "--beams must be a whole number of at least 1"),
         ([], "task"),
     ],
 )
