@@ -113,7 +113,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, corpus: Path, command):
 def test_verify_names_every_damaged_shard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data = prepare_corpus(tmp_path)
     assert main.run(["data", "verify", str(data)]) == 0
-    assert "all 6 shards are whole" in capsys.readouterr().out
+    assert "all 6 shards are intact" in capsys.readouterr().out
     for name in ("train/text-000000.jsonl", "dev/speech-000000.tar"):
         with (data / name).open("r+b") as file:
             file.seek(100)

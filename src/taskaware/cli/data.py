@@ -1,4 +1,4 @@
-"""``taskaware data``: what a data set holds."""
+"""``taskaware data``: statistics of manifests, and checks of prepared folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.statistics_tables import StatisticsTable
 
-app = App(name="data", help="Look at data before training on it.")
+app = App(name="data", help="Count and check data before training on it.")
 
 
 @app.command
@@ -32,26 +32,27 @@ def stats(
 ) -> int:
     """Count hours, examples, words, lengths, speakers, duplicates and overlap of manifests.
 
-    Manifests of any size are read in little memory. Recordings are opened only where a manifest
+    Manifests of any size are read in little memory. Recordings are opened only where the manifest
     does not say how long the speech is.
 
     Parameters
     ----------
     folder
-        A folder with a manifest SPLIT.jsonl for each split, or with a folder `manifests` of them;
-        in place of the options train, dev and test.
+        A folder with a manifest SPLIT.jsonl for each split, itself or in its subfolder `manifests`;
+        instead of the options train, dev and test.
     train
-        Manifests of the training data; give the option once for each.
+        A manifest of the training data; repeat the option for several.
     dev
-        Manifests of the validation data.
+        A manifest of the validation data.
     test
-        Manifests of the test data.
+        A manifest of the test data.
     vocabulary
-        A vocabulary.model in which to look up all characters.
+        A vocabulary.model: count the characters that it does not have.
     audio
-        Open recordings whose length is not in the manifest; --no-audio leaves their hours out.
+        Open recordings whose length is not in the manifest; with --no-audio their hours are not
+        counted.
     to
-        A folder to write stats.json and stats.md to.
+        The folder to write stats.json and stats.md to.
     """
     import json
 
@@ -85,7 +86,7 @@ def stats(
 def verify(folder: str, /) -> int:
     """Compare every shard of a prepared folder with its checksum.
 
-    Training does so with each shard before it reads it; this finds out beforehand.
+    Training checks each shard before it reads it; this command checks all of them at once.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def verify(folder: str, /) -> int:
     if damaged:
         raise DataError("\n".join(damaged))
     num_bytes = sum(record.num_bytes for split in splits for record in split.records)
-    say(f"all {total:,} shards are whole ({num_bytes / 1e9:,.2f} GB)")
+    say(f"all {total:,} shards are intact ({num_bytes / 1e9:,.2f} GB)")
     return 0
 
 
@@ -126,8 +127,8 @@ def _manifests(
     """
     if (folder is None) == (not given):
         raise UserError(
-            "either a folder of manifests must be given or manifests by --train, --dev and --test, "
-            f"but {'there is neither' if folder is None else 'there are both'}"
+            "either a folder of manifests must be given, or manifests with --train, --dev and "
+            f"--test, but {'neither is' if folder is None else 'both are'} given"
         )
     if folder is None:
         return given
@@ -137,7 +138,7 @@ def _manifests(
     if not found:
         raise UserError(
             f"{where} must be a folder with a manifest SPLIT.jsonl for each split, but has none: "
-            "name the folder that the corpus's manifests were written to"
+            "give the folder that the corpus's manifests were written to"
         )
     return found
 

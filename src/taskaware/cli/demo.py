@@ -17,16 +17,17 @@ def demo(
 ) -> int:
     """Make a synthetic corpus, train one model on three tasks, score it, write a report.
 
-    Needs the extra `demo`: pip install 'taskaware[demo]'. An interrupted demo goes on where it was.
+    Needs the extra `demo`: pip install 'taskaware[demo]'. The same command resumes an interrupted
+    demo.
 
     Parameters
     ----------
     experiment
         The experiment to train: experiments/demo.toml.
     overrides
-        Fields over the file's own: `training.updates=500`.
+        Fields that override the file's: `training.updates=500`.
     to
-        Where everything goes.
+        The folder to write to.
     compare
         Also train the vanilla model (no cue) and the explicit task network, with the same budget.
     """
@@ -44,7 +45,7 @@ def demo(
         training_display=training_display,
     )
     if result is None:
-        say("Stopped; a checkpoint is written. The same command goes on.")
+        say("Stopped; a checkpoint is written. The same command resumes the demo.")
         return INTERRUPTED
     say("\nHeld-out sentences and voices, synthetic speech:")
     print_results({run.name: run.results for run in result.compared})

@@ -62,7 +62,7 @@ class TrainingDisplay:
         self._last_line = 0.0
 
     def start(self, run: Run, *, first_update: int) -> None:
-        """Say what is trained, and from where it goes on."""
+        """Say what is trained, and from where it is resumed."""
         from taskaware.run_models import parameters_by_part
 
         total = sum(parameters_by_part(run.model).values())
@@ -73,7 +73,7 @@ class TrainingDisplay:
             f"tasks {names}"
         )
         if first_update:
-            self._lines.say(f"going on from update {first_update:,} in {run.folder}")
+            self._lines.say(f"resuming from update {first_update:,} in {run.folder}")
         self._line = ProgressLine(
             label="update",
             done=first_update,

@@ -41,7 +41,7 @@ def evaluate(
     split
         The split to decode.
     task
-        Tasks to decode (default: all); give the option once for each.
+        A task to decode (default: all); repeat the option for several.
     which
         Which of a run's models: model, best, average, taskwise/TASK.
     beam
@@ -49,7 +49,7 @@ def evaluate(
     limit
         Decode only so many examples of each task, spread evenly over the split.
     device
-        Where to compute; auto: a CUDA device where there is one.
+        Where to compute; auto: a CUDA device if there is one.
     to
         Where to write results.json and outputs.jsonl (default: evaluation/WHICH/SPLIT in the
         model's folder).

@@ -9,7 +9,7 @@ from taskaware.cli.display import out
 
 
 def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
-    """Show a model's parameters by part, its tasks, its vocabulary, and where it came from.
+    """Show a model's parameters by part, its tasks, its vocabulary, and its provenance.
 
     Parameters
     ----------

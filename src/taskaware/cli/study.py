@@ -34,30 +34,30 @@ def study(
 
     Needs the extra `report`, and `demo` where the study makes its own data.
 
-    What is done already is not done again; an interrupted study goes on where it was. The same
-    command may run several times at once, on one machine or on many that share the folder: the runs
-    are divided among them. `torchrun --nproc-per-node 8 -m taskaware study FILE` trains every run
-    on 8 devices.
+    Finished runs are not repeated; the same command resumes an interrupted study. Several of these
+    commands may run at the same time, on one machine or on many that share the folder: they divide
+    the runs among them. `torchrun --nproc-per-node 8 -m taskaware study FILE` trains every run on
+    8 devices.
 
     Parameters
     ----------
     file
         The study: studies/NAME.toml.
     overrides
-        Fields of every run's experiment over the study's own: `training.updates=50`.
+        Fields that override those of every run's experiment: `training.updates=50`.
     size
-        How large: tiny (two CPU cores, half an hour), small, paper; a study may have others.
+        The size: tiny (two CPU cores, half an hour), small, paper; a study may have others.
     seeds
-        Seeds in place of the size's own; give the option once for each.
+        A seed to use instead of the size's own; repeat the option for several.
     split
-        The split to score in place of the size's own (while you choose settings: dev).
+        The split to score instead of the size's own (dev while you choose settings).
     jobs
-        Runs at a time on this machine, each in a process of its own; 0: one a CUDA device, or as
-        many as the cores allow.
+        Runs at a time on this machine, each in its own process; 0: one per CUDA device, or as many
+        as the cores allow.
     to
-        Where everything goes.
+        The folder to write to.
     list_only
-        Print the runs and how far each is, and stop.
+        Print the runs and their progress, and stop.
     """
     from taskaware.study import settings as study_file
     from taskaware.study.plan import finished_seeds, make_plan
@@ -85,7 +85,7 @@ def study(
     if not is_first:
         return 0 if finished else INTERRUPTED
     if not finished:
-        say(f"Stopped. Go on with: {command}")
+        say(f"Stopped. Resume with: {command}")
         return INTERRUPTED
     return _report(plan, command)
 
@@ -123,6 +123,6 @@ def _report(plan: Plan, command: str) -> int:
         say(f"warning: {written.warning}")
     say(
         f"\n{len(written.paths)} files in {plan.folder}"
-        + (f"; look at {page}" if page in written.paths else "")
+        + (f"; open {page}" if page in written.paths else "")
     )
     return 0

@@ -1,4 +1,4 @@
-"""``taskaware train``: train an experiment, or go on with it."""
+"""``taskaware train``: train an experiment, or resume it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def train(
 ) -> int:
     """Train the experiment that a TOML file describes.
 
-    The run is written to runs/NAME. The same command goes on with a run that was stopped (Ctrl-C
-    writes a checkpoint first). With several devices:
+    The run is written to runs/NAME. The same command resumes a run that was stopped (Ctrl-C writes
+    a checkpoint first). With several devices:
     `torchrun --nproc-per-node 8 -m taskaware train FILE`.
 
     Parameters
@@ -31,14 +31,14 @@ def train(
     experiment
         The TOML file.
     overrides
-        Fields over the file's own: `training.updates=500 model.d_model=256`.
+        Fields that override the file's: `training.updates=500 model.d_model=256`.
     to
         The run's folder (default: runs/ and the experiment's name).
     restart
-        Delete the run that is there and start over.
+        Delete the run in the folder and start over.
     processes
         Processes that train together on this machine, each with its own batches of the size that
-        the file says. On a CPU two processes of one thread are faster than one of two.
+        the file sets. On a CPU two processes of one thread are faster than one of two.
     fields
         Print every field with its meaning and default, as a TOML file, and stop.
     """
@@ -68,7 +68,7 @@ def train(
     )
     command = shlex.join(["taskaware", "train", str(experiment), *overrides, *options])
     if not finished:
-        say(f"Stopped; a checkpoint is written. Go on with: {command}")
+        say(f"Stopped; a checkpoint is written. Resume with: {command}")
         return INTERRUPTED
     say(
         f"Done: {folder / 'model'}\n"

@@ -125,7 +125,7 @@ def test_a_pipe_gets_one_whole_line_an_event(clock: SimpleNamespace):
     assert [line.partition("  ")[0] for line in lines] == [
         "mine: 1,000 parameters, implicit cue, tasks "
         "task_0, task_1, task_2, task_3, task_4, task_5",
-        "going on from update 20 in runs/mine",
+        "resuming from update 20 in runs/mine",
         "update 25/40",
         "update 25: dev loss task_0 1.500",
         "update 30: dev loss task_0 1.500",  # an update is shown every 15 seconds, and the last
