@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 app = App(
     name="augment",
-    help="Make synthetic training examples: translations, changed signals, synthetic speech. With a "
-    "recipe, run all its steps in order and join their outputs to a training set; finished steps are "
-    "not repeated.",
+    help="Make synthetic training examples: translations, changed signals, synthetic speech. With "
+    "a recipe, run all its steps in order and join their outputs to a training set; finished steps "
+    "are not repeated.",
     help_format="markdown",
 )
 _Several = Parameter(negative=(), show_default=False)

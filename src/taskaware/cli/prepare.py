@@ -43,9 +43,9 @@ def prepare(
 ) -> int:
     """Turn a corpus, or manifests, into a folder that `train` and `evaluate` read.
 
-    `taskaware prepare must_c --from MUST-C --to data --overlap drop` reads a corpus as it is
-    released; docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to data`
-    reads your own manifests. Every line is checked: bad lines are left out, counted, and listed in
+    `taskaware prepare must_c --from MUST-C --to data --overlap drop` reads a corpus as released;
+    docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to data` reads
+    your own manifests. Every line is checked: bad lines are left out, counted, and listed in
     report.tsv. The same command resumes a stopped preparation.
 
     Parameters
