@@ -173,7 +173,7 @@ def test_ctrl_c_leaves_what_is_done_and_says_how_to_go_on(
     code, out, _ = command(*words)
     assert (code, "the same command resumes it" in out) == (130, True)
     code, out, _ = command(*words)
-    assert (code, "Went on from example 5" in out) == (0, True)
+    assert (code, "Resumed from example 5" in out) == (0, True)
 
 
 def test_a_recipe_makes_a_training_set_and_shows_its_counts(place: Place, command, tmp_path: Path):

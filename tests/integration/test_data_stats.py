@@ -95,9 +95,9 @@ def test_recordings_are_not_opened_where_the_user_says_so(tmp_path: Path, comman
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, corpus: Path, command):
-    with pytest.raises(UserError, match=r"either a folder of manifests .* there is neither"):
+    with pytest.raises(UserError, match=r"either a folder of manifests .* neither is given"):
         command()
-    with pytest.raises(UserError, match="there are both"):
+    with pytest.raises(UserError, match="both are given"):
         command(corpus, "--train", corpus / "train.jsonl")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty must be a folder with a manifest SPLIT\.jsonl"):
