@@ -69,7 +69,7 @@ class TrainingDisplay:
         names = ", ".join(task.name for task in run.tasks)
         settings = run.experiment
         self._lines.say(
-            f"{settings.name}: {total:,} parameters, {settings.model.conditioning.cue} cue, "
+            f"{run.folder}: {total:,} parameters, {settings.model.conditioning.cue} cue, "
             f"tasks {names}"
         )
         if first_update:
@@ -82,6 +82,10 @@ class TrainingDisplay:
             began=time.monotonic(),
         )
         self._lines.redraw(self._line)
+
+    def note(self, text: str) -> None:
+        """Say what the person should know."""
+        self._lines.say(text)
 
     def on_update(self, update: int) -> None:
         """Move the bar."""

@@ -10,7 +10,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -169,9 +169,7 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
     import soundfile
 
     if isinstance(path, str | Path):
-        # As bytes where that is possible, since soundfile refuses names that are not UTF-8.
-        name = str(path)
-        source: Any = os.fsencode(path) if os.name == "posix" else name
+        name, source = str(path), str(path)
         if not Path(path).is_file():
             raise AudioError(f"{name}: the file does not exist")
         if Path(path).stat().st_size == 0:

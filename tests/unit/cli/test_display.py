@@ -73,15 +73,14 @@ def test_numbers_and_durations_are_given_in_the_unit_that_fits():
 # --- training ---
 
 
-def made_up_run(updates: int, name: str = "mine") -> Any:
+def made_up_run(updates: int, folder: str = "runs/mine") -> Any:
     tasks = [SimpleNamespace(name=f"task_{number}") for number in range(6)]
     experiment = SimpleNamespace(
-        name=name,
         model=SimpleNamespace(conditioning=SimpleNamespace(cue="implicit")),
         training=SimpleNamespace(updates=updates),
     )
     return SimpleNamespace(
-        experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder="runs/mine"
+        experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder
     )
 
 
@@ -104,9 +103,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def show_training(console: Console, clock: SimpleNamespace, *, name: str = "mine") -> None:
+def show_training(console: Console, clock: SimpleNamespace, *, folder: str = "runs/mine") -> None:
     shown = TrainingDisplay(console)
-    shown.start(made_up_run(40, name), first_update=20)
+    shown.start(made_up_run(40, folder), first_update=20)
     for update in (25, 30, 35, 40):
         clock.now += 10.0
         shown.on_update(update)
@@ -123,7 +122,7 @@ def test_a_pipe_gets_one_whole_line_an_event(clock: SimpleNamespace):
     lines = file.getvalue().splitlines()
     assert "\x1b" not in file.getvalue()
     assert [line.partition("  ")[0] for line in lines] == [
-        "mine: 1,000 parameters, implicit cue, tasks "
+        "runs/mine: 1,000 parameters, implicit cue, tasks "
         "task_0, task_1, task_2, task_3, task_4, task_5",
         "resuming from update 20 in runs/mine",
         "update 25/40",
@@ -152,7 +151,7 @@ def test_on_a_terminal_counter_and_time_left_are_seen(width: int, clock: SimpleN
 
 def test_names_in_square_brackets_are_shown_as_they_are(clock: SimpleNamespace):
     file = io.StringIO()
-    show_training(Console(file=file, width=80), clock, name="a [red] b")
+    show_training(Console(file=file, width=80), clock, folder="a [red] b")
     assert file.getvalue().startswith("a [red] b: 1,000 parameters")
 
 
