@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from taskaware.cli.numbers import Count
 from taskaware.errors import AudioError, UserError
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def predict(
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
     output: Literal["text", "jsonl"] = "text",
-    beam: int | None = None,
-    num_best: int = 1,
+    beam: Count | None = None,
+    num_best: Count = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
     """Run a model on recordings and texts.
