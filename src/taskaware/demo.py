@@ -14,6 +14,7 @@ from taskaware.comparison import ComparedRun, score_runs, write_report, write_re
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
+from taskaware.errors import require_packages
 from taskaware.launch import train_in_processes
 from taskaware.output_folder import claimed, require_usable
 
@@ -62,8 +63,12 @@ def run_demo(
         compare: Whether to train the vanilla model and the explicit task network too.
         progress: Makes a display of stages.
         training_display: Makes a display of a training.
+
+    Raises:
+        MissingDependencyError: The extra ``demo`` is not installed.
     """
     require_usable(folder, names=_WRITTEN)
+    require_packages("the demo", "demo", "espeakng_loader", "matplotlib", "sklearn")
     seconds: dict[str, float] = {}
     began = time.monotonic()
     data = _make_data(folder, progress)

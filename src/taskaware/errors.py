@@ -27,6 +27,7 @@ Python's: there is an output, but little reason to trust it.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -113,3 +114,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, else ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
+
+
+def require_packages(what: str, extra: str, *packages: str) -> None:
+    """Refuse long work whose end needs what is not installed, before it begins.
+
+    Args:
+        what: Who needs the packages, as the message begins.
+        extra: The extra of taskaware that installs them.
+        packages: By the names under which they are imported.
+
+    Raises:
+        MissingDependencyError: At least one is not installed.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"{what} needs {' and '.join(missing)}, not installed here: "
+            f"pip install 'taskaware[{extra}]', then run the same command again"
+        )

@@ -135,7 +135,7 @@ def test_two_models_give_at_most_four_outputs_of_each_transcript_marked_with_the
         f"translation by {name}, beam {beam}" for name in ("first", "second") for beam in (1, 2)
     }
     code, out, _ = command(*translate_words(place, tmp_path / "o.jsonl"), "--task", "mt_en_de")
-    assert (code, "complete already" in out) == (0, True)
+    assert (code, "already complete" in out) == (0, True)
 
 
 def test_the_outputs_are_those_of_the_models_own_beam_search(place: Place, tmp_path: Path):
@@ -171,9 +171,9 @@ def test_ctrl_c_leaves_what_is_done_and_says_how_to_go_on(
     monkeypatch.setattr(TaskAwareModel, "decode", decode)
     words = [*translate_words(place, tmp_path / "o.jsonl"), "--task", "mt_en_de"]
     code, out, _ = command(*words)
-    assert (code, "the same command goes on" in out) == (130, True)
+    assert (code, "the same command resumes it" in out) == (130, True)
     code, out, _ = command(*words)
-    assert (code, "Went on from example 5" in out) == (0, True)
+    assert (code, "Resumed from example 5" in out) == (0, True)
 
 
 def test_a_recipe_makes_a_training_set_and_shows_its_counts(place: Place, command, tmp_path: Path):
@@ -213,7 +213,7 @@ def test_a_wrong_task_is_refused_with_the_nearest_name(place: Place, command, tm
     ("words", "message"),
     [
         (["--task", "mt_en_de", "--top", 5], "top must be at most `beams` (4)"),
-        (["--task", "mt_en_de", "--beams", 0], "beams must be at least 1"),
+        (["--task", "mt_en_de", "--beams", 0], "--beams must be a whole number of at least 1"),
         ([], "task"),
     ],
 )

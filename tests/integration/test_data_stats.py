@@ -123,9 +123,9 @@ def test_statistics_of_the_user_are_not_written_over(corpus: Path, command):
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, corpus: Path, command):
-    with pytest.raises(UserError, match=r"either a folder of manifests .* there is neither"):
+    with pytest.raises(UserError, match=r"either a folder of manifests .* neither is given"):
         command()
-    with pytest.raises(UserError, match="there are both"):
+    with pytest.raises(UserError, match="both are given"):
         command(corpus, "--train", corpus / "train.jsonl")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty must be a folder with a manifest SPLIT\.jsonl"):
@@ -141,7 +141,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, corpus: Path, command):
 def test_verify_names_every_damaged_shard(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data = prepare_corpus(tmp_path)
     assert main.run(["data", "verify", str(data)]) == 0
-    assert "all 6 shards are whole" in capsys.readouterr().out
+    assert "all 6 shards are intact" in capsys.readouterr().out
     for name in ("train/text-000000.jsonl", "dev/speech-000000.tar"):
         with (data / name).open("r+b") as file:
             file.seek(100)

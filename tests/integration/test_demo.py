@@ -89,7 +89,7 @@ def test_the_same_command_goes_on_where_it_was(
     before = (folder / "implicit" / "log.jsonl").read_text()
     assert run(["demo", str(EXPERIMENT), *OVERRIDES, "--to", str(folder)]) == 0
     shown = capsys.readouterr()
-    assert "going on from update 5" in shown.err
+    assert "resuming from update 5" in shown.err
     assert (folder / "implicit" / "log.jsonl").read_text() == before
     [line] = [
         line for line in shown.out.splitlines() if "taskaware predict" in line and ".flac" in line

@@ -229,7 +229,7 @@ def test_ctrl_c_stops_a_study_with_the_command_that_goes_on(
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"Go on with: taskaware study" in output
+    assert b"Resume with: taskaware study" in output
     assert b"Traceback" not in output
     assert taskaware(["study", str(study), "--to", str(tmp_path)]) == 0
     assert results(tmp_path) == results(whole)

@@ -28,6 +28,7 @@ from taskaware.data import manifest
 from taskaware.data.manifest import TaskTable
 from taskaware.data.manifest_line import LineProblem
 from taskaware.data.manifest_writer import to_line
+from taskaware.errors import require_packages
 from taskaware.output_folder import claimed, require_usable
 
 if TYPE_CHECKING:
@@ -132,9 +133,12 @@ def run_recipe(
     Raises:
         UserError: A manifest, a model, or what was written before does not fit.
         OutputError: ``recipe.to`` holds files of these names that no recipe wrote.
+        MissingDependencyError: Speech is to be made and the extra ``demo`` is not installed.
         TaskawareError: See the steps.
     """
     require_usable(recipe.to, names=_JOINED, whole=False)  # before hours of work
+    if any(dataset.voices for dataset in recipe.datasets.values()):
+        require_packages("synthetic speech", "demo", "espeakng_loader")  # not after translating
     _require_distinct_tasks(recipe, progress)
     steps: dict[tuple[str, str], Written] = {}
     for name, dataset in recipe.datasets.items():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from taskaware.cli.augment_display import RateDisplay
-from taskaware.cli.display import out
+from taskaware.cli.display import StageDisplay, out, say, stage_display
+from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.numbers import Count, Seed, Workers
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
 app = App(
     name="augment",
-    help="Make synthetic training examples: translations, changed signals, synthetic speech.",
+    help="Make synthetic training examples: translations, changed signals, synthetic speech. With "
+    "a recipe, run all its steps in order and join their outputs to a training set; finished steps "
+    "are not repeated.",
     help_format="markdown",
 )
 _Several = Parameter(negative=(), show_default=False)
-_INTERRUPTED = 130
 
 
 @app.default
@@ -32,12 +34,12 @@ def run(
     file: Path,
     /,
     *overrides: str,
-    workers: int = 0,
+    workers: Workers = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
-    """Do all steps of a recipe, in order, and join the training set.
+    """Run all steps of a recipe, in order, and join their outputs to a training set.
 
-    What is done already is not done again; a stopped recipe goes on where it was.
+    Finished steps are not repeated; the same command resumes a stopped recipe.
     experiments/augmentation/paper.toml is the paper's recipe.
 
     Parameters
@@ -45,18 +47,18 @@ def run(
     file
         The recipe.
     overrides
-        Fields over the recipe's own: `seed=2`.
+        Fields that override the recipe's: `seed=2`.
     workers
-        Threads and processes that change signals and speak; 0: one a processor.
+        Threads and processes that change signals and synthesise speech; 0: one per processor.
     device
-        Where the models compute; auto: a CUDA device where there is one.
+        Where the models compute; auto: a CUDA device if there is one.
     """
     from taskaware.augment import settings as recipe_file
     from taskaware.augment.recipe import run_recipe
 
     recipe = recipe_file.load(file, overrides)
 
-    def work(display: RateDisplay) -> int:
+    def work(display: StageDisplay) -> int:
         result = run_recipe(recipe, device=device, num_workers=workers or None, progress=display)
         _show_recipe(result)
         return 0
@@ -71,13 +73,13 @@ def translate(
     model: Annotated[tuple[str, ...], _Several],
     task: str,
     to: Path,
-    beams: int | None = None,
-    top: int | None = None,
+    beams: Count | None = None,
+    top: Count | None = None,
     replace: Literal["target", "source"] | None = None,
     of: Annotated[tuple[str, ...], _Several] = (),
     as_task: str | None = None,
     which: str = "model",
-    examples_per_batch: int | None = None,
+    examples_per_batch: Count | None = None,
     keep_unfinished: Annotated[bool, Parameter(negative=())] = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
@@ -88,9 +90,9 @@ def translate(
     Parameters
     ----------
     manifest
-        Where the examples are; give the option once for each.
+        A manifest with the examples; repeat the option for several.
     model
-        A model's folder, or a run's, or NAME=FOLDER; give the option once for each.
+        The folder of a model or a run, or NAME=FOLDER; repeat the option for several.
     task
         The models' task, e.g. mt_en_de.
     to
@@ -98,22 +100,22 @@ def translate(
     beams
         Width of the beam search (default 4).
     top
-        Outputs of each model to use, best first (default 2).
+        Number of outputs to use of each model, best first (default 2).
     replace
-        What the translation becomes: target (default), or source: back-translation.
+        What the translation becomes: the target (default), or the source (back-translation).
     of
         Tasks of the manifests to translate (default: speech recognition in the models' source
-        language, or else the text tasks that fit).
+        language, else the text tasks that fit).
     as_task
-        Name of the new examples' task (default: of kind and languages, e.g. st_en_de).
+        Task name of the new examples (default: from kind and languages, e.g. st_en_de).
     which
         Which of a run's models: model, best, average, taskwise/TASK.
     examples_per_batch
-        Texts translated together (default 32).
+        Texts to translate at a time (default 32).
     keep_unfinished
-        Use outputs that reached the length limit, too.
+        Also use outputs that reached the length limit.
     device
-        Where to compute; auto: a CUDA device where there is one.
+        Where to compute; auto: a CUDA device if there is one.
     """
     from taskaware import settings
     from taskaware.augment.settings import TranslationSettings
@@ -139,32 +141,32 @@ def speak(
     manifest: Annotated[tuple[Path, ...], _Several],
     to: Path,
     kind: Annotated[tuple[Literal["asr", "st"], ...], _Several] = (),
-    voices: int | None = None,
+    voices: Count | None = None,
     of: Annotated[tuple[str, ...], _Several] = (),
     language: str | None = None,
-    seed: int = 1,
-    workers: int = 0,
+    seed: Seed = 1,
+    workers: Workers = 0,
 ) -> int:
-    """Speak the sources of text examples with espeak-ng's voices.
+    """Synthesise speech from the sources of text examples, with espeak-ng's voices.
 
     Parameters
     ----------
     manifest
-        Where the text examples are; give the option once for each.
+        A manifest with the text examples; repeat the option for several.
     to
-        The manifest to write (.jsonl); the recordings go to the folder of its name.
+        The manifest to write (.jsonl); the recordings go to the folder of the same name.
     kind
-        Which tasks get the speech: st (default), asr; give the option once for each.
+        Kind of the new examples' tasks: st (default), asr; repeat the option for both.
     voices
-        Recordings of each text, each by another voice (default 1).
+        Recordings of each text, each by a different voice (default 1).
     of
-        Text tasks to speak (default: all in the language).
+        Text tasks to use (default: all whose source is in the language).
     language
-        What is spoken, as espeak-ng calls it (default en).
+        The language of the texts, as espeak-ng names it (default en).
     seed
-        Who speaks depends on it.
+        Seed for the choice of voices.
     workers
-        Processes; 0: one a processor.
+        Processes; 0: one per processor.
     """
     from taskaware import settings
     from taskaware.augment.settings import SpeechSettings
@@ -188,27 +190,28 @@ def signal(
     copies: Annotated[tuple[str, ...], _Several] = ("1",),
     of: Annotated[tuple[str, ...], _Several] = (),
     change: Annotated[tuple[str, ...], _Several] = (),
-    seed: int = 1,
-    workers: int = 0,
+    seed: Seed = 1,
+    workers: Workers = 0,
 ) -> int:
     """Change the speed, tempo and echo of the recordings of speech examples.
 
     Parameters
     ----------
     manifest
-        Where the speech examples are; give the option once for each.
+        A manifest with the speech examples; repeat the option for several.
     to
-        The manifest to write (.jsonl); the recordings go to the folder of its name.
+        The manifest to write (.jsonl); the recordings go to the folder of the same name.
     copies
         Copies of each example, or DATASET=COPIES, once for each dataset (default 1).
     of
         Tasks whose examples are changed (default: all with speech).
     change
-        Settings over the paper's ranges: `--change tempo_range=[0.9,1.1]`, `--change echo=false`.
+        Settings that override the paper's ranges: `--change tempo_range=[0.9,1.1]`,
+        `--change echo=false`.
     seed
-        What is drawn depends on it.
+        Seed for the random changes.
     workers
-        Threads; 0: one a processor.
+        Threads; 0: one per processor.
     """
     from taskaware.augment.signals import change_signals
 
@@ -231,13 +234,13 @@ def signal(
     )
 
 
-def _until_stopped(work: Callable[[RateDisplay], int]) -> int:
+def _until_stopped(work: Callable[[StageDisplay], int]) -> int:
     try:
-        with RateDisplay() as display:
+        with stage_display() as display:
             return work(display)
     except KeyboardInterrupt:
-        _say("Stopped. What is done stays: the same command goes on from there.")
-        return _INTERRUPTED
+        say("Stopped. Finished work is kept: the same command resumes it.")
+        return INTERRUPTED
 
 
 def _given(**fields: Any) -> dict[str, Any]:
@@ -294,22 +297,22 @@ def _show_step(written: Written) -> int:
     from taskaware.augment.blocks import READ, WRITTEN
 
     if written.was_complete:
-        _say(f"{written.path} is complete already.")
+        say(f"{written.path} is already complete.")
     elif written.went_on_from:
-        _say(f"Went on from example {written.went_on_from:,}.")
+        say(f"Resumed from example {written.went_on_from:,}.")
     for dataset in dict.fromkeys(dataset for dataset, _ in written.counts):
         of = {what: n for (name, what), n in written.counts.items() if name == dataset and n}
         others = ", ".join(f"{n:,} {what}" for what, n in of.items() if what not in (READ, WRITTEN))
-        _say(
+        say(
             f"{dataset}: {of.get(WRITTEN, 0):,} examples from {of.get(READ, 0):,}"
             + (f"; left out: {others}" if others else "")
         )
     if written.num_bad_lines:
-        _say(f"warning: {written.num_bad_lines:,} lines of the manifests cannot be read")
+        say(f"warning: {written.num_bad_lines:,} lines of the manifests cannot be read")
     if written.total(WRITTEN):
-        _say(f"Train on it: taskaware prepare --train {written.path} ...")
+        say(f"Train on it: taskaware prepare --train {written.path} ...")
     else:
-        _say(f"warning: {written.path} holds no example")
+        say(f"warning: {written.path} holds no example")
     return 0
 
 
@@ -329,9 +332,5 @@ def _show_recipe(result: RecipeResult) -> None:
     out().print(table)
     for (dataset, step, reason), number in result.counts.left_out.items():
         if number:
-            _say(f"{dataset}, {step}: left out: {number:,} {reason}")
-    _say(f"Train on it: taskaware prepare --train {result.train} --dev ... --to ...")
-
-
-def _say(text: str) -> None:
-    out().print(text, highlight=False, soft_wrap=True, markup=False)
+            say(f"{dataset}, {step}: left out: {number:,} {reason}")
+    say(f"Train on it: taskaware prepare --train {result.train} --dev ... --to ...")

@@ -1,4 +1,4 @@
-"""``taskaware data``: what a data set holds."""
+"""``taskaware data``: statistics of manifests, and checks of prepared folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from taskaware.cli.display import out, stage_display
+from taskaware.cli.display import out, say, stage_display
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _STATISTICS = ("stats.json", "stats.md")
 
-app = App(name="data", help="Look at data before training on it.")
+app = App(name="data", help="Count and check data before training on it.")
 
 
 @app.command
@@ -36,7 +36,7 @@ def stats(
     """Count hours, examples, words, lengths, speakers, duplicates and overlap.
 
     Of a folder that was prepared from manifests of your own it counts the examples that are used.
-    Manifests of any size are read in little memory. Recordings are opened only where a manifest
+    Manifests of any size are read in little memory. Recordings are opened only where the manifest
     does not say how long the speech is.
 
     Parameters
@@ -45,24 +45,25 @@ def stats(
         A folder with a manifest SPLIT.jsonl for each split, or with a folder `manifests` of them,
         or a prepared folder; in place of the options train, dev and test.
     train
-        Manifests of the training data; give the option once for each.
+        A manifest of the training data; repeat the option for several.
     dev
-        Manifests of the validation data.
+        A manifest of the validation data.
     test
-        Manifests of the test data.
+        A manifest of the test data.
     vocabulary
-        A vocabulary.model in which to look up all characters.
+        A vocabulary.model: count the characters that it does not have.
     audio
-        Open recordings whose length is not in the manifest; --no-audio leaves their hours out.
+        Open recordings whose length is not in the manifest; with --no-audio their hours are not
+        counted.
     to
-        A folder to write stats.json and stats.md to.
+        The folder to write stats.json and stats.md to.
     """
     import json
 
     from taskaware.data.statistics import measure, measure_prepared
     from taskaware.data.statistics_tables import problem_lines, to_json, to_markdown, to_tables
     from taskaware.data.vocabulary import Vocabulary
-    from taskaware.output_folder import claimed, require_usable
+    from taskaware.output_folder import require_usable
 
     given = {"train": train, "dev": dev, "test": test}
     data = _prepared(folder) if not any(given.values()) else None
@@ -79,16 +80,16 @@ def stats(
             found = measure(manifests, vocabulary=pieces, open_recordings=audio, progress=progress)
     console = out()
     for table in to_tables(found):
-        console.print(_shown(table), highlight=False)
-        console.print(f"{table.note}\n" if table.note else "", highlight=False)
+        console.print(_shown(table))
+        console.print(f"{table.note}\n" if table.note else "")
     for line in problem_lines(found):
-        console.print(f"warning: {line}", highlight=False, soft_wrap=True, markup=False)
+        say(f"warning: {line}")
     if to is not None:
         record = json.dumps(to_json(found), indent=2, ensure_ascii=False)
         with claimed(to, names=_STATISTICS, whole=False) as output:
             output.write("stats.json", f"{record}\n".encode())
             output.write("stats.md", to_markdown(found).encode())
-        console.print(f"written: {to}/stats.json, {to}/stats.md", soft_wrap=True, markup=False)
+        say(f"written: {to}/stats.json, {to}/stats.md")
     return 0
 
 
@@ -96,7 +97,7 @@ def stats(
 def verify(folder: str, /) -> int:
     """Compare every shard of a prepared folder with its checksum.
 
-    Training does so with each shard before it reads it; this finds out beforehand.
+    Training checks each shard before it reads it; this command checks all of them at once.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def verify(folder: str, /) -> int:
     if damaged:
         raise DataError("\n".join(damaged))
     num_bytes = sum(record.num_bytes for split in splits for record in split.records)
-    out().print(f"all {total:,} shards are whole ({num_bytes / 1e9:,.2f} GB)", highlight=False)
+    say(f"all {total:,} shards are intact ({num_bytes / 1e9:,.2f} GB)")
     return 0
 
 
@@ -147,8 +148,8 @@ def _manifests(
     """
     if (folder is None) == (not given):
         raise UserError(
-            "either a folder of manifests must be given or manifests by --train, --dev and --test, "
-            f"but {'there is neither' if folder is None else 'there are both'}"
+            "either a folder of manifests must be given, or manifests with --train, --dev and "
+            f"--test, but {'neither is' if folder is None else 'both are'} given"
         )
     if folder is None:
         return given

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taskaware.cli.display import out, stage_display, training_display
+from taskaware.cli.display import say, stage_display, training_display
+from taskaware.cli.failures import INTERRUPTED
 
 
 def demo(
@@ -16,16 +17,17 @@ def demo(
 ) -> int:
     """Make a synthetic corpus, train one model on three tasks, score it, write a report.
 
-    Needs the extra `demo`: pip install 'taskaware[demo]'. An interrupted demo goes on where it was.
+    Needs the extra `demo`: pip install 'taskaware[demo]'. The same command resumes an interrupted
+    demo.
 
     Parameters
     ----------
     experiment
         The experiment to train: experiments/demo.toml.
     overrides
-        Fields over the file's own: `training.updates=500`.
+        Fields that override the file's: `training.updates=500`.
     to
-        Where everything goes.
+        The folder to write to.
     compare
         Also train the vanilla model (no cue) and the explicit task network, with the same budget.
     """
@@ -42,22 +44,19 @@ def demo(
         progress=stage_display,
         training_display=training_display,
     )
-    console = out()
     if result is None:
-        console.print("Stopped; a checkpoint is written. The same command goes on.")
-        return 130
-    console.print("\nHeld-out sentences and voices, synthetic speech:", highlight=False)
+        say("Stopped; a checkpoint is written. The same command resumes the demo.")
+        return INTERRUPTED
+    say("\nHeld-out sentences and voices, synthetic speech:")
     print_results({run.name: run.results for run in result.compared})
     spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())
     model = to / "implicit"
     test = next((to / "corpus" / "audio" / "test").glob("*.flac"))
-    console.print(
+    say(
         f"\ntime: {spent}\nfigures: {result.results_path}\nreport: {result.report_path}\n\n"
         "Try next:\n"
         f"  taskaware predict {model} {test}\n"
         f"  taskaware predict {model} --text 'The teacher reads a red book.'"
-        + ("" if compare else "\n  scripts/demo --compare"),
-        highlight=False,
-        soft_wrap=True,
+        + ("" if compare else "\n  scripts/demo --compare")
     )
     return 0

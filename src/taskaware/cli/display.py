@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar with losses, speed and the time left; plain lines without one."""
+"""Progress on standard error: a line that is redrawn on a terminal, one line an event elsewhere."""
 
 from __future__ import annotations
 
@@ -9,97 +9,112 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.live import Live
+from rich.text import Text
+
+from taskaware.cli.progress_line import ProgressLine, error_console
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from taskaware.runs import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 15.0
+_WIDE = 10_000  # a table in a file or a pipe has one line a row
 
 
-class TrainingDisplay:
-    """Shows a run: updates, loss by task, examples a second, time left."""
+class _Lines:
+    """Lines that stay, above one that is redrawn where the console allows it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars: Bars | None = None
-        self._bar: TaskID | None = None
+        self._live: Live | None = None
+
+    @property
+    def is_redrawn(self) -> bool:
+        return self._console.is_interactive
+
+    def say(self, text: str) -> None:
+        # Not wrapped: a terminal breaks long lines itself, and a pipe wants them whole.
+        self._console.print(Text(text), soft_wrap=True)
+
+    def redraw(self, line: ProgressLine) -> None:
+        if not self.is_redrawn:
+            return
+        if self._live is None:
+            self._live = Live(line, console=self._console, refresh_per_second=5)
+            self._live.start()
+        self._live.update(line)
+
+    def close(self) -> None:
+        """Leave the terminal as it was, the redrawn line as it stands."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+class TrainingDisplay:
+    """Shows a run: updates, rate, time left, loss by task, examples a second."""
+
+    def __init__(self, console: Console) -> None:
+        self._lines = _Lines(console)
+        self._line = ProgressLine(label="update")
         self._last_line = 0.0
-        self._num_updates = 0
-        self._first_update = 0
-        self._began = 0.0
         self._remarks: set[str] = set()
 
     def start(self, run: Run, *, first_update: int) -> None:
-        """Say what is trained, and from where it goes on."""
+        """Say what is trained, and from where it is resumed."""
         from taskaware.run_models import parameters_by_part
 
         total = sum(parameters_by_part(run.model).values())
         names = ", ".join(task.name for task in run.tasks)
         settings = run.experiment
-        self._console.print(
-            f"[bold]{run.folder}[/bold]: {total:,} parameters, "
-            f"{settings.model.conditioning.cue} cue, tasks {names}"
+        self._lines.say(
+            f"{run.folder}: {total:,} parameters, {settings.model.conditioning.cue} cue, "
+            f"tasks {names}"
         )
         if first_update:
-            self._console.print(f"going on from update {first_update:,} in {run.folder}")
+            self._lines.say(f"resuming from update {first_update:,} in {run.folder}")
         for remark in run.remarks:
-            self._console.print(
-                f"note: {remark.text}", markup=False, highlight=False, soft_wrap=True
-            )
-        self._num_updates = settings.training.updates
-        self._first_update = first_update
-        self._began = time.monotonic()
-        if self._console.is_terminal:
-            self._bars = Bars(
-                TextColumn("training"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
-                console=self._console,
-            )
-            self._bars.start()
-            self._bar = self._bars.add_task(
-                "", total=self._num_updates, completed=first_update, figures=""
-            )
+            self._lines.say(f"note: {remark.text}")
+        self._line = ProgressLine(
+            label="update",
+            done=first_update,
+            first=first_update,
+            total=settings.training.updates,
+            began=time.monotonic(),
+        )
+        self._lines.redraw(self._line)
 
     def note(self, text: str) -> None:
         """Say what the person should know."""
-        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+        self._lines.say(text)
 
     def on_update(self, update: int) -> None:
         """Move the bar."""
-        if self._bars is not None and self._bar is not None:
-            self._bars.update(self._bar, completed=update)
+        self._line.done = update
+        self._line.seconds = time.monotonic() - self._line.began
+        self._lines.redraw(self._line)
 
     def on_progress(self, progress: Progress) -> None:
         """Show the newest losses."""
-        losses = "  ".join(f"{task} {loss:.2f}" for task, loss in progress.losses.items())
-        figures = f"loss {losses}  {progress.examples_per_second:.0f} examples/s"
-        if progress.speech_hours_per_second:
-            figures += f"  {60 * progress.speech_hours_per_second:.1f} min speech/s"
+        losses = [f"{task} {loss:.2f}" for task, loss in progress.losses.items()]
+        speech = progress.speech_hours_per_second
         padding = max(progress.padding.values(), default=0.0)
-        figures += f"  padding {padding:.0%}  waiting {progress.waiting:.0%}"
-        if self._bars is not None and self._bar is not None:
-            self._bars.update(self._bar, figures=figures)
-            return
+        self._line.more = (
+            *(f"{'' if number else 'loss '}{loss}" for number, loss in enumerate(losses)),
+            f"{progress.examples_per_second:,.0f} examples/s",
+            *([f"{60 * speech:.1f} min speech/s"] if speech else []),
+            f"padding {padding:.0%}",
+            f"waiting {progress.waiting:.0%}",
+        )
+        self.on_update(progress.update)
         now = time.monotonic()
-        done = progress.update == self._num_updates
-        if now - self._last_line >= _SECONDS_BETWEEN_LINES or done:
+        is_due = now - self._last_line >= _SECONDS_BETWEEN_LINES
+        is_over = progress.update == self._line.total
+        if not self._lines.is_redrawn and (is_due or is_over):
             self._last_line = now
-            rate = (progress.update - self._first_update) / max(now - self._began, 1e-9)
-            left = (self._num_updates - progress.update) / max(rate, 1e-9)
-            self._console.print(
-                f"update {progress.update:,}/{self._num_updates:,}  {figures}  "
-                f"{left / 60:.1f} min left",
-                highlight=False,
-            )
+            self._lines.say(self._line.plain())
 
     def on_validation(self, update: int, validation: Validation) -> None:
         """Show what the validation found."""
@@ -109,23 +124,21 @@ class TrainingDisplay:
         what = "score" if validation.scores else "loss"
         digits = 1 if validation.scores else 3
         figures = "  ".join(f"{task} {value:.{digits}f}" for task, value in shown.items())
-        self._console.print(f"update {update:,}: dev {what} {figures}", highlight=False)
+        self._lines.say(f"update {update:,}: dev {what} {figures}")
         for remark in validation.remarks:
             if remark not in self._remarks:  # said once a training; the log has them all
                 self._remarks.add(remark)
-                self._console.print(f"update {update:,}: {remark}", highlight=False)
+                self._lines.say(f"update {update:,}: {remark}")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        self._lines.close()
 
 
 @contextmanager
 def training_display() -> Iterator[TrainingDisplay]:
     """A display on standard error, closed at the end whatever happens."""
-    display = TrainingDisplay(Console(stderr=True))
+    display = TrainingDisplay(error_console())
     try:
         yield display
     finally:
@@ -133,38 +146,69 @@ def training_display() -> Iterator[TrainingDisplay]:
 
 
 class StageDisplay:
-    """Shows work in stages: a bar for each, with the time left."""
+    """Shows work in stages, one after another: done, rate, time left; a context.
+
+    It is called with the stage, what is done and the total (0: unknown). What was done before the
+    first call of a stage does not count for its rate.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._stages: dict[str, TaskID] = {}
+        self._lines = _Lines(console)
+        self._line: ProgressLine | None = None
+        self._last = 0.0
+        self._is_said = False
 
     def __enter__(self) -> StageDisplay:
-        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        self._end_stage()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of a stage."""
-        if stage not in self._stages:
-            self._stages[stage] = self._bars.add_task(stage, total=total)
-        self._bars.update(self._stages[stage], completed=done, total=total)
+        """Show how far a stage is."""
+        now = time.monotonic()
+        if self._line is None or stage != self._line.label:
+            self._end_stage()
+            is_whole = total and done >= total
+            self._line = ProgressLine(label=stage, first=0 if is_whole else done, began=now)
+            self._last = now
+        line = self._line
+        if (done, total) == (line.done, line.total):
+            return
+        line.done, line.total, line.seconds = done, total, now - line.began
+        self._is_said = False
+        if now - self._last >= _SECONDS_BETWEEN_LINES or (total and done >= total):
+            self._last = now
+            self._say()
+        self._lines.redraw(line)
+
+    def _say(self) -> None:
+        if self._line is not None and not self._lines.is_redrawn and not self._is_said:
+            self._is_said = True
+            self._lines.say(self._line.plain())
+
+    def _end_stage(self) -> None:
+        """Leave a line that says how far the stage has come."""
+        if self._line is not None:
+            self._say()
+            self._lines.close()
+            self._line = None
 
 
 def stage_display() -> StageDisplay:
     """A display of stages on standard error."""
-    return StageDisplay(Console(stderr=True))
+    return StageDisplay(error_console())
 
 
 def out() -> Console:
-    """The console for results, on standard output; as wide as it must be where that is a file."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """The console for results, on standard output; in a file or a pipe every row is one line.
+
+    Names are printed as they are: ``[de]`` in a name is no markup.
+    """
+    width = None if sys.stdout.isatty() else _WIDE
+    return Console(width=width, markup=False, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a line on standard output, or several; none is broken in two."""
+    out().print(Text(text), soft_wrap=True)

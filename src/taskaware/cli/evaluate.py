@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
+from taskaware.cli.numbers import Count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,8 @@ def evaluate(
     split: str = "test",
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
-    beam: int | None = None,
-    limit: int | None = None,
+    beam: Count | None = None,
+    limit: Count | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     to: Path | None = None,
 ) -> int:
@@ -40,7 +41,7 @@ def evaluate(
     split
         The split to decode.
     task
-        Tasks to decode (default: all); give the option once for each.
+        A task to decode (default: all); repeat the option for several.
     which
         Which of a run's models: model, best, average, taskwise/TASK.
     beam
@@ -48,7 +49,7 @@ def evaluate(
     limit
         Decode only so many examples of each task, spread evenly over the split.
     device
-        Where to compute; auto: a CUDA device where there is one.
+        Where to compute; auto: a CUDA device if there is one.
     to
         Where to write results.json and outputs.jsonl (default: evaluation/WHICH/SPLIT in the
         model's folder; other data, --task, --limit and --beam add to its name).

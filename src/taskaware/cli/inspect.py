@@ -9,7 +9,7 @@ from taskaware.cli.display import out
 
 
 def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
-    """Show a model's parameters by part, its tasks, its vocabulary, and where it came from.
+    """Show a model's parameters by part, its tasks, its vocabulary, and its provenance.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def _print(content: dict[str, Any]) -> None:
     console = out()
     for title in ("parameters", "tasks", "vocabulary", "decoding", "provenance", "settings"):
         table = Table(box=None, pad_edge=False, show_header=False)
-        console.print(f"[bold]{title}[/bold]")
+        console.print(title, style="bold")
         match content[title]:
             case list() as tasks:
                 for task in tasks:

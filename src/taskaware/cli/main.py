@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from itertools import pairwise
 
-from cyclopts import App, CycloptsError
+from cyclopts import App
 
 import taskaware
 from taskaware.cli import augment, data, demo, evaluate, inspect, predict, prepare, study, train
-from taskaware.errors import TaskawareError
+from taskaware.cli.failures import READER_GONE, empty, message_and_code, reader_is_gone, say
+from taskaware.errors import UserError
 
 app = App(
     name="taskaware",
@@ -16,6 +19,7 @@ app = App(
     "translation, any source to text - and use it for all of them.",
     version=taskaware.__version__,
     help_format="markdown",
+    suppress_keyboard_interrupt=False,
 )
 app.command(demo.demo)
 app.command(prepare.prepare)
@@ -29,27 +33,60 @@ app.command(inspect.inspect)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; exit with 0, 1 (failure), 2 (misuse) or 130 (interrupted)."""
+    """Run a command and exit.
+
+    The exit code is 0, 1 (failure), 2 (misuse), 130 (Ctrl-C), or 141: whoever read the output
+    stopped reading.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that is not UTF-8, or a character that the terminal lacks, is shown as \x..
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code."""
     try:
-        return (
-            app(arguments, exit_on_error=False, print_error=True, result_action="return_value") or 0
-        )
-    except CycloptsError:
-        return 2
-    except TaskawareError as error:
-        print(f"taskaware: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\ntaskaware: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        _require_usable(arguments)
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return code or 0
+    except (Exception, KeyboardInterrupt) as error:
+        # Known before the streams are emptied, which replaces what is broken.
+        is_unread = isinstance(error, BrokenPipeError) and reader_is_gone(sys.stdout, sys.stderr)
+        empty(sys.stdout)  # what was written before comes before the message
+        if is_unread:
+            empty(sys.stderr)
+            return READER_GONE
+        found = message_and_code(error)
+        if found is None:
+            raise
+        message, code = found
+        say(message)
+        return code
+
+
+def _require_usable(arguments: list[str]) -> None:
+    """Refuse arguments that would end long work at its end, or begin it in the wrong place.
+
+    Raises:
+        UserError: A name that is not UTF-8 (`predict` alone reads such files), an empty argument.
+    """
+    for before, argument in pairwise(["", *arguments]):
+        if not argument and before != "--text":
+            after = f" after {before}" if before else ""
+            raise UserError(
+                f"an argument must not be empty, but there is an empty one{after}: perhaps a "
+                "variable of the shell is not set"
+            )
+        if arguments[0] != "predict" and not argument.isascii():
+            try:
+                argument.encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f"names must be UTF-8, but {argument!a} is not: rename the file or folder"
+                ) from error
 
 
 if __name__ == "__main__":

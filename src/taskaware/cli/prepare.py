@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
+from taskaware.cli.numbers import Count
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ def prepare(
     to: Path | None = None,
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
     language: _Words = (),
-    kind: Annotated[tuple[Literal["asr", "st", "mt"], ...], Parameter(negative=())] = (),
+    kind: Annotated[
+        tuple[Literal["asr", "st", "mt"], ...], Parameter(negative=(), show_default=False)
+    ] = (),
     manifests_only: Annotated[bool, Parameter(negative=())] = False,
     train: _Manifests = (),
     dev: _Manifests = (),
     test: _Manifests = (),
-    vocabulary_size: int | None = None,
+    vocabulary_size: Count | None = None,
     vocabulary: Path | None = None,
     store: Literal["features", "audio"] | None = None,
     overlap: Literal["refuse", "drop", "allow"] | None = None,
@@ -40,31 +43,31 @@ def prepare(
 ) -> int:
     """Turn a corpus, or manifests, into a folder that `train` and `evaluate` read.
 
-    `taskaware prepare must_c --from MUST-C --to data --overlap drop` reads a corpus as it is
-    released; docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to
-    data` reads manifests of your own. Every line is checked: what is wrong is listed in report.tsv,
-    counted and left out. Stopped at any time, the same command goes on.
+    `taskaware prepare must_c --from MUST-C --to data --overlap drop` reads a corpus as released;
+    docs/data.md lists the corpora. `taskaware prepare --train a.tsv --dev b.tsv --to data` reads
+    your own manifests. Every line is checked: bad lines are left out, counted, and listed in
+    report.tsv. The same command resumes a stopped preparation.
 
     Parameters
     ----------
     arguments
-        The corpus's name; and settings, `cleaning.max_length_ratio=3`.
+        The name of a corpus; settings such as `cleaning.max_length_ratio=3`.
     to
         The folder to write.
     from_
         The corpus, unpacked.
     language
-        A language of the corpus; give the option once for each (default: all that it has).
+        A language of the corpus; repeat the option for several (default: all that it has).
     kind
-        A kind of task; give the option once for each (default: all that it has).
+        A kind of task; repeat the option for several (default: all that it has).
     manifests_only
-        Write the corpus's manifests, to be prepared together with others, and stop.
+        Only write the corpus's manifests, to be prepared together with others.
     train
-        Manifests to train on; give the option once for each.
+        A manifest of the training data; repeat the option for several.
     dev
-        Manifests to validate on.
+        A manifest of the validation data.
     test
-        Manifests to test on.
+        A manifest of the test data.
     vocabulary_size
         Word pieces to learn from the training texts (default 8000).
     vocabulary
@@ -73,9 +76,9 @@ def prepare(
         What the folder keeps of speech: features, or recordings, which augmentation needs
         (default features).
     overlap
-        What becomes of training examples that another split has as well (default refuse).
+        What to do with training examples that another split has as well (default refuse).
     max_bad_share
-        Stop if more than this share of a split must be left out (default 0.05).
+        Stop if more than this share of the lines of a split is bad (default 0.05).
     max_seconds
         Leave out longer recordings (default 40).
     settings
@@ -138,7 +141,7 @@ def _read_corpus(
         request = Request(folder=corpus, languages=languages, kinds=kinds)
     rows = read_corpus(name, request)
     with stage_display() as progress:
-        counts = write_manifests(rows, folder, lambda n: progress(f"read {name}", n, n + 1000))
+        counts = write_manifests(rows, folder, lambda n: progress(f"read {name}", n, 0))
     _show_counts(counts, folder)
     splits = sorted({split for split, _ in counts.examples}, key=lambda split: split != "train")
     return {split: folder / f"{split}.jsonl" for split in splits}

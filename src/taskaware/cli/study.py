@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from taskaware.cli.display import out, stage_display
-from taskaware.errors import TaskawareError
+from taskaware.cli.display import out, say, stage_display
+from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.numbers import Seed, Workers
+from taskaware.errors import TaskawareError, require_packages
 from taskaware.output_folder import require_usable
 
 if TYPE_CHECKING:
@@ -23,38 +25,40 @@ def study(
     /,
     *overrides: str,
     size: str = "tiny",
-    seeds: Annotated[tuple[int, ...], Parameter(negative=(), show_default=False)] = (),
+    seeds: Annotated[tuple[Seed, ...], Parameter(negative=(), show_default=False)] = (),
     split: str = "",
-    jobs: int = 0,
+    jobs: Workers = 0,
     to: Path = Path("runs/studies"),
     list_only: Annotated[bool, Parameter(name="--list", negative=())] = False,
 ) -> int:
     """Train and score every run of a study, then write its table, figures and page.
 
-    What is done already is not done again; an interrupted study goes on where it was. The same
-    command may run several times at once, on one machine or on many that share the folder: the runs
-    are divided among them. `torchrun --nproc-per-node 8 -m taskaware study FILE` trains every run
-    on 8 devices.
+    Needs the extra `report`, and `demo` where the study makes its own data.
+
+    Finished runs are not repeated; the same command resumes an interrupted study. Several of these
+    commands may run at the same time, on one machine or on many that share the folder: they divide
+    the runs among them. `torchrun --nproc-per-node 8 -m taskaware study FILE` trains every run on
+    8 devices.
 
     Parameters
     ----------
     file
         The study: studies/NAME.toml.
     overrides
-        Fields of every run's experiment over the study's own: `training.updates=50`.
+        Fields that override those of every run's experiment: `training.updates=50`.
     size
-        How large: tiny (two CPU cores, half an hour), small, paper; a study may have others.
+        The size: tiny (two CPU cores, half an hour), small, paper; a study may have others.
     seeds
-        Seeds in place of the size's own; give the option once for each.
+        A seed to use instead of the size's own; repeat the option for several.
     split
-        The split to score in place of the size's own (while you choose settings: dev).
+        The split to score instead of the size's own (dev while you choose settings).
     jobs
-        Runs at a time on this machine, each in a process of its own; 0: one a CUDA device, or as
-        many as the cores allow.
+        Runs at a time on this machine, each in its own process; 0: one per CUDA device, or as many
+        as the cores allow.
     to
-        Where everything goes.
+        The folder to write to.
     list_only
-        Print the runs and how far each is, and stop.
+        Print the runs and their progress, and stop.
     """
     from taskaware.study import settings as study_file
     from taskaware.study.plan import finished_seeds, make_plan
@@ -66,6 +70,8 @@ def study(
 
         out().print(overview_table(plan, failed={}))
         return 0
+    # Scores of task embeddings and all figures: said before the runs and not after them.
+    require_packages("a study", "report", "matplotlib", "sklearn")
     options = [word for seed in seeds for word in ("--seeds", str(seed))]
     options += ["--split", split] if split else []
     options += ["--to", str(to)] if to != Path("runs/studies") else []
@@ -78,10 +84,10 @@ def study(
             _report(plan, command)  # of the seeds that are whole
         raise
     if not is_first:
-        return 0 if finished else 130
+        return 0 if finished else INTERRUPTED
     if not finished:
-        out().print(f"Stopped. Go on with: {command}", soft_wrap=True, highlight=False)
-        return 130
+        say(f"Stopped. Resume with: {command}")
+        return INTERRUPTED
     return _report(plan, command)
 
 
@@ -117,11 +123,9 @@ def _report(plan: Plan, command: str) -> int:
     sys.stdout.write((plan.folder / "table.md").read_text(encoding="utf-8"))
     page = plan.folder / "report.html"
     if written.warning:
-        out().print(f"warning: {written.warning}", soft_wrap=True, highlight=False)
-    out().print(
+        say(f"warning: {written.warning}")
+    say(
         f"\n{len(written.paths)} files in {plan.folder}"
-        + (f"; look at {page}" if page in written.paths else ""),
-        soft_wrap=True,
-        highlight=False,
+        + (f"; open {page}" if page in written.paths else "")
     )
     return 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from taskaware.cli.progress_line import error_console
 from taskaware.study.job import read_status
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class StudyDisplay:
     """Shows all runs of a study; a context."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = error_console()
         self._live: Live | None = None
         self._last = 0.0
         self._done: set[str] | None = None
@@ -32,7 +33,7 @@ class StudyDisplay:
         self._work_before: float | None = None
 
     def __enter__(self) -> StudyDisplay:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
         return self
@@ -58,12 +59,11 @@ class StudyDisplay:
             names = ", ".join(f"{job.title} ({_shown(job, failed)})" for job in running)
             left = self._time_left(plan, now)
             ended = f"done: {', '.join(sorted(news))}; " if news else ""
-            self._console.print(
+            line = (
                 f"{len(done)}/{len(plan.jobs)} runs, {(now - self._began) / 60:.1f} min{left}; "
-                f"{ended}at work: {names or 'none'}",
-                highlight=False,
-                soft_wrap=True,
+                f"{ended}running: {names or 'none'}"
             )
+            self._console.print(Text(line), soft_wrap=True)
 
     def _time_left(self, plan: Plan, now: float) -> str:
         """Return how long the rest takes at the pace so far, as words for the end of a line."""
@@ -88,7 +88,9 @@ def overview_table(plan: Plan, *, failed: Mapping[str, str], left: str = "") -> 
     """Return a table: a row a run, a column a seed."""
     done = sum(job.is_complete for job in plan.jobs)
     table = Table(
-        title=f"{plan.study.name}, {plan.size_name}: {done} of {len(plan.jobs)} runs done{left}",
+        title=Text(
+            f"{plan.study.name}, {plan.size_name}: {done} of {len(plan.jobs)} runs done{left}"
+        ),
         box=None,
         pad_edge=False,
         title_justify="left",
@@ -98,22 +100,22 @@ def overview_table(plan: Plan, *, failed: Mapping[str, str], left: str = "") -> 
         table.add_column(f"seed {seed}")
     for run in plan.study.runs:
         cells = [_shown(plan.job(run.name, seed), failed) for seed in plan.size.seeds]
-        table.add_row(run.name, *cells)
+        table.add_row(Text(run.name), *cells)
     return table
 
 
-def _shown(job: Job, failed: Mapping[str, str]) -> str:
+def _shown(job: Job, failed: Mapping[str, str]) -> Text:
     if job.folder.name in failed:
-        return "[red]failed[/red]"
+        return Text("failed", style="red")
     status = read_status(job)
     match status.state:
         case "complete":
-            return "[green]done[/green]"
+            return Text("done", style="green")
         case "training":
             share = status.update / max(status.updates, 1)
             left = f"{status.seconds_left / 60:.1f} min left" if status.is_current else "stopped"
-            return f"{share:.0%}, {left}"
+            return Text(f"{share:.0%}, {left}")
         case "scoring":
-            return "scoring" if status.is_current else "scoring, stopped"
+            return Text("scoring" if status.is_current else "scoring, stopped")
         case _:
-            return "[dim]waiting[/dim]"
+            return Text("waiting", style="dim")

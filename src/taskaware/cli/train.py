@@ -1,4 +1,4 @@
-"""``taskaware train``: train an experiment, or go on with it."""
+"""``taskaware train``: train an experiment, or resume it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from taskaware.cli.advice import after_not_finite, train_command
-from taskaware.cli.display import out, training_display
+from taskaware.cli.display import say, training_display
+from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.numbers import Processes
 from taskaware.errors import NotFiniteError
 
 
@@ -16,13 +18,13 @@ def train(
     *overrides: str,
     to: Path | None = None,
     restart: bool = False,
-    processes: int = 1,
+    processes: Processes = 1,
     fields: bool = False,
 ) -> int:
     """Train the experiment that a TOML file describes.
 
-    The run is written to runs/NAME. The same command goes on with a run that was stopped (Ctrl-C
-    writes a checkpoint first). Its log is log.jsonl; with the extra `tensorboard`,
+    The run is written to runs/NAME. The same command resumes a run that was stopped (Ctrl-C writes
+    a checkpoint first). Its log is log.jsonl; with the extra `tensorboard`,
     `tensorboard --logdir runs` shows it. With several devices:
     `torchrun --nproc-per-node 8 -m taskaware train FILE`.
 
@@ -31,14 +33,14 @@ def train(
     experiment
         The TOML file.
     overrides
-        Fields over the file's own: `training.updates=500 model.d_model=256`.
+        Fields that override the file's: `training.updates=500 model.d_model=256`.
     to
         The run's folder (default: runs/ and the experiment's name).
     restart
-        Delete the run that is there and start over.
+        Delete the run in the folder and start over.
     processes
         Processes that train together on this machine, each with its own batches of the size that
-        the file says. On a CPU two processes of one thread are faster than one of two.
+        the file sets. On a CPU two processes of one thread are faster than one of two.
     fields
         Print every field with its meaning and default, as a TOML file, and stop.
     """
@@ -68,16 +70,14 @@ def train(
         )
         raise NotFiniteError(f"{error}\n{advice}") from error
     if int(os.environ.get("RANK", "0")) > 0:
-        return 0 if finished else 130  # the first process speaks for all
+        return 0 if finished else INTERRUPTED  # the first process speaks for all
     command = train_command(experiment, overrides, to=to, processes=processes)
     if not finished:
-        out().print(f"Stopped; a checkpoint is written. Go on with: {command}", soft_wrap=True)
-        return 130
-    out().print(
+        say(f"Stopped; a checkpoint is written. Resume with: {command}")
+        return INTERRUPTED
+    say(
         f"Done: {folder / 'model'}\n"
         f"Score it:  taskaware evaluate {folder} --data {described.data.folder} --split test\n"
-        f"Use it:    taskaware predict {folder} FILE ...",
-        soft_wrap=True,
-        highlight=False,
+        f"Use it:    taskaware predict {folder} FILE ..."
     )
     return 0

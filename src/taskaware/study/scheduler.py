@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+import traceback
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -238,8 +239,11 @@ def _work(job: Job, num_threads: int, slot: int) -> None:
         os.environ["LOCAL_RANK"] = str(slot % torch.cuda.device_count())
     try:
         sys.exit(_EXIT_CODES[do_job(job, num_threads=num_threads)])
-    except TaskawareError as error:
-        (job.folder / "error.txt").write_text(str(error))
+    except (TaskawareError, OSError, MemoryError) as error:
+        traceback.print_exc()  # into output.txt
+        with suppress(OSError):  # the disk may be full
+            reason = str(error) or type(error).__name__
+            (job.folder / "error.txt").write_text(reason, encoding="utf-8")
         sys.exit(_FAILED)
     except KeyboardInterrupt:
         sys.exit(_EXIT_CODES["stopped"])
