@@ -48,6 +48,7 @@ class Vocabulary:
         BOS: Id of the begin-of-sequence piece.
         EOS: Id of the end-of-sequence piece.
         UNK: Id of the unknown piece; no text needs it, as all bytes are pieces.
+        NEVER: Ids that no output has.
         model_bytes: The sentencepiece model, as in the file.
     """
 
@@ -55,6 +56,7 @@ class Vocabulary:
     BOS: ClassVar[int] = 1
     EOS: ClassVar[int] = 2
     UNK: ClassVar[int] = 3
+    NEVER: ClassVar[tuple[int, ...]] = (PAD, BOS)
 
     def __init__(self, model_bytes: bytes) -> None:
         """Make a vocabulary from a serialised sentencepiece model.
