@@ -112,7 +112,7 @@ def test_a_recording_is_heard_as_by_theirs_and_right(
     row = rows[0]
     waveform = torch.from_numpy(audio.read(folder / row["audio"], sample_rate_hz=16_000))
     frames = whisper_log_mel(waveform, num_mel_bins=whisper.pretrained.settings.num_features)[None]
-    special = [i for i in range(whisper.pretrained.end + 1, whisper.vocabulary.size)]
+    special = list(range(whisper.pretrained.end + 1, whisper.vocabulary.size))
     (hypotheses,) = beam_search(
         whisper.ours,
         frames,
