@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from taskaware.model.modulate import TaskAware, modulate
     from taskaware.model.settings import ConditioningSettings, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer, create_model
-    from taskaware.types import Batch, Example, Hypothesis, Speech, Task
+    from taskaware.types import Batch, Example, Hypothesis, Speech, Task, Text
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ __all__ = [
     "TaskAwareModel",
     "TaskAwareTransformer",
     "TaskawareError",
+    "Text",
     "__version__",
     "create_model",
     "load",
@@ -59,6 +60,7 @@ _HOME = {
     "TaskAwareModel": "inference",
     "TaskAwareTransformer": "model.transformer",
     "TaskawareError": "errors",
+    "Text": "types",
     "create_model": "model.transformer",
     "load": "inference",
     "modulate": "model.modulate",

@@ -224,12 +224,7 @@ def _wav(example: Example) -> bytes:
         return b""
     import soundfile
 
-    waveform = audio.read(
-        example.speech.path,
-        sample_rate_hz=_AUDIO_RATE_HZ,
-        start_seconds=example.speech.start_seconds,
-        duration_seconds=example.speech.duration_seconds,
-    )
+    waveform = audio.read_speech(example.speech, sample_rate_hz=_AUDIO_RATE_HZ).waveform
     file = io.BytesIO()
     soundfile.write(file, waveform, _AUDIO_RATE_HZ, format="WAV", subtype="PCM_16")
     return file.getvalue()

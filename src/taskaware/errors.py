@@ -14,7 +14,8 @@
     ├── CheckpointError             a model or checkpoint folder: missing, incomplete, does not fit
     └── TrainingError               training cannot go on (for example, the loss is not finite)
 
-Every message says what must be, what is, where, and what to do.
+Every message says what must be, what is, where, and what to do. ``SourceWarning`` is a warning of
+Python's: there is an output, but little reason to trust it.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ class CheckpointError(TaskawareError):
 
 class TrainingError(TaskawareError):
     """Training cannot go on."""
+
+
+class SourceWarning(UserWarning):
+    """A source that the model is unlikely to do well on: silent, or far longer than in training."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

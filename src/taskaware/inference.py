@@ -1,23 +1,18 @@
 """A trained model in use: load a folder, then recognise, translate, or run any task of its.
 
-::
+``model_folder`` says what the folder holds, ``sources`` what a source may be.
 
-    model/
-        model.safetensors             the weights
-        model.json                    settings, tasks, features: all that builds the model again
-        vocabulary.model              the word pieces (sentencepiece)
-        task_embeddings.safetensors   the mean t_e of each task, from training examples
-        provenance.json               which run, data and update it came from
-
-Shape legend: O size of a task embedding, N samples, S source positions, F feature bins.
+Shape legend: O size of a task embedding, S source positions, F feature bins.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 import torch
@@ -26,23 +21,40 @@ from torch import Tensor
 
 from taskaware import settings as settings_file
 from taskaware.data.batching import TextCue, collate, pad_sources, text_cue
-from taskaware.data.features import FeatureSettings
-from taskaware.data.vocabulary import Vocabulary
+from taskaware.decoding.batches import batches, memory_named
 from taskaware.decoding.beam_search import beam_search
-from taskaware.decoding.scoring import DecodingSettings
-from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
-from taskaware.model.settings import ModelSettings
+from taskaware.errors import (
+    CheckpointError,
+    SourceWarning,
+    TaskawareError,
+    UnknownTaskError,
+    UserError,
+    nearest,
+)
 from taskaware.model.support import mean_task_embedding
-from taskaware.model.transformer import TaskAwareTransformer, create_model
-from taskaware.sources import Source, encode_source, looks_like_text
-from taskaware.training.checkpoint import fill_weights, load_tensors, weights
-from taskaware.types import Hypothesis, Modality, Task
+from taskaware.model_folder import DESCRIPTION, FORMAT_VERSION, model_folder, read_folder
+from taskaware.sources import (
+    Hearing,
+    HearingOptions,
+    as_list,
+    doubt_about_length,
+    modality_of,
+    read_source,
+)
+from taskaware.training.checkpoint import weights
+from taskaware.training.devices import device_named
+from taskaware.types import Hypothesis, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-FORMAT_VERSION = 1
-_DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
+    from taskaware.data.features import FeatureSettings
+    from taskaware.data.vocabulary import Vocabulary
+    from taskaware.decoding.scoring import DecodingSettings
+    from taskaware.model.settings import ModelSettings
+    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.sources import ReadSource, Source
+    from taskaware.types import Modality, Task
 
 
 @dataclass
@@ -59,6 +71,8 @@ class TaskAwareModel:
         task_embeddings: Mean t_e of training examples by task, float32 ``[1, O]``; empty without a
             task network.
         provenance: Where it came from.
+        longest_sources: By task, the longest source that it was trained on, in frames or pieces;
+            empty where it is not known.
     """
 
     transformer: TaskAwareTransformer
@@ -69,42 +83,108 @@ class TaskAwareModel:
     decoding: DecodingSettings
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    longest_sources: Mapping[str, int] = field(default_factory=dict)
 
     # --- use ---
 
-    def transcribe(self, source: Source, *, language: str | None = None) -> str:
+    @overload
+    def transcribe(
+        self,
+        source: Source,
+        *,
+        language: str | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> str: ...
+    @overload
+    def transcribe(
+        self,
+        source: list[Any] | tuple[Any, ...],
+        *,
+        language: str | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> list[str]: ...
+    def transcribe(
+        self,
+        source: Source | list[Any] | tuple[Any, ...],
+        *,
+        language: str | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> str | list[str]:
         """Return what is said in a recording, with the model's speech recognition task.
 
         Args:
-            source: The path of a recording, or a waveform.
+            source: A recording or a waveform (see ``sources``), or a list of them.
             language: The language spoken, where the model knows several.
+            **hearing: ``sample_rate_hz`` of waveforms (default: the model's own), ``channel`` of
+                recordings, from 1 (default: their ``"mean"``).
+
+        Returns:
+            The text; for a list, a list of texts.
         """
         found = [
             task
             for task in self.tasks
             if task.kind == "asr" and language in (None, task.source_language)
         ]
-        return self.run(self._only(found, "speech recognition", language, "language"), source)
+        name = self._only(found, "speech recognition", language, "language")
+        return self.run(name, source, **hearing)
 
-    def translate(self, source: Source, *, to: str, source_language: str | None = None) -> str:
+    @overload
+    def translate(
+        self,
+        source: Source,
+        *,
+        to: str,
+        source_language: str | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> str: ...
+    @overload
+    def translate(
+        self,
+        source: list[Any] | tuple[Any, ...],
+        *,
+        to: str,
+        source_language: str | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> list[str]: ...
+    def translate(
+        self,
+        source: Source | list[Any] | tuple[Any, ...],
+        *,
+        to: str,
+        source_language: str | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> str | list[str]:
         """Return the translation of a recording or a text.
 
+        Where the model translates both speech and text into the language, a string is a path if it
+        names a file (``sources.names_a_file``), else a text.
+
         Args:
-            source: The path of a recording, a waveform, or text.
+            source: A recording, a waveform or a text (see ``sources``), or a list of them.
             to: The language wanted, e.g. ``"de"``.
             source_language: The language of the source, where the model knows several.
-        """
-        modality = "text" if looks_like_text(source) else "speech"
-        found = [
-            task
-            for task in self.tasks
-            if task.source_modality == modality
-            and task.target_language == to
-            and task.source_language != to
-            and source_language in (None, task.source_language)
-        ]
-        return self.run(self._only(found, f"translation of {modality}", to, "to"), source)
+            **hearing: ``sample_rate_hz`` of waveforms (default: the model's own), ``channel`` of
+                recordings, from 1 (default: their ``"mean"``).
 
+        Returns:
+            The translation; for a list, a list of translations in its order.
+        """
+        sources = list(source) if isinstance(source, list | tuple) else [source]
+        tasks = [self._translation(one, to, source_language) for one in sources]
+        texts = [""] * len(sources)
+        for name in dict.fromkeys(tasks):
+            chosen = [i for i, task in enumerate(tasks) if task == name]
+            found = self.run_many(
+                name,
+                [sources[i] for i in chosen],
+                **hearing,
+            )
+            for i, hypotheses in zip(chosen, found, strict=True):
+                texts[i] = hypotheses[0].text
+        return texts if isinstance(source, list | tuple) else texts[0]
+
+    @overload
     def run(
         self,
         task: str,
@@ -112,38 +192,83 @@ class TaskAwareModel:
         *,
         task_embedding: Tensor | None = None,
         decoding: DecodingSettings | None = None,
-    ) -> str:
-        """Return the best output of one task for one source (see ``run_many``)."""
-        return self.run_many(task, [source], task_embedding=task_embedding, decoding=decoding)[0][
-            0
-        ].text
+        **hearing: Unpack[HearingOptions],
+    ) -> str: ...
+    @overload
+    def run(
+        self,
+        task: str,
+        source: list[Any] | tuple[Any, ...],
+        *,
+        task_embedding: Tensor | None = None,
+        decoding: DecodingSettings | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> list[str]: ...
+    def run(
+        self,
+        task: str,
+        source: Source | list[Any] | tuple[Any, ...],
+        *,
+        task_embedding: Tensor | None = None,
+        decoding: DecodingSettings | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> str | list[str]:
+        """Return the best output of one task for a source, or for each of a list of sources.
+
+        See ``run_many``, which gives scores and several outputs.
+        """
+        sources = list(source) if isinstance(source, list | tuple) else [source]
+        found = self.run_many(
+            task,
+            sources,
+            task_embedding=task_embedding,
+            decoding=decoding,
+            **hearing,
+        )
+        texts = [hypotheses[0].text for hypotheses in found]
+        return texts if isinstance(source, list | tuple) else texts[0]
 
     def run_many(
         self,
         task: str,
-        sources: Sequence[Source],
+        sources: Iterable[Source],
         *,
         task_embedding: Tensor | None = None,
         decoding: DecodingSettings | None = None,
+        **hearing: Unpack[HearingOptions],
     ) -> list[list[Hypothesis]]:
-        """Return the best hypotheses for each source, best first.
+        """Return the best hypotheses for each source, best first, in the order of the sources.
+
+        A source that the model is unlikely to do well on, such as silence or one much longer than
+        anything in training, gives a ``SourceWarning``. A text without a word gives an empty one.
 
         Args:
             task: The task's name.
-            sources: Any number; sources of similar length are decoded together.
+            sources: Any number (see ``sources``); those of similar length are decoded together.
             task_embedding: ``[1, O]`` from ``embed_task``, in place of the stored one.
             decoding: How to search, in place of the model's own settings.
+            **hearing: ``sample_rate_hz`` of waveforms (default: the model's own), ``channel`` of
+                recordings, from 1 (default: their ``"mean"``).
 
         Raises:
             UnknownTaskError: The model has no such task.
             AudioError: A recording cannot be used.
+            DataError: Features cannot be used.
+            UserError: A source is of another modality, or a setting is impossible.
         """
         found = self.task(task)
-        arrays = [self.encode_source(source, found.source_modality) for source in sources]
-        return self.decode(found, arrays, task_embedding=task_embedding, decoding=decoding)
+        read = self._read_all(as_list(sources), found, Hearing.of(**hearing))
+        for one in read:
+            for doubt in self.doubts(one, found):
+                _warn(f"{one.name}: {doubt}")
+        return self.decode_read(found, read, task_embedding=task_embedding, decoding=decoding)
 
     def embed_task(
-        self, examples: Sequence[tuple[Source, str]], *, task: str | None = None
+        self,
+        examples: Iterable[tuple[Source, str]],
+        *,
+        task: str | None = None,
+        **hearing: Unpack[HearingOptions],
     ) -> Tensor:
         """Return the task embedding that examples of a task give, float32 ``[1, O]``.
 
@@ -151,6 +276,8 @@ class TaskAwareModel:
             examples: Pairs of a source and its target text, a few or many.
             task: The task that they belong to, where the kind of source leaves a doubt; an explicit
                 network looks at this name alone.
+            **hearing: ``sample_rate_hz`` of waveforms (default: the model's own), ``channel`` of
+                recordings, from 1 (default: their ``"mean"``).
 
         Raises:
             UserError: The model has no task network, or there is no example.
@@ -160,20 +287,19 @@ class TaskAwareModel:
                 "the model must have a task network to embed a task, but its conditioning is "
                 f"'{self.settings.conditioning.cue}'"
             )
-        if not examples:
-            raise UserError("at least one example must be given, but there is none")
+        pairs = _pairs(examples)
         if task is None:
-            is_text = looks_like_text(examples[0][0])
-            wanted: Modality = "text" if is_text else "speech"
+            wanted = modality_of(pairs[0][0])
             found = next((t for t in self.tasks if t.source_modality == wanted), None)
             if found is None:
                 raise UnknownTaskError(f"the model must have a task for {wanted}, but has none")
         else:
             found = self.task(task)
+        read = self._read_all([source for source, _ in pairs], found, Hearing.of(**hearing))
         batch = collate(
             found,
-            [self.encode_source(source, found.source_modality) for source, _ in examples],
-            [np.array(self.vocabulary.encode(text), dtype=np.int64) for _, text in examples],
+            [one.array for one in read],
+            [np.array(self.vocabulary.encode(text), dtype=np.int64) for _, text in pairs],
             cue=self.cue(found),
         )
         index = self.tasks.index(found)
@@ -202,13 +328,60 @@ class TaskAwareModel:
         return text_cue(self.vocabulary, task, self.settings.conditioning.cue)
 
     def encode_source(self, source: Source, modality: Modality) -> np.ndarray:
-        """Return a source as the model reads it (see ``sources.encode_source``)."""
-        return encode_source(
+        """Return a source as the model reads it, float32 ``[S, F]`` or int64 ``[S]``.
+
+        A string for a text task is a text, whatever it looks like: this is for sources of a data
+        set. ``read_source`` is for what a user gives.
+        """
+        if isinstance(source, str) and modality == "text":
+            source = Text(source)
+        return self.read_source(source, modality).array
+
+    def read_source(
+        self, source: Source, modality: Modality, *, hearing: Hearing | None = None
+    ) -> ReadSource:
+        """Return a user's source as the model reads it.
+
+        Raises:
+            AudioError, DataError, UserError: See ``sources.read_source``.
+        """
+        return read_source(
             source,
             modality,
             vocabulary=self.vocabulary,
             feature_settings=self.feature_settings,
+            num_columns=self.settings.num_features,
+            hearing=hearing,
         )
+
+    def doubts(self, read: ReadSource, task: Task) -> tuple[str, ...]:
+        """Return why a task's output for a source may be worth nothing."""
+        known = self.longest_sources.get(task.name)
+        doubt = doubt_about_length(
+            len(read.array), known, task.source_modality, self.feature_settings
+        )
+        return read.doubts if doubt is None else (*read.doubts, doubt)
+
+    def decode_read(
+        self,
+        task: Task,
+        sources: Sequence[ReadSource],
+        *,
+        task_embedding: Tensor | None = None,
+        decoding: DecodingSettings | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Return the best hypotheses for what ``read_source`` gave; an empty text for a blank one.
+
+        Raises:
+            UserError: A setting or the task embedding is impossible.
+        """
+        asked = [i for i, one in enumerate(sources) if not one.is_blank]
+        arrays = [sources[i].array for i in asked]
+        found = self.decode(task, arrays, task_embedding=task_embedding, decoding=decoding)
+        answers = [[Hypothesis(token_ids=(), text="", log_prob=0.0, score=0.0)] for _ in sources]
+        for i, hypotheses in zip(asked, found, strict=True):
+            answers[i] = hypotheses
+        return answers
 
     def decode(
         self,
@@ -218,34 +391,42 @@ class TaskAwareModel:
         task_embedding: Tensor | None = None,
         decoding: DecodingSettings | None = None,
     ) -> list[list[Hypothesis]]:
-        """Return the best hypotheses for sources that ``encode_source`` (or ``prepare``) made."""
+        """Return the best hypotheses for sources that ``encode_source`` (or ``prepare``) made.
+
+        Raises:
+            UserError: A setting or the task embedding is impossible.
+            CheckpointError: The model's probabilities are not finite.
+            TaskawareError: A source is too long for the memory.
+        """
         decoding = decoding or self.decoding
+        settings_file.require_valid(decoding, where="decoding")
         cue = self.cue(task)
         prefix = np.array(cue.source_prefix, dtype=np.int64)
         if len(prefix):
             sources = [np.concatenate([prefix, source]) for source in sources]
         device = self.transformer.token_embedding.weight.device
-        if task_embedding is None:
-            task_embedding = self.task_embeddings.get(task.name)
-        if task_embedding is not None:
-            task_embedding = task_embedding.to(device)
-        order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+        embedding = self._task_embedding(task, task_embedding)
         answers: list[list[Hypothesis]] = [[] for _ in sources]
-        for start in range(0, len(order), decoding.examples_per_batch):
-            chosen = order[start : start + decoding.examples_per_batch]
+        for chosen in batches([len(source) for source in sources], decoding.examples_per_batch):
             source, lengths = pad_sources([sources[i] for i in chosen])
-            found = beam_search(
-                self.transformer,
-                source.to(device),
-                lengths.to(device),
-                modality=task.source_modality,
-                task_embedding=task_embedding,
-                begin=cue.begin,
-                vocabulary=self.vocabulary,
-                settings=decoding,
-            )
+            with memory_named(int(lengths.max())):
+                found = beam_search(
+                    self.transformer,
+                    source.to(device),
+                    lengths.to(device),
+                    modality=task.source_modality,
+                    task_embedding=None if embedding is None else embedding.to(device),
+                    begin=cue.begin,
+                    vocabulary=self.vocabulary,
+                    settings=decoding,
+                )
             for i, hypotheses in zip(chosen, found, strict=True):
                 answers[i] = hypotheses
+        if not all(answers):
+            raise CheckpointError(
+                "the model must give finite probabilities, but gives none: its weights are "
+                "damaged, or its training went wrong"
+            )
         return answers
 
     # --- on disk ---
@@ -267,9 +448,10 @@ class TaskAwareModel:
             "decoding": settings_file.to_mapping(self.decoding),
             "tasks": [settings_file.to_mapping(task) for task in self.tasks],
             "vocabulary_sha256": self.vocabulary.sha256,
+            "longest_sources": dict(self.longest_sources),
         }
         (partial / "provenance.json").write_text(json.dumps(dict(self.provenance), indent=1))
-        (partial / "model.json").write_text(json.dumps(description, indent=1))
+        (partial / DESCRIPTION).write_text(json.dumps(description, indent=1))
         if folder.exists():
             for path in list(partial.iterdir()):
                 path.replace(folder / path.name)
@@ -278,6 +460,55 @@ class TaskAwareModel:
             partial.replace(folder)
 
     # --- inside ---
+
+    def _read_all(
+        self, sources: Sequence[Source], task: Task, hearing: Hearing
+    ) -> list[ReadSource]:
+        read = []
+        for number, source in enumerate(sources):
+            try:
+                read.append(self.read_source(source, task.source_modality, hearing=hearing))
+            except TaskawareError as error:
+                if len(sources) == 1:
+                    raise
+                raise type(error)(f"sources[{number}]: {error}") from error
+        return read
+
+    def _task_embedding(self, task: Task, given: Tensor | None) -> Tensor | None:
+        """Return the task embedding to use, which must fit the model."""
+        stored = self.task_embeddings.get(task.name)
+        if not self.settings.conditioning.has_task_network:
+            return given
+        embedding = stored if given is None else given
+        if embedding is None:
+            raise CheckpointError(
+                f"the model must have an embedding of task '{task.name}', but has none: make one "
+                "with `embed_task` and give it as `task_embedding`"
+            )
+        shapes = {tuple(value.shape) for value in self.task_embeddings.values()}
+        if given is not None and shapes and tuple(given.shape) not in shapes:
+            raise UserError(
+                f"`task_embedding` must be {list(min(shapes))}, but is {list(given.shape)}"
+            )
+        if given is not None and not bool(torch.isfinite(given).all()):
+            raise UserError("`task_embedding` must be finite, but is not")
+        return embedding
+
+    def _translation(self, source: Source, to: str, source_language: str | None) -> str:
+        """Return the name of the one task that translates a source."""
+        found = [
+            task
+            for task in self.tasks
+            if task.target_language == to
+            and task.source_language != to
+            and source_language in (None, task.source_language)
+        ]
+        modalities = {task.source_modality for task in found}
+        # A string is what the tasks take, where they all take the same.
+        is_clear = isinstance(source, str) and len(modalities) == 1
+        modality = modalities.pop() if is_clear else modality_of(source)
+        fitting = [task for task in found if task.source_modality == modality]
+        return self._only(fitting, f"translation of {modality}", to, "to")
 
     def _only(self, found: Sequence[Task], what: str, language: str | None, option: str) -> str:
         names = ", ".join(task.name for task in self.tasks)
@@ -294,66 +525,74 @@ class TaskAwareModel:
         return found[0].name
 
 
-def load(folder: Path | str, *, device: str = "auto") -> TaskAwareModel:
-    """Load a model folder. Nothing in it is executed.
+def load(folder: Path | str, *, which: str = "model", device: str = "auto") -> TaskAwareModel:
+    """Load a model. Nothing in its folder is executed.
 
     Args:
-        folder: The folder.
+        folder: The model's folder, or the folder of a run that has finished.
+        which: Which of a run's models: ``"model"``, ``"best"``, ``"average"``, ``"taskwise/TASK"``.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a CUDA device where there is one.
 
     Raises:
         CheckpointError: It is missing, incomplete, damaged, or of another version.
+        UserError: There is no such device.
     """
-    folder = Path(folder)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    path = folder / "model.json"
-    try:
-        description = json.loads(path.read_text())
-        provenance = json.loads((folder / "provenance.json").read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} must be a model folder, but {Path(error.filename).name} is missing; a run's "
-            "models are in its folders `model`, `best`, `average` and `taskwise/TASK`"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} must be readable JSON, but: {error}") from error
-    required = {"format_version", *_DESCRIBED}
-    if not isinstance(description, dict) or not required <= set(description):
-        raise CheckpointError(f"{path} must have {', '.join(sorted(required))}, but has not")
-    if description["format_version"] != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} must have format version {FORMAT_VERSION}, but has "
-            f"{description['format_version']!r}: another version of taskaware wrote it"
-        )
-    vocabulary = Vocabulary.load(folder / "vocabulary.model")
-    if vocabulary.sha256 != description["vocabulary_sha256"]:
-        raise CheckpointError(
-            f"{folder / 'vocabulary.model'} must be the one that the model was trained with, but "
-            "is another; copy the whole folder again"
-        )
-    where = str(path)
-    tasks = tuple(
-        settings_file.from_mapping(Task, task, where=where) for task in description["tasks"]
-    )
-    model_settings = settings_file.from_mapping(ModelSettings, description["model"], where=where)
-    transformer = create_model(model_settings, vocabulary_size=vocabulary.size, tasks=tasks)
-    weights_path = folder / "model.safetensors"
-    fill_weights(transformer, load_tensors(weights_path), where=str(weights_path))
+    on = device_named(device)
+    files = read_folder(model_folder(Path(folder), which))
     return TaskAwareModel(
-        transformer=transformer.to(device).eval(),
-        settings=model_settings,
-        tasks=tasks,
-        vocabulary=vocabulary,
-        feature_settings=settings_file.from_mapping(
-            FeatureSettings, description["features"], where=where
-        ),
-        decoding=settings_file.from_mapping(DecodingSettings, description["decoding"], where=where),
-        task_embeddings=load_tensors(folder / "task_embeddings.safetensors"),
-        provenance=provenance,
+        transformer=files.transformer.to(on).eval(),
+        settings=files.settings,
+        tasks=files.tasks,
+        vocabulary=files.vocabulary,
+        feature_settings=files.feature_settings,
+        decoding=files.decoding,
+        task_embeddings=files.task_embeddings,
+        provenance=files.provenance,
+        longest_sources=files.longest_sources,
     )
+
+
+def decoding_with(
+    decoding: DecodingSettings, *, beam: int | None = None, num_best: int = 1
+) -> DecodingSettings:
+    """Return the settings with another beam.
+
+    Args:
+        decoding: The settings.
+        beam: The beam; ``None``: as it is, or as wide as the number of hypotheses needs.
+        num_best: Hypotheses wanted for each source.
+
+    Raises:
+        UserError: A number is impossible, or the beam is narrower than ``num_best``.
+    """
+    if beam is None:
+        is_wider = isinstance(num_best, int) and num_best > decoding.beam
+        beam = num_best if is_wider else decoding.beam
+    changed = replace(decoding, beam=beam, num_best=num_best)
+    settings_file.require_valid(changed, where="decoding")
+    return changed
 
 
 def with_beam(decoding: DecodingSettings, beam: int | None, num_best: int = 1) -> DecodingSettings:
-    """Return the settings with another beam, wide enough for the hypotheses wanted."""
-    return replace(decoding, beam=max(beam or decoding.beam, num_best), num_best=num_best)
+    """Return the settings with another beam; see ``decoding_with``."""
+    return decoding_with(decoding, beam=beam, num_best=num_best)
+
+
+def _warn(message: str) -> None:
+    """Issue a warning that names the line outside of this file that led to it."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename == __file__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, SourceWarning, stacklevel=level)
+
+
+def _pairs(examples: Iterable[tuple[Source, str]]) -> list[tuple[Source, str]]:
+    """Return examples as pairs of a source and its target text."""
+    pairs = as_list(examples)  # type: ignore[arg-type]
+    if not pairs:
+        raise UserError("at least one example must be given, but there is none")
+    for number, pair in enumerate(pairs):
+        is_pair = isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[1], str)
+        if not is_pair:
+            raise UserError(f"examples[{number}] must be a pair of a source and its target text")
+    return pairs  # type: ignore[return-value]

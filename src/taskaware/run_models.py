@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 
 def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
-    """Load one of a run's models, or a model folder itself."""
-    inner = folder / which
-    return load(inner if inner.is_dir() or which != "model" else folder, device=device)
+    """Load one of a run's models, or a model folder itself (see ``inference.load``)."""
+    return load(folder, which=which, device=device)
 
 
 def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:

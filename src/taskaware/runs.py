@@ -132,6 +132,7 @@ class Run:
             feature_settings=self.data.feature_settings,
             decoding=self.experiment.decoding,
             task_embeddings=self.task_embeddings(transformer),
+            longest_sources=self.longest_sources(),
             provenance={
                 "experiment": self.experiment.name,
                 "run": str(self.folder),
@@ -145,6 +146,13 @@ class Run:
                 "python": platform.python_version(),
             },
         )
+
+    def longest_sources(self) -> dict[str, int]:
+        """Return the longest source that each task is trained on, in frames or pieces."""
+        split = self.data.split(self.experiment.data.train_split)
+        limit = self.experiment.batching.max_source
+        found = {t.name: split.longest_source(t.name, at_most=limit) for t in self.tasks}
+        return {name: length for name, length in found.items() if length}
 
     def task_embeddings(self, model: TaskAwareTransformer) -> dict[str, Tensor]:
         """Return the mean t_e of random training examples for each task, ``[1, O]`` each.

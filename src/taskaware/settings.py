@@ -264,6 +264,15 @@ def _read_text(path: Path) -> str:
         raise ExperimentError(f"{path}: must be a readable UTF-8 text file: {error}") from error
 
 
+def require_valid(settings: DataclassInstance, *, where: str = "settings") -> None:
+    """Check an object that was made in Python as one that was read from a file.
+
+    Raises:
+        ExperimentError: All that is wrong, one problem a line, each beginning with ``where``.
+    """
+    from_mapping(type(settings), to_mapping(settings), where=where)
+
+
 def to_mapping(settings: DataclassInstance) -> dict[str, Any]:
     """The settings as plain values that JSON can hold; ``from_mapping`` undoes it."""
     names = [each.name for each in dataclasses.fields(settings)]

@@ -62,6 +62,17 @@ class Task:
         return f"{self.name}:"
 
 
+@dataclass(frozen=True)
+class Text:
+    """A text as a source, whatever it looks like: ``Text("talk.m4a")`` is no file.
+
+    Attributes:
+        text: The text.
+    """
+
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Speech:
     """A stretch of a recording.
@@ -70,11 +81,13 @@ class Speech:
         path: The audio file.
         start_seconds: Where the stretch starts.
         duration_seconds: How long it is; ``None`` means to the end of the file.
+        channel: The channel that is heard, from 1; ``None``: the mean of all channels.
     """
 
     path: Path
     start_seconds: float = 0.0
     duration_seconds: float | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

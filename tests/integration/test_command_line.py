@@ -136,7 +136,11 @@ def test_predict_gives_a_recording_to_every_speech_task_and_a_line_to_the_text_t
     assert [line.split("\t")[0] for line in lines_of(out)] == ["asr_en", "st_en_de"]
     (tmp_path / "lines.txt").write_text("one\n\ntwo six\n", encoding="utf-8")
     code, out, _ = command("predict", place.run, tmp_path / "lines.txt", "--text", "ten")
-    assert (code, len(lines_of(out))) == (0, 3), "the empty line has no output"
+    assert code == 0
+    lines = [line.split("\t") for line in lines_of(out)]
+    names = ["--text", *[str(tmp_path / "lines.txt")] * 3]
+    assert [line[0] for line in lines] == names
+    assert lines[2][1] == "", "an empty line for an empty line"
 
 
 @pytest.mark.parametrize("where", ["file", "-"])
@@ -183,10 +187,11 @@ def test_predict_and_the_same_from_python_agree(place: Place, command):
     import taskaware
 
     model = taskaware.load(place.run / "model")
+    # A model this small also writes line breaks, which are spaces on the command line.
     _, out, _ = command("predict", place.run, "--text", "two ten")
-    assert out == model.translate("two ten", to="de") + "\n"
+    assert out.split() == model.translate("two ten", to="de").split()
     _, out, _ = command("predict", place.run, place.recording, "--task", "asr_en")
-    assert out == model.transcribe(place.recording) + "\n"
+    assert out.split() == model.transcribe(place.recording).split()
 
 
 def test_predict_uses_the_model_that_is_asked_for(place: Place, command):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -11,11 +13,19 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file, save_file
 
 import taskaware
-from taskaware.errors import AudioError, CheckpointError, UnknownTaskError, UserError
-from taskaware.inference import with_beam
+from taskaware.errors import (
+    AudioError,
+    CheckpointError,
+    SourceWarning,
+    UnknownTaskError,
+    UserError,
+)
+from taskaware.inference import decoding_with, with_beam
 from taskaware.runs import train_experiment
+from taskaware.sources import Hearing
 from tiny_corpus import RATE_HZ, Silent, prepare_corpus, speak, tiny_experiment
 
 if TYPE_CHECKING:
@@ -188,9 +198,9 @@ def test_an_unknown_task_or_a_source_of_another_kind_is_refused(
 ):
     with pytest.raises(UnknownTaskError, match="did you mean 'asr_en'"):
         model.run("asr_de", recording)
-    with pytest.raises(UserError, match="must be a string, but is PosixPath"):
+    with pytest.raises(UserError, match="must be a text, but is of type PosixPath: a path is a"):
         model.run("mt_en_de", recording)
-    with pytest.raises(UserError, match="path of a recording or a waveform"):
+    with pytest.raises(UserError, match=r"one dimension, \[samples\], but is \[40, 80\]"):
         model.run("asr_en", np.zeros((40, 80), np.float32))
     with pytest.raises(AudioError, match="missing"):
         model.transcribe(tmp_path / "missing.wav")
@@ -221,40 +231,375 @@ def test_a_feature_file_that_is_missing_or_none_is_refused_by_name(
 def test_a_model_folder_with_a_missing_or_damaged_file_is_refused_by_name(
     name: str, folder: Path, tmp_path: Path
 ):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    content = (copy / name).read_bytes()
-    (copy / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(taskaware.TaskawareError, match=str(copy)):
-        taskaware.load(copy)
-    (copy / name).unlink()
+    damaged = shutil.copytree(folder, tmp_path / "copy")
+    content = (damaged / name).read_bytes()
+    (damaged / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(taskaware.TaskawareError, match=str(damaged)):
+        taskaware.load(damaged)
+    (damaged / name).unlink()
     with pytest.raises(taskaware.TaskawareError, match=name):
-        taskaware.load(copy)
+        taskaware.load(damaged)
 
 
 def test_a_model_of_another_version_or_vocabulary_is_refused(folder: Path, tmp_path: Path):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    content = json.loads((copy / "model.json").read_text())
-    (copy / "model.json").write_text(json.dumps(content | {"format_version": 99}))
+    damaged = shutil.copytree(folder, tmp_path / "copy")
+    content = json.loads((damaged / "model.json").read_text())
+    (damaged / "model.json").write_text(json.dumps(content | {"format_version": 99}))
     with pytest.raises(CheckpointError, match="version 1, but has 99"):
-        taskaware.load(copy)
-    (copy / "model.json").write_text(json.dumps(content | {"vocabulary_sha256": "0"}))
+        taskaware.load(damaged)
+    (damaged / "model.json").write_text(json.dumps(content | {"vocabulary_sha256": "0"}))
     with pytest.raises(CheckpointError, match=r"vocabulary\.model must be the one"):
-        taskaware.load(copy)
+        taskaware.load(damaged)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"format_version": 1}'])
 def test_a_description_that_is_json_but_no_models_is_refused(
     content: str, folder: Path, tmp_path: Path
 ):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    (copy / "model.json").write_text(content)
+    damaged = shutil.copytree(folder, tmp_path / "copy")
+    (damaged / "model.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"model\.json"):
-        taskaware.load(copy)
+        taskaware.load(damaged)
 
 
-def test_a_runs_folder_is_refused_with_the_folders_to_take(folder: Path):
-    with pytest.raises(CheckpointError, match="in its folders `model`"):
-        taskaware.load(folder.parent)
+def test_a_runs_folder_is_loaded_as_on_the_command_line(folder: Path):
+    run = folder.parent
+    assert taskaware.load(run).provenance == taskaware.load(folder).provenance
+    assert taskaware.load(str(run), which="average").tasks == taskaware.load(folder).tasks
+    with pytest.raises(CheckpointError, match=r"taskwise/asr must .*the models of .* are average"):
+        taskaware.load(run, which="taskwise/asr")
+
+
+def test_a_run_that_has_not_finished_is_refused_with_where_its_models_will_be(tmp_path: Path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(
+        CheckpointError, match=r"`model`, `best`, `average` .* once it has finished"
+    ):
+        taskaware.load(tmp_path)
+    with pytest.raises(CheckpointError, match="nowhere must be a model folder or a run's"):
+        taskaware.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("tpu", "must be auto, cpu, cuda or cuda:NUMBER, but is 'tpu'"),
+        ("cuda:x", "cuda:NUMBER"),
+        pytest.param(
+            "cuda",
+            "finds no CUDA device: take `auto` or `cpu`",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(device: str, message: str, folder: Path):
+    with pytest.raises(UserError, match=message):
+        taskaware.load(folder, device=device)
+
+
+def test_weights_of_another_shape_or_not_finite_are_refused_by_name(folder: Path, tmp_path: Path):
+    damaged = shutil.copytree(folder, tmp_path / "copy")
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name, value in tensors.items() if value.ndim == 2)
+    for value, message in (
+        (tensors[name][:-1].clone(), f"{name} must be"),
+        (tensors[name] * float("nan"), f"must have finite numbers, but {name}"),
+    ):
+        save_file({**tensors, name: value}, damaged / "model.safetensors")
+        with pytest.raises(CheckpointError, match=message):
+            taskaware.load(damaged)
+    shutil.copy(folder / "model.safetensors", damaged)
+    save_file({"mt_en_de": torch.zeros(1, 3), "st_en_de": torch.zeros(1, 4)},
+              damaged / "task_embeddings.safetensors")  # fmt: skip
+    with pytest.raises(CheckpointError, match=r"task_embeddings\.safetensors must have a vector"):
+        taskaware.load(damaged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tasks": 5},
+        {"tasks": ["mt"]},
+        {"model": {"d_model": "wide"}},
+        {"features": None},
+        {"decoding": {"beam": 0}},
+        {"longest_sources": []},
+    ],
+)
+def test_a_description_with_impossible_values_is_refused_by_name(
+    change: dict, folder: Path, tmp_path: Path
+):
+    damaged = shutil.copytree(folder, tmp_path / "copy")
+    content = json.loads((damaged / "model.json").read_text())
+    (damaged / "model.json").write_text(json.dumps(content | change))
+    with pytest.raises(CheckpointError, match=r"model\.json must describe a model"):
+        taskaware.load(damaged)
+
+
+# --- what a source may be ---
+
+
+def test_bytes_open_files_and_stretches_are_recordings(model: TaskAwareModel, recording: Path):
+    expected = model.transcribe(recording)
+    data = recording.read_bytes()
+    assert model.transcribe(data) == expected
+    assert model.transcribe(io.BytesIO(data)) == expected
+    with recording.open("rb") as file:
+        assert model.translate(file, to="de") == model.run("st_en_de", recording)
+    whole = taskaware.Speech(path=recording, start_seconds=0, duration_seconds=0.8)
+    assert model.transcribe(whole) == expected
+    half = taskaware.Speech(path=recording, start_seconds=0.4)
+    assert scored(model, "asr_en", half) == scored(model, "asr_en", recording_half(recording))
+    with recording.open() as file, pytest.raises(UserError, match=r"opened as binary"):
+        model.transcribe(file)  # type: ignore[arg-type]
+
+
+def recording_half(path: Path) -> np.ndarray:
+    samples, rate = soundfile.read(path, dtype="float32")
+    return samples[int(0.4 * rate) :]
+
+
+def test_waveforms_of_any_kind_are_heard_alike(model: TaskAwareModel):
+    wave = speak("one two")
+    expected = scored(model, "asr_en", wave)
+    for same in (
+        wave.astype(np.float64),
+        torch.from_numpy(wave),
+        torch.from_numpy(wave).requires_grad_(),
+        wave[None],
+        wave[:, None],
+        np.repeat(wave, 2)[::2],
+    ):
+        assert scored(model, "asr_en", same) == expected
+    sixteen_bits = (wave * 32768).astype(np.int16)
+    assert scored(model, "asr_en", sixteen_bits) == scored(
+        model, "asr_en", sixteen_bits.astype(np.float32) / 32768
+    )
+    assert scored(model, "asr_en", sixteen_bits.astype(np.int32) << 16) == scored(
+        model, "asr_en", sixteen_bits
+    )
+
+
+def test_the_rate_of_a_waveform_can_be_said(model: TaskAwareModel):
+    wave = speak("one two")
+    hearing = Hearing.of(sample_rate_hz=2 * RATE_HZ)
+    read = model.read_source(np.repeat(wave, 2), "speech", hearing=hearing)
+    assert len(read.array) == len(model.read_source(wave, "speech").array)
+    assert isinstance(model.transcribe(np.repeat(wave, 2), sample_rate_hz=2 * RATE_HZ), str)
+    for rate in (0, -1, 16.0, "16000", 10, 10**9):
+        with pytest.raises(UserError, match="`sample_rate_hz` must be a whole number"):
+            model.transcribe(wave, sample_rate_hz=rate)  # type: ignore[arg-type]
+
+
+def test_a_channel_can_be_chosen(model: TaskAwareModel, tmp_path: Path):
+    wave = speak("one two")
+    path = tmp_path / "two.wav"
+    soundfile.write(path, np.stack([wave, speak("six six")], axis=1), RATE_HZ, subtype="FLOAT")
+    expected = scored(model, "asr_en", wave)
+    assert scored(model, "asr_en", path, channel=1) == expected
+    assert scored(model, "asr_en", taskaware.Speech(path=path, channel=1), channel=2) == expected
+    assert scored(model, "asr_en", path) != expected
+    with pytest.raises(AudioError, match="the channel must be from 1 to 2, but is 3"):
+        model.transcribe(path, channel=3)
+    with pytest.raises(UserError, match="'mean' or a number from 1 up, but is 'left'"):
+        model.transcribe(path, channel="left")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_waveform_that_is_not_finite_is_refused_with_its_place_in_a_list(
+    value: float, model: TaskAwareModel
+):
+    broken = speak("one").astype(np.float64)
+    broken[5] = value
+    with pytest.raises(AudioError, match=r"^the waveform: every sample must be finite"):
+        model.transcribe(broken)
+    with pytest.raises(AudioError, match=r"^sources\[1\]: the waveform: every sample"):
+        model.run_many("asr_en", [speak("one"), broken])
+
+
+@pytest.mark.parametrize(
+    "wave",
+    [
+        np.zeros((2, 16_000), np.float32),
+        np.zeros((), np.float32),
+        np.zeros(16_000, bool),
+        np.zeros(16_000, np.int64),
+        np.zeros(16_000, complex),
+        np.full(16_000, None),
+        torch.zeros(2, 2, 400),
+    ],
+)
+def test_what_is_no_waveform_is_refused(wave, model: TaskAwareModel):
+    with pytest.raises(UserError, match=r"the (waveform|features) must"):
+        model.run("asr_en", wave)
+
+
+def test_lists_are_answered_by_lists_in_their_order(model: TaskAwareModel, recording: Path):
+    spoken = [speak("six"), recording, recording.read_bytes(), speak("one two six ten")]
+    texts = model.transcribe(spoken)
+    assert texts == [model.transcribe(one) for one in spoken]
+    mixed = ["one two", recording, "ten", taskaware.Text("six"), speak("two")]
+    assert model.translate(mixed, to="de") == [model.translate(one, to="de") for one in mixed]
+    assert model.run("mt_en_de", ("one", "six")) == [
+        model.run("mt_en_de", t) for t in ("one", "six")
+    ]
+    assert model.transcribe([]) == []
+    assert model.translate([], to="de") == []
+
+
+@pytest.mark.parametrize("sources", ["one two", b"one", np.zeros(16_000, np.float32), None, 5])
+def test_run_many_of_one_source_is_refused(sources, model: TaskAwareModel):
+    with pytest.raises(UserError, match="several sources must be a list, but are a"):
+        model.run_many("mt_en_de", sources)
+
+
+def test_a_list_within_a_list_and_a_thing_that_is_no_source_are_refused(model: TaskAwareModel):
+    with pytest.raises(UserError, match=r"sources\[0\]: .* but is a list within a list"):
+        model.run("mt_en_de", [["one"], ["two"]])
+    for source in (None, 5, {"a": 1}):
+        with pytest.raises(UserError, match=r"must be a recording .* but is of type"):
+            model.run("asr_en", source)  # type: ignore[call-overload]
+        with pytest.raises(UserError, match=r"must be a text, a recording .* but is of type"):
+            model.translate(source, to="de")  # type: ignore[call-overload]
+
+
+def test_a_string_for_translation_is_a_file_or_a_text_by_one_rule(
+    model: TaskAwareModel, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    unlisted = tmp_path / "talk one.dat"
+    unlisted.write_bytes(recording.read_bytes())
+    expected = model.run("st_en_de", recording)
+    assert model.translate(str(unlisted), to="de") == expected
+    assert model.translate("talk one.dat", to="de") == expected
+    for missing in ("talk.m4a", "talk.wav", "recordings/talk one.wav"):
+        with pytest.raises(AudioError, match="the file does not exist"):
+            model.translate(missing, to="de")
+    sentence = "see a.net.au"
+    assert model.translate(sentence, to="de") == model.run("mt_en_de", sentence)
+    named = taskaware.Text("talk.m4a")
+    assert model.translate(named, to="de") == model.run("mt_en_de", named)
+    for name in ("talk.m4a", str(unlisted)):
+        with pytest.raises(UserError, match=r"names a file, but the task takes a text: .*Text\("):
+            model.run("mt_en_de", name)
+
+
+def test_a_string_is_what_the_tasks_take_where_all_take_the_same(
+    model: TaskAwareModel, recording: Path
+):
+    heard = replace(model, tasks=model.tasks[:2])
+    with pytest.raises(AudioError, match="Good morning: the file does not exist"):
+        heard.translate("Good morning", to="de")
+    written = replace(model, tasks=model.tasks[2:])
+    with pytest.raises(UserError, match="names a file"):
+        written.translate(str(recording), to="de")
+
+
+def test_a_text_without_a_word_gives_an_empty_text(model: TaskAwareModel):
+    assert model.translate(["", "one", " \n"], to="de")[::2] == ["", ""]
+    [[empty]] = model.run_many("mt_en_de", [""])
+    assert (empty.text, empty.log_prob, empty.finished) == ("", 0.0, True)
+
+
+def test_a_text_that_is_not_utf_8_is_refused(model: TaskAwareModel):
+    with pytest.raises(UserError, match="must be UTF-8"):
+        model.translate("one \udcff", to="de")
+
+
+# --- what speaks against an output ---
+
+
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [
+        (np.zeros(RATE_HZ, np.float32), "is silent"),
+        (speak("one")[:800], "must last at least 0.1 s, but lasts 0.050 s"),
+        (np.tile(speak("one two six ten"), 4), "the longest that the model was trained on"),
+    ],
+)
+def test_a_source_that_the_model_cannot_do_well_on_gives_a_warning(
+    wave: np.ndarray, message: str, model: TaskAwareModel
+):
+    with pytest.warns(SourceWarning, match=f"the waveform: .*{message}") as caught:
+        assert isinstance(model.transcribe(wave), str)
+    assert {one.filename for one in caught} == {__file__}
+
+
+def test_channels_that_cancel_give_a_warning_unless_one_is_chosen(
+    model: TaskAwareModel, tmp_path: Path
+):
+    wave = speak("one two")
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], axis=1), RATE_HZ)
+    with pytest.warns(SourceWarning, match="must not cancel each other"):
+        model.transcribe(tmp_path / "a.wav")
+    assert isinstance(model.transcribe(tmp_path / "a.wav", channel=2), str)
+
+
+def test_a_text_much_longer_than_in_training_gives_a_warning(model: TaskAwareModel):
+    with pytest.warns(SourceWarning, match=r"\d+ pieces long, but the longest that the model was"):
+        model.translate(" ".join(["one"] * 40), to="de")
+
+
+def test_where_the_longest_is_not_known_a_stated_bound_is_taken(model: TaskAwareModel):
+    unknown = replace(model, longest_sources={})
+    read = unknown.read_source(np.zeros(61 * RATE_HZ, np.float32), "speech")
+    [_, doubt] = unknown.doubts(read, unknown.tasks[0])
+    assert "61.0 s long, but the longest that models are usually trained on is 40.0 s" in doubt
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"beam": 0},
+        {"beam": -1},
+        {"beam": 2.5},
+        {"beam": True},
+        {"beam": 10**9},
+        {"num_best": 0},
+        {"num_best": 5},
+        {"num_best": "3"},
+        {"examples_per_batch": 0},
+        {"extra_pieces": -1},
+        {"length_penalty": float("nan")},
+        {"length_penalty": -1.0},
+        {"length_penalty": float("inf")},
+    ],
+)
+def test_impossible_numbers_are_refused_however_they_come(change: dict, model: TaskAwareModel):
+    [name] = change
+    decoding = replace(model.decoding, **change)
+    for call in (
+        lambda: model.run("mt_en_de", "one", decoding=decoding),
+        lambda: model.run_many("mt_en_de", [], decoding=decoding),
+    ):
+        with pytest.raises(UserError, match=f"decoding: {name} must be"):
+            call()
+
+
+def test_a_beam_is_as_wide_as_it_must_be_and_never_silently_another(model: TaskAwareModel):
+    assert decoding_with(model.decoding).beam == model.decoding.beam
+    wide = decoding_with(model.decoding, num_best=9)
+    assert (wide.beam, wide.num_best) == (9, 9)
+    for beam, num_best in ((0, 1), (2, 3), (-1, 1), (1, 0)):
+        with pytest.raises(UserError, match=r"decoding: (beam|num_best) must be at"):
+            decoding_with(model.decoding, beam=beam, num_best=num_best)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 32), (32,)])
+def test_a_task_embedding_of_another_shape_is_refused(shape, model: TaskAwareModel):
+    with pytest.raises(UserError, match="`task_embedding` must be"):
+        model.run("mt_en_de", "one", task_embedding=torch.zeros(shape))
+
+
+def test_a_model_whose_probabilities_are_not_finite_says_so(model: TaskAwareModel):
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.transformer.token_embedding.weight.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="must give finite probabilities"):
+        broken.translate("one", to="de")
 
 
 def test_a_saved_model_is_the_same_model(model: TaskAwareModel, tmp_path: Path):

@@ -1,23 +1,25 @@
-"""``taskaware predict``: recordings, texts or standard input, to one or all tasks."""
+"""``taskaware predict``: recordings, texts, manifests or standard input, to one or all tasks."""
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from taskaware.errors import AudioError, UserError
+from taskaware.errors import TaskawareError, UserError
 
 if TYPE_CHECKING:
+    from taskaware.cli.predict_inputs import Input, Item
+    from taskaware.cli.predict_output import Writer
     from taskaware.decoding.scoring import DecodingSettings
     from taskaware.inference import TaskAwareModel
-    from taskaware.types import Modality, Task
+    from taskaware.sources import Hearing, ReadSource
+    from taskaware.types import Task
 
 _TEXTS_TOGETHER = 64
+_RECORDINGS_TOGETHER = 16
 
 
 def predict(
@@ -27,161 +29,221 @@ def predict(
     text: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
+    input: Literal["auto", "text", "manifest"] = "auto",
     output: Literal["text", "jsonl"] = "text",
     beam: int | None = None,
     num_best: int = 1,
+    channel: str = "mean",
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:
     """Run a model on recordings and texts.
 
     Recordings (wav, flac, mp3, ogg, NIST sphere; any rate) go to the speech tasks; each line of a
-    text file goes to the text tasks. `-` is standard input: text lines, or a recording.
+    text file goes to the text tasks; each line of a manifest (tsv, csv, jsonl), which needs no
+    targets, goes to its task. `-` is standard input: text lines, or a recording.
+
+    There is one line out for each line in: an empty one for an empty one, and a line break within
+    an output is written as a space (JSON lines keep it). Where there are several files, tasks or
+    outputs for a source, labels come first, separated by tabs, and only those that are needed:
+    the file, the task, the rank.
 
     Parameters
     ----------
     model
         A model's folder, or a run's.
     files
-        Recordings, text files, or `-`.
+        Recordings, text files, manifests, or `-`.
     text
         A text given here; the option can be repeated.
     task
-        The tasks to run (default: every task that fits the source); the option can be repeated.
+        The tasks to run (default: every task that fits the source); the option can be repeated. Of
+        a manifest that names tasks, the lines of other tasks are left out.
     which
         Which of a run's models: model, best, average, taskwise/TASK.
+    input
+        How to read a file that is no recording: `auto`: a manifest where it is one, else text; or
+        always as `text`, or as a `manifest`.
     output
-        `text`: one line each; `jsonl`: one JSON object each, with scores.
+        `text`: one line each; `jsonl`: one JSON object each, with scores and warnings.
     beam
         Beam width (default: the model's own; 1 is greedy).
     num_best
-        Outputs for each source.
+        Outputs for each source, at most as many as the beam is wide.
+    channel
+        The channel of recordings that is heard: a number from 1, or the `mean` of all.
     device
         Where to compute; auto: a CUDA device where there is one.
     """
-    from taskaware.inference import with_beam
-    from taskaware.run_models import run_model
+    from taskaware.cli.predict_inputs import open_inputs
+    from taskaware.cli.predict_output import Labels, Writer
+    from taskaware.inference import decoding_with, load
+    from taskaware.sources import Hearing
 
     for file in files:
         if str(file).startswith("-") and str(file) != "-":
             raise UserError(f"`{file}` is not an option of predict; see taskaware predict --help")
     if not files and not text:
         raise UserError("a recording, a text file, `-` or --text must be given, but there is none")
-    loaded = run_model(model, which, device=device)
-    tasks = [loaded.task(name) for name in task] or list(loaded.tasks)
-    decoding = with_beam(loaded.decoding, beam, num_best)
-    failed = False
-    for modality, sources in _groups(_sources(loaded, files, text)):
-        fitting = [one for one in tasks if one.source_modality == modality]
-        failed |= not _predict(loaded, modality, sources, fitting, decoding, output)
-    return 1 if failed else 0
+    hearing = Hearing.of(channel=channel)
+    loaded = load(model, which=which, device=device)
+    chosen = tuple(dict.fromkeys(loaded.task(name).name for name in task))
+    decoding = decoding_with(loaded.decoding, beam=beam, num_best=num_best)
+    inputs = open_inputs(files, text, input)
+    labels = Labels(
+        file=len(inputs) > 1,
+        task=any(len(_tasks_of(loaded, one, chosen)) > 1 for one in inputs),
+        rank=num_best > 1,
+    )
+    job = _Job(loaded, chosen, decoding, hearing, Writer(output, labels))
+    for one in inputs:
+        job.run(one)
+    return 1 if job.failed else 0
 
 
-def _groups(
-    sources: Iterator[tuple[str, Modality, Any]],
-) -> Iterator[tuple[Modality, list[tuple[str, Any]]]]:
-    """Put texts that follow one another together: they are decoded faster so."""
-
-    def modality_of(source: tuple[str, Modality, Any]) -> Modality:
-        return source[1]
-
-    for modality, run in itertools.groupby(sources, key=modality_of):
-        size = _TEXTS_TOGETHER if modality == "text" else 1
-        named = ((name, source) for name, _, source in run)
-        while group := list(itertools.islice(named, size)):
-            yield modality, group
+def _tasks_of(model: TaskAwareModel, one: Input, chosen: tuple[str, ...]) -> list[Task]:
+    """Return the tasks that an input may go to."""
+    return [
+        task
+        for task in model.tasks
+        if task.source_modality in one.modalities
+        and task.name in (chosen or (task.name,))
+        and (one.tasks is None or task.name in one.tasks)
+    ]
 
 
-def _predict(
-    model: TaskAwareModel,
-    modality: Modality,
-    sources: list[tuple[str, Any]],
-    tasks: list[Task],
-    decoding: DecodingSettings,
-    output: str,
-) -> bool:
-    """Print the outputs of every task for each source; return whether all went well."""
-    if not tasks:
-        print(f"taskaware: {sources[0][0]}: no task asked for takes {modality}", file=sys.stderr)
-        return False
-    try:
+class _Job:
+    """Runs a model on inputs, one after the other.
+
+    Attributes:
+        failed: Whether any source has no output.
+    """
+
+    def __init__(
+        self,
+        model: TaskAwareModel,
+        chosen: tuple[str, ...],
+        decoding: DecodingSettings,
+        hearing: Hearing,
+        writer: Writer,
+    ) -> None:
+        self.failed = False
+        self._model = model
+        self._chosen = chosen
+        self._decoding = decoding
+        self._hearing = hearing
+        self._writer = writer
+        self._said: set[str] = set()
+
+    def run(self, one: Input) -> None:
+        """Write the outputs for every source of an input."""
+        from taskaware.cli.predict_inputs import grouped
+
+        if one.modalities and not _tasks_of(self._model, one, self._chosen):
+            self._fail(f"{one.name}: {self._why_no_task(one)}")
+            return
+        size = _TEXTS_TOGETHER if "text" in one.modalities else _RECORDINGS_TOGETHER
+        is_empty = True
+        for group in grouped(one.items, size):
+            is_empty = False
+            self._group(group)
+            self._writer.flush()
+        if is_empty:
+            self._warn(f"{one.name} is empty, so there is no output")
+
+    def _why_no_task(self, one: Input) -> str:
+        """Return why nothing of an input can be used."""
+        takes = " or ".join(sorted(one.modalities))
+        if one.tasks is None:
+            asked = ", ".join(self._chosen or (task.name for task in self._model.tasks))
+            return f"no task asked for takes {takes} ({asked})"
+        named, known = ", ".join(sorted(one.tasks)), [task.name for task in self._model.tasks]
+        if self._chosen and set(one.tasks) & set(known):
+            return (
+                f"must have lines of {', '.join(self._chosen)}, but all are of {named}; without "
+                "the column `task` every line goes to every task that fits"
+            )
+        return (
+            f"its lines are of {named}, but the model has no such task for {takes}: its tasks are "
+            f"{', '.join(known)}"
+        )
+
+    def _group(self, items: list[Item]) -> None:
+        """Write the outputs for sources of one kind."""
+        first = items[0]
+        if first.task and self._chosen and first.task not in self._chosen:
+            return
+        tasks = self._tasks(first)
+        problem = first.problem or ("" if tasks else self._no_task(first))
+        if problem:
+            for item in items:
+                self._failure(item, item.task, item.problem or problem)
+            return
+        read = [self._read(item, tasks[0]) for item in items]
+        usable = [one for one in read if isinstance(one, _ReadItem)]
+        for one in usable:
+            for task in tasks:
+                for doubt in self._model.doubts(one.read, task):
+                    self._warn(f"{one.item.place}: {doubt}")
         found = {
-            task.name: model.run_many(
-                task.name, [source for _, source in sources], decoding=decoding
+            task.name: iter(
+                self._model.decode_read(task, [one.read for one in usable], decoding=self._decoding)
             )
             for task in tasks
         }
-    except AudioError as error:
-        print(f"taskaware: {error}", file=sys.stderr)
-        return False
-    for number, (name, _) in enumerate(sources):
-        for task in tasks:
-            for rank, hypothesis in enumerate(found[task.name][number], start=1):
-                _print(output, name, task, rank, hypothesis, alone=len(tasks) == 1)
-    return True
+        for item, one in zip(items, read, strict=True):
+            for task in tasks:
+                if isinstance(one, _ReadItem):
+                    doubts = self._model.doubts(one.read, task)
+                    self._writer.outputs(item, task.name, next(found[task.name]), doubts)
+                else:
+                    self._failure(item, task.name, one)
+
+    def _tasks(self, item: Item) -> list[Task]:
+        names = (item.task,) if item.task else self._chosen
+        return [
+            task
+            for task in self._model.tasks
+            if task.source_modality == item.modality and task.name in (names or (task.name,))
+        ]
+
+    def _no_task(self, item: Item) -> str:
+        """Return why no task takes a source, while one takes others of the same input."""
+        if not item.task:
+            return f"no task asked for takes {item.modality}"
+        if item.task in [task.name for task in self._model.tasks]:
+            return f"the task '{item.task}' does not take {item.modality}"
+        return f"the model has no task '{item.task}'"
+
+    def _read(self, item: Item, task: Task) -> _ReadItem | str:
+        """Return a source as the model reads it, or why it cannot."""
+        assert item.source is not None
+        try:
+            read = self._model.read_source(item.source, task.source_modality, hearing=self._hearing)
+        except TaskawareError as error:
+            return str(error)
+        return _ReadItem(item, read)
+
+    def _failure(self, item: Item, task: str, reason: str) -> None:
+        has_place = item.line is None or reason.startswith(item.place)
+        self._fail(reason if has_place and item.shown in reason else f"{item.place}: {reason}")
+        self._writer.failure(item, task, reason)
+
+    def _fail(self, message: str) -> None:
+        self.failed = True
+        self._say(message)
+
+    def _warn(self, message: str) -> None:
+        self._say(f"warning: {message}")
+
+    def _say(self, message: str) -> None:
+        """Print a message, once."""
+        if message not in self._said:
+            self._said.add(message)
+            print(f"taskaware: {message}", file=sys.stderr)
 
 
-def _sources(
-    model: TaskAwareModel, files: tuple[Path, ...], texts: tuple[str, ...]
-) -> Iterator[tuple[str, Modality, Any]]:
-    from taskaware.sources import AUDIO_SUFFIXES
+class _ReadItem:
+    """A source, and what the model reads of it."""
 
-    for text in texts:
-        yield text, "text", text
-    for path in files:
-        suffix = path.suffix.lower()
-        if str(path) == "-":
-            yield from _standard_input(model)
-        elif suffix == ".npy":
-            yield str(path), "features", path
-        elif suffix in AUDIO_SUFFIXES:
-            yield str(path), "speech", path
-        else:
-            try:
-                # Not splitlines: a text may hold U+2028 and the like.
-                lines = path.read_text(encoding="utf-8").split("\n")
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(
-                    f"{path} must be a recording ({', '.join(sorted(AUDIO_SUFFIXES))}), features "
-                    f"(.npy) or UTF-8 text, but: {error}"
-                ) from error
-            yield from _lines(lines)
-
-
-def _standard_input(model: TaskAwareModel) -> Iterator[tuple[str, Modality, Any]]:
-    """Text lines, or a recording where the bytes are no UTF-8 text."""
-    import io
-
-    content = sys.stdin.buffer.read()
-    try:
-        lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError:
-        from taskaware.data import audio
-
-        rate = model.feature_settings.sample_rate_hz
-        yield "-", "speech", audio.read(io.BytesIO(content), sample_rate_hz=rate)
-        return
-    yield from _lines(lines)
-
-
-def _lines(lines: list[str]) -> Iterator[tuple[str, Modality, Any]]:
-    for line in lines:
-        if line.strip():
-            yield line, "text", line
-
-
-def _print(output: str, name: str, task: Task, rank: int, hypothesis: Any, *, alone: bool) -> None:
-    if output == "text":
-        print(hypothesis.text if alone else f"{task.name}\t{hypothesis.text}", flush=True)
-        return
-    import json
-
-    line = {
-        "source": name,
-        "task": task.name,
-        "rank": rank,
-        "text": hypothesis.text,
-        "score": hypothesis.score,
-        "log_prob": hypothesis.log_prob,
-        "finished": hypothesis.finished,
-    }
-    print(json.dumps(line, ensure_ascii=False), flush=True)
+    def __init__(self, item: Item, read: ReadSource) -> None:
+        self.item, self.read = item, read

@@ -193,6 +193,7 @@ def _path(folder: Path, dataset: str, id_: str, speech: Speech, draw: Draw) -> P
     key = hash_texts(
         *(dataset, id_, str(speech.path.absolute())),
         *(repr(speech.start_seconds), repr(speech.duration_seconds), repr(draw)),
+        *(() if speech.channel is None else (repr(speech.channel),)),
     )
     # Of 256 folders, so that none holds too many files; the end of an id tells more.
     name = f"{_file_name(id_)}-{key:016x}.flac"
@@ -215,13 +216,7 @@ def _duration_of_complete(path: Path) -> float | None:
 
 def _read(speech: Speech) -> tuple[np.ndarray, int]:
     rate = audio.info(speech.path).sample_rate_hz
-    waveform = audio.read(
-        speech.path,
-        sample_rate_hz=rate,
-        start_seconds=speech.start_seconds,
-        duration_seconds=speech.duration_seconds,
-    )
-    return waveform, rate
+    return audio.read_speech(speech, sample_rate_hz=rate).waveform, rate
 
 
 def _write(path: Path, waveform: np.ndarray, sample_rate_hz: int) -> float:

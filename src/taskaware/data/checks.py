@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taskaware.data.audio import END_TOLERANCE_SECONDS, AudioInfo
+from taskaware.data.audio import END_TOLERANCE_SECONDS, AudioInfo, Sound
 
 if TYPE_CHECKING:
     from taskaware.types import Speech
@@ -60,6 +60,11 @@ def check_recording(info: AudioInfo, speech: Speech, settings: CheckSettings) ->
             reason=f"the sample rate must be at least {settings.min_sample_rate_hz} Hz, but is "
             f"{info.sample_rate_hz} Hz",
         )
+    if speech.channel is not None and speech.channel > info.num_channels:
+        return Finding(
+            field="channel",
+            reason=f"must be from 1 to {info.num_channels}, but is {speech.channel}",
+        )
     length, start = info.duration_seconds, speech.start_seconds
     if start >= length:
         return Finding(
@@ -83,9 +88,15 @@ def check_recording(info: AudioInfo, speech: Speech, settings: CheckSettings) ->
     return None
 
 
-def check_waveform(waveform: np.ndarray, settings: CheckSettings) -> Finding | None:
-    """Check samples, float32 ``[N]`` with N above 0, for silence."""
-    peak = float(np.abs(waveform - waveform.mean()).max())
+def check_sound(sound: Sound, settings: CheckSettings) -> Finding | None:
+    """Check decoded samples, at least one, for silence and for channels that cancel."""
+    if sound.channels_cancel:
+        return Finding(
+            field="audio",
+            reason="the channels must not cancel each other, but little is left of them in their "
+            "mean: choose one channel",
+        )
+    peak = float(np.abs(sound.waveform - sound.waveform.mean()).max())
     if peak < settings.min_peak:
         return Finding(
             field="audio",

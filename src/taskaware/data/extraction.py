@@ -23,7 +23,7 @@ from taskaware.data.checks import (
     Finding,
     check_features,
     check_recording,
-    check_waveform,
+    check_sound,
 )
 from taskaware.data.features import FeatureSettings, log_mel, num_frames
 from taskaware.data.shards import npy_bytes
@@ -80,15 +80,11 @@ def extract_source(
         finding = check_recording(audio.info(source.path), source, checks)
         if finding is not None:
             return finding
-        waveform = audio.read(
-            source.path,
-            sample_rate_hz=features.sample_rate_hz,
-            start_seconds=source.start_seconds,
-            duration_seconds=source.duration_seconds,
-        )
-        finding = check_waveform(waveform, checks)
+        sound = audio.read_speech(source, sample_rate_hz=features.sample_rate_hz)
+        finding = check_sound(sound, checks)
         if finding is not None:
             return finding
+        waveform = sound.waveform
         length = num_frames(len(waveform), features)
         if length == 0:
             reason = f"the speech must be longer than one window ({features.window_ms:g} ms)"

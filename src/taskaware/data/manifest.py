@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from taskaware.types import Example, Task
 
 _LINES_PER_CALL = 20_000
+_REQUIRED_COLUMNS = ("task", "target_text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +185,25 @@ def check_same_task(first: Task, first_place: str, second: Task, second_place: s
             )
 
 
+def records(
+    path: Path, *, required: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, object] | FieldError]]:
+    """Yield line numbers and what the lines hold, field by field, or why a line cannot be read.
+
+    Args:
+        path: The manifest.
+        required: The columns that a header must have, besides one of ``SOURCE_COLUMNS``.
+
+    Raises:
+        ManifestError: See ``iterate``.
+    """
+    return _records(path, None, required)
+
+
 def _records(
-    path: Path, on_bytes: Callable[[int], None] | None
+    path: Path,
+    on_bytes: Callable[[int], None] | None,
+    required: tuple[str, ...] = _REQUIRED_COLUMNS,
 ) -> Iterator[tuple[int, dict[str, object] | FieldError]]:
     """Yield line numbers and what the lines hold."""
     lines = _lines(path, on_bytes)
@@ -199,7 +217,7 @@ def _records(
             is_json = line.lstrip().startswith("{")
             is_empty = False
             if not is_json:
-                header = _read_header(path, number, line)
+                header = _read_header(path, number, line, required)
                 continue
         if header is None:
             yield number, _json_record(path, number, line)
@@ -237,14 +255,14 @@ def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
         raise ManifestError(f"{path}: the manifest cannot be read ({error.strerror})") from error
 
 
-def _read_header(path: Path, number: int, line: str) -> list[str]:
+def _read_header(path: Path, number: int, line: str, required: tuple[str, ...]) -> list[str]:
     header = line.split("\t")
     place = f"{path}, line {number}"
     for column in header:
         _check_column(column, place)
         if header.count(column) > 1:
             raise ManifestError(f"{place}: the column '{column}' must be there once only")
-    for column in ("task", "target_text"):
+    for column in required:
         if column not in header:
             raise ManifestError(f"{place}: the column '{column}' is missing")
     if not set(header) & set(SOURCE_COLUMNS):

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskaware.data.audio import channel_number
+from taskaware.errors import UserError
 from taskaware.types import Example, Modality, Speech, Task
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ COLUMNS = (
     "audio",
     "start_seconds",
     "duration_seconds",
+    "channel",
     "source_text",
     "features",
     "target_text",
@@ -31,6 +34,8 @@ COLUMNS = (
     "origin",
 )
 SOURCE_COLUMNS = ("audio", "source_text", "features")
+_AUDIO_COLUMNS = ("start_seconds", "duration_seconds", "channel")
+_MAY_BE_NUMBERS = (*_AUDIO_COLUMNS, "id", "speaker")
 WHOLE_LINE = "line"  # the field of a problem that concerns no single field
 
 
@@ -93,7 +98,7 @@ def texts(record: dict[str, object]) -> dict[str, str]:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is None or value == "":
             continue
-        if is_number and name in ("start_seconds", "duration_seconds", "id", "speaker"):
+        if is_number and name in _MAY_BE_NUMBERS:
             value = str(value)
         if not isinstance(value, str):
             raise FieldError(name, f"must be text, but is {value!r}")
@@ -143,6 +148,22 @@ def parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task,
     return task, example
 
 
+def parse_source(fields: Mapping[str, str], path: Path) -> tuple[Modality, Speech | str | Path]:
+    """Return what the source of a line of the manifest ``path`` is, whatever its task.
+
+    Raises:
+        FieldError: There is no source, there are several, or one has an impossible value.
+    """
+    modality = _modality(fields)
+    match modality:
+        case "speech":
+            return modality, _speech(fields, path)
+        case "text":
+            return modality, fields["source_text"]
+        case "features":
+            return modality, (path.parent / fields["features"]).absolute()
+
+
 def _modality(fields: Mapping[str, str]) -> Modality:
     given = [column for column in SOURCE_COLUMNS if column in fields]
     if len(given) != 1:
@@ -152,7 +173,7 @@ def _modality(fields: Mapping[str, str]) -> Modality:
             f"exactly one of audio, source_text and features must be given, but {what} is",
         )
     if given[0] != "audio":
-        for column in ("start_seconds", "duration_seconds"):
+        for column in _AUDIO_COLUMNS:
             if column in fields:
                 raise FieldError(column, "must be empty where there is no audio")
         if given[0] == "source_text" and not fields["source_text"].strip():
@@ -182,7 +203,15 @@ def _speech(fields: Mapping[str, str], path: Path) -> Speech:
         path=(path.parent / fields["audio"]).absolute(),
         start_seconds=start or 0.0,
         duration_seconds=duration,
+        channel=_channel(fields),
     )
+
+
+def _channel(fields: Mapping[str, str]) -> int | None:
+    try:
+        return channel_number(fields.get("channel", "mean"))
+    except UserError as error:
+        raise FieldError("channel", str(error).removeprefix("the channel ")) from error
 
 
 def _seconds(fields: Mapping[str, str], column: str) -> float | None:
@@ -201,5 +230,6 @@ def _seconds(fields: Mapping[str, str], column: str) -> float | None:
 
 def _utterance(speech: Speech | None, source_text: str | None, features_path: Path | None) -> str:
     if speech is not None:
-        return f"{speech.path}@{speech.start_seconds:.3f}"
+        channel = "" if speech.channel is None else f"#{speech.channel}"
+        return f"{speech.path}@{speech.start_seconds:.3f}{channel}"
     return source_text if source_text is not None else str(features_path)

@@ -28,6 +28,7 @@ def to_line(example: Example, task: Task) -> str:
         "audio": None if speech is None else str(speech.path.absolute()),
         "start_seconds": None if speech is None else speech.start_seconds or None,
         "duration_seconds": None if speech is None else speech.duration_seconds,
+        "channel": None if speech is None else speech.channel,
         "source_text": example.source_text,
         "features": None
         if example.features_path is None

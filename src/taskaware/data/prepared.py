@@ -157,6 +157,20 @@ class Split:
     def _all_lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self.lengths(np.arange(len(self)))
 
+    def longest_source(self, task_name: str, *, at_most: int) -> int:
+        """Return the length of a task's longest source that is not above ``at_most``, or 0.
+
+        The indexes of the shards are read, not the shards.
+        """
+        task, longest = self._numbers.get(task_name, -1), 0
+        for number in self.shards(task_name):
+            record = self.records[number]
+            path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
+            rows = np.load(path, allow_pickle=False)
+            lengths = rows["source_length"][rows["task"] == task]
+            longest = max(longest, int(lengths[lengths <= at_most].max(initial=0)))
+        return longest
+
     def example(self, index: int) -> Example:
         """Return an example."""
         number, row = self._place(index)

@@ -292,7 +292,8 @@ def _source(example: Example) -> tuple[str, ...]:
     """Return what tells one source from another."""
     if example.speech is not None:
         speech = example.speech
-        return str(speech.path), str(speech.start_seconds), str(speech.duration_seconds)
+        stretch = speech.start_seconds, speech.duration_seconds, speech.channel
+        return str(speech.path), *(str(part) for part in stretch)
     return (example.source_text if example.source_text is not None else str(example.features_path),)
 
 

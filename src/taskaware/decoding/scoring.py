@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,12 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_WIDEST_BEAM = 1000  # a wider one finds nothing more, and fills the memory
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecodingSettings:
     """How to search.
 
     Attributes:
-        beam: Hypotheses kept at each step; 1 is greedy search.
+        beam: Hypotheses kept at each step, at most 1,000; 1 is greedy search.
         length_penalty: Exponent of the length penalty ((5 + length) / 6)^alpha; 0: none.
         extra_pieces: A hypothesis has at most this many pieces more than the source has positions.
         num_best: Hypotheses returned for each source, at most `beam`.
@@ -61,11 +65,13 @@ class DecodingSettings:
                 yield name, "must be ids of pieces, from 0 up"
         for name in ("beam", "extra_pieces", "num_best", "examples_per_batch"):
             if getattr(self, name) < 1:
-                yield name, "must be at least 1"
-        if self.num_best > self.beam:
-            yield "num_best", f"must be at most `beam` ({self.beam})"
-        if self.length_penalty < 0:
-            yield "length_penalty", "must not be negative"
+                yield name, f"must be at least 1, but is {getattr(self, name)}"
+        if self.beam > _WIDEST_BEAM:
+            yield "beam", f"must be at most {_WIDEST_BEAM}, but is {self.beam}"
+        if self.num_best > max(self.beam, 1):
+            yield "num_best", f"must be at most `beam` ({self.beam}), but is {self.num_best}"
+        if not (math.isfinite(self.length_penalty) and self.length_penalty >= 0):
+            yield "length_penalty", f"must be a number from 0 up, but is {self.length_penalty}"
 
 
 def length_penalty(length: int, alpha: float) -> float:

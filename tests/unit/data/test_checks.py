@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taskaware.data.audio import AudioInfo
+from taskaware.data.audio import AudioInfo, Sound
 from taskaware.data.checks import (
     CheckSettings,
     Finding,
     check_features,
     check_fits_speech,
     check_recording,
+    check_sound,
     check_text_length,
-    check_waveform,
 )
 from taskaware.types import Speech
 
@@ -60,10 +60,28 @@ def test_silence_is_found_whatever_its_offset():
     rng = np.random.default_rng(0)
     hiss = rng.uniform(-5e-4, 5e-4, 1_000).astype(np.float32)
     for silent in (np.zeros(1_000, np.float32), hiss, hiss + np.float32(0.3)):
-        finding = check_waveform(silent, SETTINGS)
+        finding = check_sound(Sound(waveform=silent, sample_rate_hz=16_000), SETTINGS)
         assert finding is not None
         assert "silent" in finding.reason
-    assert check_waveform(hiss * 10, SETTINGS) is None
+    assert check_sound(Sound(waveform=hiss * 10, sample_rate_hz=16_000), SETTINGS) is None
+
+
+def test_channels_that_cancel_are_a_reason_of_their_own():
+    remains = np.linspace(-0.1, 0.1, 1_000, dtype=np.float32)
+    finding = check_sound(
+        Sound(waveform=remains, sample_rate_hz=16_000, channels_cancel=True), SETTINGS
+    )
+    assert finding is not None
+    assert finding.field == "audio"
+    assert "the channels must not cancel each other" in finding.reason
+    assert "choose one channel" in finding.reason
+
+
+def test_a_channel_that_the_recording_lacks_is_found():
+    info = AudioInfo(duration_seconds=10, sample_rate_hz=16_000, num_channels=2)
+    assert check_recording(info, Speech(path=Path("a.wav"), channel=2), SETTINGS) is None
+    finding = check_recording(info, Speech(path=Path("a.wav"), channel=3), SETTINGS)
+    assert finding == Finding(field="channel", reason="must be from 1 to 2, but is 3")
 
 
 def test_texts_and_transcripts_have_limits():
