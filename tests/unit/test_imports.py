@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "sources": GROUND | {"data"},
     "model_folder": GROUND | {"data", "model", "decoding", "training"},
     "inference": GROUND | {"data", "model", "decoding", "training", "sources", "model_folder"},
+    "pretrained": GROUND | {"taskaware", "data", "model", "decoding", "inference"},
     "run_log": set(),
     "run_folder": {"taskaware", "experiment", "decoding", "errors"},
     "run_validation": GROUND | ROOMS | {"inference"},
@@ -62,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "sources", "inference", "runs", "comparison", "launch"),
-        *("demo", "study", "run_models", "augment"),
+        *("demo", "study", "run_models", "augment", "pretrained"),
     },
     "__main__": {"cli"},
     "taskaware": set(),  # its names are loaded when they are first used

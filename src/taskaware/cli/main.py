@@ -7,7 +7,18 @@ import sys
 from cyclopts import App, CycloptsError
 
 import taskaware
-from taskaware.cli import augment, data, demo, evaluate, inspect, predict, prepare, study, train
+from taskaware.cli import (
+    augment,
+    data,
+    demo,
+    evaluate,
+    import_model,
+    inspect,
+    predict,
+    prepare,
+    study,
+    train,
+)
 from taskaware.errors import TaskawareError
 
 app = App(
@@ -26,6 +37,7 @@ app.command(study.study)
 app.command(evaluate.evaluate)
 app.command(predict.predict)
 app.command(inspect.inspect)
+app.command(import_model.import_model, name="import")
 
 
 def main(arguments: list[str] | None = None) -> None:

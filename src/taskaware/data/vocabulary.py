@@ -191,6 +191,11 @@ class Vocabulary:
         """Return the pieces as they are written (U+2581 is sentencepiece's space), for display."""
         return [self._pieces.names[int(i)] for i in ids]
 
+    @property
+    def control_ids(self) -> list[int]:
+        """The ids of all pieces that no text contains."""
+        return sorted({*self._pieces.tags.values(), *self._pieces.special})
+
     def has_tag(self, tag: str) -> bool:
         """Return whether ``tag`` is a piece that no text contains."""
         return tag in self._pieces.tags
