@@ -1,6 +1,6 @@
 """``taskaware import``: a pretrained Whisper becomes a model that all commands know at once.
 
-Whispers of some thousand random weights, made by Hugging Face's library, that hear one second.
+Whispers of some thousand random weights, made by Hugging Face's library, that hear two seconds.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from taskaware.data.whisper_features import whisper_log_mel
 from taskaware.errors import UnknownTaskError
 from taskaware.inference import decoding_with
 from taskaware.types import Task
+from tiny_corpus import write_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ CONTROL = [
 ]
 NUM_TEXT_PIECES = 270
 END, START, EN, DE, TRANSLATE, TRANSCRIBE, NO_TIMES = range(270, 277)
-SECONDS = 1.0
+SECONDS = 2.0
 
 
 def tokenizer() -> Any:
@@ -69,7 +70,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder_layers=2,
         decoder_layers=2,
         num_mel_bins=80,
-        max_source_positions=50,
+        max_source_positions=100,
         max_target_positions=20,
         pad_token_id=END,
         bos_token_id=END,
@@ -165,7 +166,7 @@ def test_recordings_are_filled_up_to_what_the_model_was_trained_on_unless_told_o
     whisper: Path, imported: Path, recording: Path, tmp_path: Path
 ):
     model = taskaware.load(imported, device="cpu")
-    assert len(model.read_source(recording, "speech").array) == 100
+    assert len(model.read_source(recording, "speech").array) == 200
     cut = tmp_path / "cut"
     assert run(["import", str(whisper), "--to", str(cut), "--hears-seconds", "0"]) == 0
     assert len(taskaware.load(cut).read_source(recording, "speech").array) == 60
@@ -175,11 +176,11 @@ def test_a_recording_longer_than_the_model_hears_is_named_and_the_others_are_don
     imported: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     long = tmp_path / "long.wav"
-    soundfile.write(long, 0.1 * np.random.default_rng(0).standard_normal(20_000), 16_000)
+    soundfile.write(long, 0.1 * np.random.default_rng(0).standard_normal(36_000), 16_000)
     files = [str(long), str(recording)]
     assert run(["predict", str(imported), *files, "--task", "asr_en"]) == 1
     captured = capsys.readouterr()
-    assert "long.wav: a recording must last at most 1 s" in captured.err
+    assert "long.wav: a recording must last at most 2 s" in captured.err
     assert f"{recording}\t" in captured.out
 
 
@@ -240,8 +241,8 @@ def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str], to: Path) 
         (["--tasks", "translate"], "asr_LANGUAGE"),
         (["--tasks", "mt_en_de"], "asr_LANGUAGE"),
         (["--tasks", "asr_xx"], "that Whisper knows"),
-        (["--hears-seconds", "31"], "from 0 to 1"),
-        (["--hears-seconds", "-1"], "from 0 to 1"),
+        (["--hears-seconds", "31"], "from 0 to 2"),
+        (["--hears-seconds", "-1"], "from 0 to 2"),
     ],
     ids=str,
 )
@@ -290,3 +291,21 @@ def test_folders_that_do_not_fit_are_refused_by_name(
     generation = changed(whisper, tmp_path / "e")
     (generation / "generation_config.json").write_text('{"suppress_tokens": [99999]}')
     assert "suppress_tokens must be ids of pieces" in refused(generation)
+
+
+def test_data_prepared_with_its_vocabulary_and_features_evaluates_it(
+    imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    manifests = write_corpus(tmp_path)
+    options = [word for split, path in manifests.items() for word in (f"--{split}", str(path))]
+    data = tmp_path / "data"
+    settings = ["features.kind=whisper", f"features.padded_seconds={SECONDS}"]
+    vocabulary = ["--vocabulary", str(imported / "vocabulary.model")]
+    assert run(["prepare", *options, *vocabulary, *settings, "--to", str(data)]) == 0
+    capsys.readouterr()
+    assert run(["evaluate", str(imported), "--data", str(data), "--split", "test"]) == 0
+    assert "asr_en" in capsys.readouterr().out
+    other = tmp_path / "kaldi"
+    assert run(["prepare", *options, *vocabulary, "--to", str(other)]) == 0
+    assert run(["evaluate", str(imported), "--data", str(other), "--split", "test"]) == 1
+    assert "must have the model's features" in capsys.readouterr().err

@@ -63,7 +63,11 @@ class FeatureSettings:
 
 
 def num_frames(num_samples: int, settings: FeatureSettings) -> int:
-    """Return how many whole windows fit (Kaldi's ``snip_edges``): 0 for less than one window."""
+    """Return how many whole windows fit (Kaldi's ``snip_edges``): 0 for less than one window.
+
+    Raises:
+        AudioError: Whisper's features are wanted of more than `padded_seconds`.
+    """
     if settings.kind == "whisper":
         return whisper_num_frames(num_samples, padded_seconds=settings.padded_seconds)
     if num_samples < settings.window_samples:

@@ -24,8 +24,18 @@ _MELS_PER_NEPER = 27.0 / math.log(6.4)
 
 
 def whisper_num_frames(num_samples: int, *, padded_seconds: float) -> int:
-    """Return how many frames ``whisper_log_mel`` gives."""
-    return max(num_samples, round(padded_seconds * SAMPLE_RATE_HZ)) // _HOP
+    """Return how many frames ``whisper_log_mel`` gives.
+
+    Raises:
+        AudioError: The waveform is longer than ``padded_seconds``.
+    """
+    longest = round(padded_seconds * SAMPLE_RATE_HZ)
+    if 0 < longest < num_samples:
+        raise AudioError(
+            f"a recording must last at most {padded_seconds:g} s, as the model hears no more at "
+            f"once, but lasts {num_samples / SAMPLE_RATE_HZ:.1f} s: cut it into parts"
+        )
+    return max(num_samples, longest) // _HOP
 
 
 def whisper_log_mel(
@@ -47,15 +57,10 @@ def whisper_log_mel(
         AudioError: The waveform is longer than ``padded_seconds``.
     """
     num_frames = whisper_num_frames(len(waveform), padded_seconds=padded_seconds)
-    longest = round(padded_seconds * SAMPLE_RATE_HZ)
-    if 0 < longest < len(waveform):
-        raise AudioError(
-            f"a recording must last at most {padded_seconds:g} s, as the model hears no more at "
-            f"once, but lasts {len(waveform) / SAMPLE_RATE_HZ:.1f} s: cut it into parts"
-        )
     if num_frames == 0:
         return waveform.new_zeros((0, num_mel_bins), dtype=torch.float32)
     # Half a window is mirrored at either end, so that there must be more than that.
+    longest = round(padded_seconds * SAMPLE_RATE_HZ)
     missing = max(longest, _WINDOW // 2 + 1) - len(waveform)
     padded = F.pad(waveform.float(), (0, max(missing, 0)))
     window = torch.hann_window(_WINDOW, device=padded.device)

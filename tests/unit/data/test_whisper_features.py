@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from taskaware.data.checks import CheckSettings, Finding
+from taskaware.data.extraction import extract_source
 from taskaware.data.features import FeatureSettings, log_mel, num_frames
 from taskaware.data.whisper_features import slaney_filters, whisper_log_mel
 from taskaware.errors import AudioError
+from taskaware.types import Speech
 
 
 def waveform(seconds: float, *, seed: int = 0) -> torch.Tensor:
@@ -56,3 +60,18 @@ def test_every_filter_has_the_same_area():
     # Hertz a bin, times the sum: 1 up to what 40 Hz wide bins cannot resolve.
     areas = slaney_filters(80).sum(dim=1) * 40
     torch.testing.assert_close(areas[60:], torch.ones(20), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("store", ["features", "audio"])
+def test_a_recording_too_long_for_the_model_is_a_bad_line_of_its_manifest(tmp_path, store: str):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, waveform(3.0).numpy(), 16_000)
+    found = extract_source(
+        Speech(path=path),
+        features=FeatureSettings(kind="whisper", padded_seconds=2.0),
+        checks=CheckSettings(),
+        num_columns=None,
+        keep_audio=store == "audio",
+    )
+    assert isinstance(found, Finding)
+    assert "at most 2 s" in found.reason
