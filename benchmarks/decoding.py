@@ -44,6 +44,7 @@ class SilentVocabulary:
     """What a search asks of a vocabulary, without the text."""
 
     PAD, BOS, EOS = PAD, BOS, EOS
+    NEVER = (PAD, BOS)
 
     def decode(self, ids: list[int]) -> str:
         """Return nothing."""

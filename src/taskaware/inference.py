@@ -423,7 +423,7 @@ class TaskAwareModel:
                     lengths.to(device),
                     modality=task.source_modality,
                     task_embedding=None if embedding is None else embedding.to(device),
-                    begin=cue.begin,
+                    begin=cue.prompt,
                     vocabulary=self.vocabulary,
                     settings=decoding,
                 )

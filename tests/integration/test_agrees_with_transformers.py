@@ -38,6 +38,7 @@ class Letters:
     """A vocabulary whose pieces are numbers."""
 
     PAD, BOS, EOS = PAD, BOS, EOS
+    NEVER = (PAD, BOS)
 
     def decode(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))

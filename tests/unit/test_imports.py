@@ -31,7 +31,6 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": GROUND | {"data", "decoding"},
     "experiment": {"settings", *ROOMS},
     "sources": GROUND | {"data"},
-    "inference": GROUND | {"data", "model", "decoding", "training", "sources"},
     "idle_settings": GROUND | {"experiment", "toml_text"},
     "run_checks": GROUND | ROOMS | {"experiment", "idle_settings"},
     "run_files": GROUND,
@@ -41,7 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "run_data": GROUND,
     "run_resume": GROUND | {"taskaware", "training", "run_data"},
     "run_finish": GROUND | {"training", "inference"},
-    "model_folder": GROUND,
+    "model_folder": GROUND | {"data", "model", "decoding", "training"},
+    "inference": GROUND | {"data", "model", "decoding", "training", "sources", "model_folder"},
+    "pretrained": GROUND | {"taskaware", "data", "model", "decoding", "inference"},
     "run_validation": GROUND | ROOMS | {"inference"},
     "run_models": GROUND | ROOMS | {"inference", "model_folder", "run_data"},
     "run_start": GROUND | ROOMS | {"inference", "model_folder", "run_data"},
@@ -71,7 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     | ROOMS
     | {
         *("taskaware", "experiment", "sources", "inference", "runs", "comparison", "launch"),
-        *("demo", "study", "run_models", "augment"),
+        *("demo", "study", "run_models", "augment", "pretrained"),
     },
     "__main__": {"cli"},
     "taskaware": set(),  # its names are loaded when they are first used

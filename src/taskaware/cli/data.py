@@ -63,7 +63,7 @@ def stats(
     from taskaware.data.statistics import measure, measure_prepared
     from taskaware.data.statistics_tables import problem_lines, to_json, to_markdown, to_tables
     from taskaware.data.vocabulary import Vocabulary
-    from taskaware.output_folder import require_usable
+    from taskaware.output_folder import claimed, require_usable
 
     given = {"train": train, "dev": dev, "test": test}
     data = _prepared(folder) if not any(given.values()) else None

@@ -9,7 +9,18 @@ from itertools import pairwise
 from cyclopts import App
 
 import taskaware
-from taskaware.cli import augment, data, demo, evaluate, inspect, predict, prepare, study, train
+from taskaware.cli import (
+    augment,
+    data,
+    demo,
+    evaluate,
+    import_model,
+    inspect,
+    predict,
+    prepare,
+    study,
+    train,
+)
 from taskaware.cli.failures import READER_GONE, empty, message_and_code, reader_is_gone, say
 from taskaware.errors import UserError
 
@@ -30,6 +41,7 @@ app.command(study.study)
 app.command(evaluate.evaluate)
 app.command(predict.predict)
 app.command(inspect.inspect)
+app.command(import_model.import_model, name="import")
 
 
 def main(arguments: list[str] | None = None) -> None:

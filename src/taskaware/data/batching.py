@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from taskaware.data.length_limits import within_limits
+from taskaware.data.prompts import is_whisper, whisper_prompt
 from taskaware.data.vocabulary import Vocabulary, task_tag
 from taskaware.types import Batch, Task
 
@@ -28,14 +29,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TextCue:
-    """What a task's name puts in: pieces before a text source, the decoder's first piece."""
+    """What a task's name puts in: pieces before a text source, the decoder's first pieces.
+
+    Attributes:
+        source_prefix: Before a text source.
+        begin: The piece after which the decoder writes.
+        before: What stands before that in the prompt of a pretrained model.
+        end: The end-of-sequence piece.
+    """
 
     source_prefix: tuple[int, ...] = ()
     begin: int = Vocabulary.BOS
+    before: tuple[int, ...] = ()
+    end: int = Vocabulary.EOS
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """All pieces that the decoder is given."""
+        return (*self.before, self.begin)
 
 
 def text_cue(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue:
-    """Return the cue of a task for a model that is cued in this way (nothing for most)."""
+    """Return the cue of a task for a model that is cued in this way (nothing for most).
+
+    Raises:
+        UnknownTaskError: A pretrained model does not know the task's language.
+    """
+    if is_whisper(vocabulary):
+        *before, begin = whisper_prompt(vocabulary, task, names_task=cue == "target_tag")
+        labelled = cue == "text_label" and task.source_modality == "text"
+        return TextCue(
+            source_prefix=tuple(vocabulary.encode(task.label)) if labelled else (),
+            begin=begin,
+            before=tuple(before),
+            end=vocabulary.EOS,
+        )
     match cue:
         case "text_label" if task.source_modality == "text":
             return TextCue(source_prefix=tuple(vocabulary.encode(task.label)))
@@ -76,9 +104,9 @@ def collate(
         prefix = np.array(cue.source_prefix, dtype=np.int64)
         sources = [np.concatenate([prefix, source]) for source in sources]
     source, source_lengths = pad_sources(sources)
-    begin, end = np.array([cue.begin]), np.array([Vocabulary.EOS])
-    target_input, target_lengths = pad_sources([np.concatenate([begin, t]) for t in targets])
-    target_output, _ = pad_sources([np.concatenate([t, end]) for t in targets])
+    prompt, end = np.array(cue.prompt), np.array([cue.end])
+    target_input, target_lengths = pad_sources([np.concatenate([prompt, t]) for t in targets])
+    target_output, _ = pad_sources([np.concatenate([prompt[1:], t, end]) for t in targets])
     return Batch(
         task=task,
         source=source,

@@ -1,4 +1,4 @@
-"""Log-Mel features by Kaldi's definition: the speech that the model reads.
+"""Log-Mel features, by Kaldi's definition or Whisper's: the speech that the model reads.
 
 Shape legend: N samples, S frames, W samples in a window, K power spectrum bins, F Mel bins.
 """
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch import Tensor
+
+from taskaware.data.whisper_features import whisper_log_mel, whisper_num_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,10 @@ class FeatureSettings:
         preemphasis: Share of the previous sample that is subtracted from each sample (0.97: Kaldi).
         normalisation: ``"utterance"`` gives each bin mean 0 and variance 1 over the utterance;
             ``"none"`` leaves the logarithms as they are.
+        kind: ``"kaldi"``, or ``"whisper"``: as Whisper computes them, for its weights alone; of the
+            other fields only the number of bins and `padded_seconds` count then.
+        padded_seconds: What a recording is filled up to with silence (30 s in Whisper's training,
+            which has not heard anything shorter); 0: nothing. Whisper's kind alone.
     """
 
     sample_rate_hz: int = 16_000
@@ -45,6 +51,8 @@ class FeatureSettings:
     low_hz: float = 20.0
     preemphasis: float = 0.97
     normalisation: Literal["utterance", "none"] = "utterance"
+    kind: Literal["kaldi", "whisper"] = "kaldi"
+    padded_seconds: float = 0.0
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
@@ -74,7 +82,13 @@ class FeatureSettings:
 
 
 def num_frames(num_samples: int, settings: FeatureSettings) -> int:
-    """Return how many whole windows fit (Kaldi's ``snip_edges``): 0 for less than one window."""
+    """Return how many whole windows fit (Kaldi's ``snip_edges``): 0 for less than one window.
+
+    Raises:
+        AudioError: Whisper's features are wanted of more than `padded_seconds`.
+    """
+    if settings.kind == "whisper":
+        return whisper_num_frames(num_samples, padded_seconds=settings.padded_seconds)
     if num_samples < settings.window_samples:
         return 0
     return 1 + (num_samples - settings.window_samples) // settings.hop_samples
@@ -90,9 +104,18 @@ def log_mel(waveform: Tensor, settings: FeatureSettings) -> Tensor:
     Returns:
         float32 ``[S, F]`` with ``S = num_frames(N, settings)``, natural logarithms of filter
         energies, normalised where the settings ask for it. No dither: equal input, equal output.
+
+    Raises:
+        AudioError: Whisper's features are wanted of more than `padded_seconds`.
     """
     if waveform.ndim != 1:
         raise ValueError(f"`waveform` must have shape [N], but has {list(waveform.shape)} instead")
+    if settings.kind == "whisper":
+        return whisper_log_mel(
+            waveform,
+            num_mel_bins=settings.num_mel_bins,
+            padded_seconds=settings.padded_seconds,
+        )
     if num_frames(len(waveform), settings) == 0:
         return waveform.new_zeros((0, settings.num_mel_bins), dtype=torch.float32)
     frames = waveform.float().unfold(0, settings.window_samples, settings.hop_samples)

@@ -1,9 +1,9 @@
 """One vocabulary of word pieces for all tasks, without loss on any Unicode text.
 
-Sentencepiece's byte-pair encoding with byte fallback learns the pieces and cuts texts. Around it,
-this file keeps three promises that sentencepiece alone does not: every text comes back exactly, the
-names of control pieces in a text stay ordinary text, and a size that the texts cannot fill is
-lowered instead of refused.
+Sentencepiece's byte-pair encoding with byte fallback learns the pieces and cuts texts; a pretrained
+model may bring a byte-level one. Around it, this file keeps three promises that sentencepiece alone
+does not: every text comes back exactly, the names of control pieces in a text stay ordinary text,
+and a size that the texts cannot fill is lowered instead of refused.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import sentencepiece
 
+from taskaware.data import sentence_pieces
+from taskaware.data.sentence_pieces import SentencePieces
+from taskaware.data.tokenizer_pieces import TokenizerPieces
 from taskaware.errors import DataError, UserError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SPACE = "\u2581"  # how sentencepiece writes a space inside a piece, so that it cannot mean itself
-_SPACE_BYTES = _SPACE.encode()
-_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 _NUM_SPECIAL_PIECES = 4
 # Written into the model file, so it is fixed: equal texts give equal bytes. More are not faster.
 _NUM_THREADS = 1
@@ -74,40 +73,28 @@ class Vocabulary:
         BOS: Id of the begin-of-sequence piece.
         EOS: Id of the end-of-sequence piece.
         UNK: Id of the unknown piece; no text needs it, as all bytes are pieces.
-        model_bytes: The sentencepiece model, as in the file.
+        NEVER: Ids that no output has.
+        model_bytes: The sentencepiece model, or that of a pretrained model, as in the file.
     """
 
-    PAD: ClassVar[int] = 0
-    BOS: ClassVar[int] = 1
-    EOS: ClassVar[int] = 2
-    UNK: ClassVar[int] = 3
+    # Those of every vocabulary that is trained here; one of a pretrained model has its own.
+    PAD: int = sentence_pieces.PAD
+    BOS: int = sentence_pieces.BOS
+    EOS: int = sentence_pieces.EOS
+    UNK: int = sentence_pieces.UNK
 
     def __init__(self, model_bytes: bytes) -> None:
-        """Make a vocabulary from a serialised sentencepiece model.
+        """Make a vocabulary from a sentencepiece model, or from what ``tokenizer_bytes`` gives.
 
         Raises:
-            DataError: The model is not one that ``Vocabulary.train`` makes.
+            DataError: The model is neither.
+            MissingDependencyError: It needs a library that is not installed.
         """
         self.model_bytes = model_bytes
-        self._processor = sentencepiece.SentencePieceProcessor()
-        try:
-            self._processor.LoadFromSerializedProto(model_bytes)
-        except RuntimeError as error:
-            raise DataError(f"the vocabulary must be a sentencepiece model ({error})") from error
-        processor = self._processor
-        pieces = [processor.IdToPiece(i) for i in range(processor.GetPieceSize())]
-        special = (processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id())
-        if special != (self.PAD, self.BOS, self.EOS, self.UNK) or "<0xFF>" not in pieces:
-            raise DataError(
-                "the vocabulary must have the pieces pad 0, bos 1, eos 2, unk 3 and all 256 bytes, "
-                f"but has pad, bos, eos, unk {special}: train one with `taskaware prepare`"
-            )
-        self._ids = {piece: i for i, piece in enumerate(pieces)}
-        self._bytes = [
-            self._piece_bytes(i, piece, is_control=processor.IsControl(i))
-            for i, piece in enumerate(pieces)
-        ]
-        self._space_ids = [self._ids[f"<0x{byte:02X}>"] for byte in _SPACE_BYTES]
+        is_json = model_bytes[:1] == b"{"
+        self._pieces = TokenizerPieces(model_bytes) if is_json else SentencePieces(model_bytes)
+        self.PAD, self.BOS, self.EOS, self.UNK = self._pieces.special
+        self.NEVER: tuple[int, ...] = self._pieces.never
 
     @classmethod
     def train(cls, texts: Iterable[str], *, size: int, tags: Sequence[str] = ()) -> Vocabulary:
@@ -179,13 +166,13 @@ class Vocabulary:
             raise DataError(f"{path}: {error}") from error
 
     def save(self, path: Path | str) -> None:
-        """Write the vocabulary as a sentencepiece model file."""
+        """Write the vocabulary's file."""
         Path(path).write_bytes(self.model_bytes)
 
     @property
     def size(self) -> int:
         """Number of pieces."""
-        return len(self._bytes)
+        return len(self._pieces.contents)
 
     def __len__(self) -> int:
         return self.size
@@ -208,11 +195,8 @@ class Vocabulary:
         for text in texts:
             _check_is_text(text)
         # The space in front makes a first word the same piece as the word inside a sentence.
-        encoded = self._processor.EncodeAsIds([" " + text for text in texts])
-        for row, text in enumerate(texts):
-            if _SPACE in text:
-                encoded[row] = self._encode_with_space_sign(" " + text)
-        return encoded
+        space = " " if self._pieces.adds_space else ""
+        return self._pieces.encode_many([space + text for text in texts])
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of pieces; pad, begin- and end-of-sequence and tags are left out.
@@ -225,16 +209,22 @@ class Vocabulary:
         ids = list(ids)
         if any(not 0 <= i < self.size for i in ids):
             raise ValueError(f"piece ids must be from 0 to {self.size - 1}, but are {ids}")
-        data = b"".join([self._bytes[i] for i in ids])
-        return data.decode("utf-8", errors="replace").removeprefix(" ")
+        data = b"".join([self._pieces.contents[i] for i in ids])
+        text = data.decode("utf-8", errors="replace")
+        return text.removeprefix(" ") if self._pieces.adds_space else text
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Return the pieces as sentencepiece writes them (U+2581 is a space), for display."""
-        return [self._processor.IdToPiece(int(i)) for i in ids]
+        """Return the pieces as they are written (U+2581 is sentencepiece's space), for display."""
+        return [self._pieces.names[int(i)] for i in ids]
+
+    @property
+    def control_ids(self) -> list[int]:
+        """The ids of all pieces that no text contains."""
+        return sorted({*self._pieces.tags.values(), *self._pieces.special})
 
     def has_tag(self, tag: str) -> bool:
         """Return whether ``tag`` is a piece that no text contains."""
-        return tag in self._ids and self._processor.IsControl(self._ids[tag])
+        return tag in self._pieces.tags
 
     def tag_id(self, tag: str) -> int:
         """Return the id of a tag.
@@ -243,30 +233,12 @@ class Vocabulary:
             DataError: The vocabulary was not trained with this tag.
         """
         if not self.has_tag(tag):
-            tags = [p for p, i in self._ids.items() if self._processor.IsControl(i)]
             raise DataError(
-                f"the vocabulary must have the tag '{tag}', but has not{nearest(tag, tags)}: "
-                "prepare the data again with a vocabulary that is trained with it"
+                f"the vocabulary must have the tag '{tag}', but has not"
+                f"{nearest(tag, self._pieces.tags)}: prepare the data again with a vocabulary that "
+                "is trained with it"
             )
-        return self._ids[tag]
-
-    def _piece_bytes(self, piece_id: int, piece: str, *, is_control: bool) -> bytes:
-        """Return what a piece adds to the text, as UTF-8."""
-        if is_control or piece_id <= self.UNK:
-            return b""
-        if match := _BYTE_PIECE.fullmatch(piece):
-            return bytes([int(match[1], 16)])
-        return piece.replace(_SPACE, " ").encode()
-
-    def _encode_with_space_sign(self, text: str) -> list[int]:
-        """Encode U+2581 as its three bytes, as sentencepiece would take it for a space."""
-        ids: list[int] = []
-        for number, part in enumerate(text.split(_SPACE)):
-            if number:
-                ids += self._space_ids
-            if part:
-                ids += self._processor.EncodeAsIds(part)
-        return ids
+        return self._pieces.tags[tag]
 
 
 def _check_is_text(text: str) -> None:

@@ -16,6 +16,8 @@ from taskaware.decoding.scoring import DecodingSettings, length_penalty
 from taskaware.types import Hypothesis
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from taskaware.data.vocabulary import Vocabulary
     from taskaware.model.transformer import DecodingState, TaskAwareTransformer
     from taskaware.types import Modality
@@ -41,7 +43,7 @@ def beam_search(
     *,
     modality: Modality,
     task_embedding: Tensor | None,
-    begin: int,
+    begin: int | Sequence[int],
     vocabulary: Vocabulary,
     settings: DecodingSettings,
 ) -> list[list[Hypothesis]]:
@@ -56,19 +58,36 @@ def beam_search(
         source_lengths: int64 ``[B]``.
         modality: Of the sources.
         task_embedding: ``[1, O]`` or ``[B, O]``, or ``None``.
-        begin: The decoder's first piece.
+        begin: The decoder's first piece, or the pieces of its prompt.
         vocabulary: Turns pieces into text.
         settings: Width, penalty, limits.
     """
     state = model.start_decoding(
         source, source_lengths, modality, task_embedding, width=settings.beam
     )
-    positions = state.memory_mask_BS.sum(dim=1)
-    limits_B = (positions + settings.extra_pieces).tolist()
-    search = _Search(model, state, limits_B, begin, vocabulary, settings)
+    prompt = [begin] if isinstance(begin, int) else list(begin)
+    limits_B = _limits(model, state, len(prompt), settings)
+    for piece in prompt[:-1]:
+        model.step(torch.full((len(limits_B), settings.beam), piece, device=source.device), state)
+    search = _Search(model, state, limits_B, prompt, vocabulary, settings)
     while search.is_open:
         search.advance()
     return [_best(finished, vocabulary, settings.num_best) for finished in search.finished]
+
+
+def _limits(
+    model: TaskAwareTransformer, state: DecodingState, prompt: int, settings: DecodingSettings
+) -> list[int]:
+    """Return the most pieces of a hypothesis, its end counted, for each source."""
+    longest = [settings.max_pieces, model.target_positions.limit]
+    if longest[1] is not None:
+        longest[1] -= state.position + prompt
+    known = [limit for limit in longest if limit is not None]
+    positions_B = state.memory_mask_BS.sum(dim=1)
+    return [
+        max(min([positions + settings.extra_pieces, *known]), 1)
+        for positions in positions_B.tolist()
+    ]
 
 
 class _Search:
@@ -79,7 +98,7 @@ class _Search:
         model: TaskAwareTransformer,
         state: DecodingState,
         limits_B: list[int],
-        begin: int,
+        prompt: list[int],
         vocabulary: Vocabulary,
         settings: DecodingSettings,
     ) -> None:
@@ -91,9 +110,13 @@ class _Search:
         self._limits = limits_B
         self._settings = settings
         self._eos = vocabulary.EOS
-        self._never_pieces = torch.tensor([vocabulary.PAD, vocabulary.BOS], device=device)
+        self._never_pieces = torch.tensor(vocabulary.NEVER, dtype=torch.int64, device=device)
+        self._suppressed = torch.tensor(settings.suppressed, dtype=torch.int64, device=device)
+        first = settings.suppressed_first
+        self._suppressed_first = torch.tensor(first, dtype=torch.int64, device=device)
+        self._prompt = prompt
         self._examples = list(range(num_examples))
-        self._newest_BW = torch.full((num_examples, width), begin, device=device)
+        self._newest_BW = torch.full((num_examples, width), prompt[-1], device=device)
         self._pieces_BWT = torch.zeros((num_examples, width, 0), dtype=torch.int64, device=device)
         # At first all hypotheses of an example are equal: only one of them may have continuations.
         self._log_probs_BW = torch.full((num_examples, width), _NEVER, device=device)
@@ -109,14 +132,15 @@ class _Search:
         width = self._settings.beam
         logits_BWV = self._model.step(self._newest_BW, self._state).float()
         logits_BWV[..., self._never_pieces] = _NEVER
-        totals_BWV = self._log_probs_BW[..., None] + logits_BWV.log_softmax(dim=-1)
+        log_probs_BWV = self._allowed(logits_BWV.log_softmax(dim=-1))
+        totals_BWV = self._log_probs_BW[..., None] + log_probs_BWV
         num_pieces = totals_BWV.shape[-1]
         candidates = min(2 * width, width * num_pieces)
         best_BC, flat_BC = totals_BWV.flatten(1).topk(candidates, dim=1)
         origin_BC = flat_BC // num_pieces
         piece_BC = flat_BC % num_pieces
         ends_BC = piece_BC == self._eos
-        self._put_aside(best_BC, origin_BC, ends_BC)
+        self._put_aside(best_BC, origin_BC, piece_BC)
         # At most W of the 2 W candidates end, so W open ones remain; topk keeps their order.
         open_BC = best_BC.masked_fill(ends_BC, 2 * _NEVER)
         self._log_probs_BW, kept_BW = open_BC.topk(width, dim=1)
@@ -128,46 +152,81 @@ class _Search:
         self._pieces_BWT = torch.cat([gathered, self._newest_BW[..., None]], dim=2)
         self._keep(self._rows_not_done(), origin_BW)
 
-    def _put_aside(self, best_BC: Tensor, origin_BC: Tensor, ends_BC: Tensor) -> None:
+    def _allowed(self, log_probs_BWV: Tensor) -> Tensor:
+        """Take away what the settings forbid; the other pieces keep their probabilities."""
+        settings, length = self._settings, self._pieces_BWT.shape[2]
+        if len(settings.suppressed):
+            log_probs_BWV[..., self._suppressed] = _NEVER
+        if length == 0 and len(settings.suppressed_first):
+            log_probs_BWV[..., self._suppressed_first] = _NEVER
+        if settings.no_repeat:
+            for row, hypotheses in enumerate(self._pieces_BWT.tolist()):
+                for column, pieces in enumerate(hypotheses):
+                    again = repeating([*self._prompt, *pieces], settings.no_repeat)
+                    log_probs_BWV[row, column, again] = _NEVER
+        if settings.end_at_limit:
+            for row, example in enumerate(self._examples):
+                if length + 1 == self._limits[example]:
+                    log_probs_BWV[row] = _NEVER
+                    log_probs_BWV[row, :, self._eos] = 0.0
+        return log_probs_BWV
+
+    def _penalty(self, length: int) -> float:
+        alpha = self._settings.length_penalty
+        if self._settings.stopping == "bound":
+            return length_penalty(length, alpha)
+        return float(length + self._settings.counted_prompt) ** alpha
+
+    def _put_aside(self, best_BC: Tensor, origin_BC: Tensor, piece_BC: Tensor) -> None:
         """Finish the hypotheses whose end is among the W best continuations of their example."""
-        width = self._settings.beam
+        width, stopping = self._settings.beam, self._settings.stopping
         length = self._pieces_BWT.shape[2] + 1
-        penalty = length_penalty(length, self._settings.length_penalty)
-        counts = ends_BC[:, :width] & (best_BC[:, :width] > _NEVER / 2)
+        penalty = self._penalty(length)
+        counts = piece_BC[:, :width] == self._eos
+        if stopping != "bound":
+            at_limit = [length >= self._limits[example] for example in self._examples]
+            counts |= torch.tensor(at_limit, device=counts.device)[:, None]
+        counts &= best_BC[:, :width] > _NEVER / 2
         for row, column in counts.nonzero().tolist():
             finished = self.finished[self._examples[row]]
-            if len(finished) >= width:
+            if stopping == "bound" and len(finished) >= width:
                 continue
-            log_prob = float(best_BC[row, column])
+            log_prob, piece = float(best_BC[row, column]), int(piece_BC[row, column])
             pieces = tuple(self._pieces_BWT[row, int(origin_BC[row, column])].tolist())
-            finished.append(_Finished(log_prob / penalty, log_prob, pieces, ended=True))
+            ended = piece == self._eos
+            pieces = pieces if ended else (*pieces, piece)
+            finished.append(_Finished(log_prob / penalty, log_prob, pieces, ended=ended))
+            if len(finished) > width:
+                finished.remove(min(finished, key=lambda one: one.score))
 
     def _rows_not_done(self) -> list[int]:
         """Return the rows whose search goes on; close those at their length limit."""
         length = self._pieces_BWT.shape[2]
-        alpha = self._settings.length_penalty
+        stopping = self._settings.stopping
         best_open = self._log_probs_BW[:, 0].tolist()
         rows = []
         for row, example in enumerate(self._examples):
             finished = self.finished[example]
             limit = self._limits[example]
-            if len(finished) >= self._settings.beam:
-                continue
+            scores = sorted((one.score for one in finished), reverse=True)
             if length >= limit:
                 if not finished:
                     self._close(row, finished)
                 continue
+            if len(finished) >= self._settings.beam:
+                worse = best_open[row] / self._penalty(length) <= scores[-1]
+                if stopping != "heuristic" or self._settings.beam == 1 or worse:
+                    continue
             # At best an open hypothesis keeps the log-probability it has, over the largest penalty.
-            reachable = best_open[row] / length_penalty(limit + 1, alpha)
-            scores = sorted((one.score for one in finished), reverse=True)
+            reachable = best_open[row] / self._penalty(limit + 1)
             wanted = self._settings.num_best
-            if len(scores) >= wanted and scores[wanted - 1] >= reachable:
+            if stopping == "bound" and len(scores) >= wanted and scores[wanted - 1] >= reachable:
                 continue
             rows.append(row)
         return rows
 
     def _close(self, row: int, finished: list[_Finished]) -> None:
-        penalty = length_penalty(self._pieces_BWT.shape[2], self._settings.length_penalty)
+        penalty = self._penalty(self._pieces_BWT.shape[2])
         for column in range(self._settings.num_best):
             log_prob = float(self._log_probs_BW[row, column])
             if log_prob > _NEVER / 2:
@@ -186,6 +245,16 @@ class _Search:
             self._newest_BW = self._newest_BW[index]
             self._pieces_BWT = self._pieces_BWT[index]
             self._log_probs_BW = self._log_probs_BW[index]
+
+
+def repeating(pieces: Sequence[int], size: int) -> list[int]:
+    """Return the pieces after which the last ``size`` would all have been in a row before."""
+    last = list(pieces[len(pieces) - size + 1 :]) if size > 1 else []
+    return [
+        pieces[end]
+        for end in range(size - 1, len(pieces))
+        if list(pieces[end - size + 1 : end]) == last
+    ]
 
 
 def _best(finished: list[_Finished], vocabulary: Vocabulary, num_best: int) -> list[Hypothesis]:

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from taskaware.errors import UserError
+
+Wavelengths = Literal["official", "vaswani"]
 
 
 def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
@@ -22,36 +27,92 @@ def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
     return torch.arange(num_positions, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def sinusoidal_positions(num_positions: int, d_model: int, *, first: int = 0) -> Tensor:
+def sinusoidal_positions(
+    num_positions: int, d_model: int, *, first: int = 0, wavelengths: Wavelengths = "official"
+) -> Tensor:
     """Return the fixed position signal, float32 ``[num_positions, D]``.
 
-    Sines in the first half, cosines in the second, wavelengths from 2 pi to 20,000 pi in a
-    geometric progression: the form of the TensorFlow official Transformer, whose hyperparameters
-    Table 8 has.
+    Sines in the first half, cosines in the second. ``"official"``: wavelengths from 2 pi to
+    20,000 pi in a geometric progression, the form of the TensorFlow official Transformer, whose
+    hyperparameters Table 8 has. ``"vaswani"``: the formula of Vaswani et al. (2017), whose
+    progression ends one step earlier; in float64, as the models that have it were made so.
     """
     half = d_model // 2
-    rate = torch.exp(torch.arange(half) * (-math.log(10_000.0) / max(half - 1, 1)))
-    angle = torch.arange(first, first + num_positions)[:, None] * rate[None, :]
-    signal = torch.cat([angle.sin(), angle.cos()], dim=1)
+    if wavelengths == "vaswani":
+        exponent = torch.arange(half, dtype=torch.float64) * 2 / d_model
+        angle = torch.arange(first, first + num_positions)[:, None] / 10_000.0**exponent
+    else:
+        rate = torch.exp(torch.arange(half) * (-math.log(10_000.0) / max(half - 1, 1)))
+        angle = torch.arange(first, first + num_positions)[:, None] * rate[None, :]
+    signal = torch.cat([angle.sin(), angle.cos()], dim=1).float()
     return F.pad(signal, (0, d_model - 2 * half))
 
 
 class PositionSignal(nn.Module):
-    """Adds the sinusoidal positions to a sequence; grows its table when a longer one comes."""
+    """Adds the sinusoidal positions to a sequence; grows its table when a longer one comes.
 
-    def __init__(self, d_model: int, *, num_positions: int = 512) -> None:
+    Args:
+        d_model: D.
+        offset: The number of the first position.
+        wavelengths: See ``sinusoidal_positions``.
+
+    Attributes:
+        limit: The longest sequence: any.
+    """
+
+    limit: int | None = None
+
+    def __init__(
+        self, d_model: int, *, offset: int = 0, wavelengths: Wavelengths = "official"
+    ) -> None:
         super().__init__()
+        self.offset = offset
+        self.wavelengths: Wavelengths = wavelengths
         self.d_model = d_model
-        self.register_buffer(
-            "table", sinusoidal_positions(num_positions, d_model), persistent=False
-        )
+        self.register_buffer("table", self._signal(512), persistent=False)
 
     def forward(self, x_BSD: Tensor, *, first: int = 0) -> Tensor:
         """Return ``x [B, S, D]`` plus the signal of positions ``first .. first + S``."""
         needed = first + x_BSD.shape[1]
         if needed > self.table.shape[0]:
-            self.table = sinusoidal_positions(2 * needed, self.d_model).to(self.table)
+            self.table = self._signal(2 * needed).to(self.table)
         return x_BSD + self.table[first:needed].to(x_BSD.dtype)
+
+    def _signal(self, num_positions: int) -> Tensor:
+        return sinusoidal_positions(
+            num_positions, self.d_model, first=self.offset, wavelengths=self.wavelengths
+        )
+
+
+class LearntPositions(nn.Module):
+    """Adds a learnt vector to each of at most P positions.
+
+    Attributes:
+        limit: P, the longest sequence.
+    """
+
+    def __init__(self, num_positions: int, d_model: int) -> None:
+        super().__init__()
+        self.limit: int | None = num_positions
+        self.weight = nn.Parameter(torch.empty(num_positions, d_model))
+        nn.init.normal_(self.weight, std=0.02)  # as in GPT-2
+
+    def forward(self, x_BSD: Tensor, *, first: int = 0) -> Tensor:
+        """Return ``x [B, S, D]`` plus the vectors of positions ``first .. first + S``.
+
+        Raises:
+            UserError: The sequence is longer than P.
+        """
+        needed = first + x_BSD.shape[1]
+        if needed > self.weight.shape[0]:
+            raise UserError(
+                f"a sequence must have at most {self.weight.shape[0]} positions, as the model has "
+                f"learnt no more, but has {needed}: cut it into parts"
+            )
+        return x_BSD + self.weight[first:needed].to(x_BSD.dtype)
+
+
+Positions = PositionSignal | LearntPositions
 
 
 def rotate_positions(x_BHSE: Tensor) -> Tensor:
@@ -113,18 +174,25 @@ class SelfAttention(nn.Module):
         d_model: D.
         num_heads: H.
         dropout: Of the attention weights.
+        bias: Whether the products have biases (a bias of keys changes nothing: it may stay zero).
         rotary: Whether queries and keys are turned by their positions (of whole sequences only).
     """
 
     def __init__(
-        self, d_model: int, num_heads: int, *, dropout: float, rotary: bool = False
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        dropout: float,
+        bias: bool = False,
+        rotary: bool = False,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.rotary = rotary
         self.dropout = dropout
-        self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=False)
-        self.output = nn.Linear(d_model, d_model, bias=False)
+        self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=bias)
+        self.output = nn.Linear(d_model, d_model, bias=bias)
 
     def forward(self, x_BQD: Tensor, *, mask_BK: Tensor | None, causal: bool) -> Tensor:
         """Return ``[B, Q, D]``.
@@ -173,13 +241,13 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Multi-head attention of the decoder over the encoder's output."""
 
-    def __init__(self, d_model: int, num_heads: int, *, dropout: float) -> None:
+    def __init__(self, d_model: int, num_heads: int, *, dropout: float, bias: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
-        self.query = nn.Linear(d_model, d_model, bias=False)
-        self.key_value = nn.Linear(d_model, 2 * d_model, bias=False)
-        self.output = nn.Linear(d_model, d_model, bias=False)
+        self.query = nn.Linear(d_model, d_model, bias=bias)
+        self.key_value = nn.Linear(d_model, 2 * d_model, bias=bias)
+        self.output = nn.Linear(d_model, d_model, bias=bias)
 
     def look_at(self, memory_BSD: Tensor) -> KeyValues:
         """Return the keys and values of the encoder's output, computed once an example."""

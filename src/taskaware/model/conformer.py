@@ -57,13 +57,14 @@ class ConformerLayer(nn.Module):
         attention_dropout: float,
         relu_dropout: float,
         eps: float,
+        attention_bias: bool = False,
     ) -> None:
         super().__init__()
         self.first_feed_forward = FeedForward(
             d_model, d_ff, relu_dropout=relu_dropout, activation="swish"
         )
         self.self_attention = SelfAttention(
-            d_model, num_heads, dropout=attention_dropout, rotary=True
+            d_model, num_heads, dropout=attention_dropout, bias=attention_bias, rotary=True
         )
         self.convolution = ConvolutionModule(d_model, kernel=kernel, eps=eps)
         self.last_feed_forward = FeedForward(

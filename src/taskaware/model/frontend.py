@@ -30,13 +30,30 @@ class TokenEmbedding(nn.Module):
 
     Drawn from N(0, D^-0.5) and multiplied by sqrt(D) when looked up, as in the TensorFlow official
     Transformer.
+
+    Args:
+        vocabulary_size: V.
+        d_model: D.
+        scaled: Whether it is multiplied by sqrt(D) when looked up.
+        tied: Whether it is the output layer too; else that has weights of its own.
+        output_bias: Whether the logits have a bias.
     """
 
-    def __init__(self, vocabulary_size: int, d_model: int) -> None:
+    def __init__(
+        self,
+        vocabulary_size: int,
+        d_model: int,
+        *,
+        scaled: bool = True,
+        tied: bool = True,
+        output_bias: bool = False,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(vocabulary_size, d_model))
-        self.scale = math.sqrt(d_model)
+        self.scale = math.sqrt(d_model) if scaled else 1.0
         nn.init.normal_(self.weight, std=d_model**-0.5)
+        self.output_weight = None if tied else nn.Parameter(self.weight.detach().clone())
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size)) if output_bias else None
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """A piece is a position."""
@@ -44,15 +61,17 @@ class TokenEmbedding(nn.Module):
 
     def embed(self, pieces_BS: Tensor) -> Tensor:
         """Return ``[B, S, D]`` for int64 pieces."""
-        return F.embedding(pieces_BS, self.weight) * self.scale
+        embedded = F.embedding(pieces_BS, self.weight)
+        return embedded if self.scale == 1.0 else embedded * self.scale
 
     def forward(self, pieces_BS: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embedded text ``[B, S, D]`` and its lengths."""
         return self.embed(pieces_BS), lengths
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return ``[..., V]``: the embedding used as the output layer."""
-        return F.linear(x, self.weight)
+        """Return ``[..., V]``: the embedding used as the output layer, where it is tied."""
+        weight = self.weight if self.output_weight is None else self.output_weight
+        return F.linear(x, weight, self.output_bias)
 
 
 class SpeechFrontend(nn.Module):

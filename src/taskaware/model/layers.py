@@ -78,10 +78,16 @@ class EncoderLayer(nn.Module):
         relu_dropout: float,
         norm: NormPlace,
         eps: float,
+        activation: Activation = "relu",
+        attention_bias: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(d_model, num_heads, dropout=attention_dropout)
-        self.feed_forward = FeedForward(d_model, d_ff, relu_dropout=relu_dropout)
+        self.self_attention = SelfAttention(
+            d_model, num_heads, dropout=attention_dropout, bias=attention_bias
+        )
+        self.feed_forward = FeedForward(
+            d_model, d_ff, relu_dropout=relu_dropout, activation=activation
+        )
         self.around_attention = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
         self.around_feed_forward = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
 
@@ -107,11 +113,19 @@ class DecoderLayer(nn.Module):
         relu_dropout: float,
         norm: NormPlace,
         eps: float,
+        activation: Activation = "relu",
+        attention_bias: bool = False,
     ) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(d_model, num_heads, dropout=attention_dropout)
-        self.cross_attention = CrossAttention(d_model, num_heads, dropout=attention_dropout)
-        self.feed_forward = FeedForward(d_model, d_ff, relu_dropout=relu_dropout)
+        self.self_attention = SelfAttention(
+            d_model, num_heads, dropout=attention_dropout, bias=attention_bias
+        )
+        self.cross_attention = CrossAttention(
+            d_model, num_heads, dropout=attention_dropout, bias=attention_bias
+        )
+        self.feed_forward = FeedForward(
+            d_model, d_ff, relu_dropout=relu_dropout, activation=activation
+        )
         self.around_self = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
         self.around_cross = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
         self.around_feed_forward = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
 ActsBy = Literal["film", "prepend"]
+PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,21 @@ class ModelSettings:
         relu_dropout: Dropout inside the feed-forward layers.
         norm: `pre`: the norm stands before each part; `post`: after it.
         layer_norm_eps: Added to the variance in layer norms.
+        activation: Inside the feed-forward layers: `relu` (the paper), `gelu` (Whisper) or `swish`
+            (OPUS-MT). Conformer blocks have `swish`.
+        attention_bias: Whether the products of attention have biases (Whisper, Speech2Text, Marian,
+            M2M100).
+        source_positions: What is added to a source before the first block: `sinusoidal` (the
+            TensorFlow official Transformer, Speech2Text, M2M100), `sinusoidal_vaswani` (the formula
+            of Vaswani et al. 2017; Marian) or `learnt` (Whisper), which limits its length.
+        target_positions: The same for a target.
+        first_position: The number of the first sinusoidal position (2 in Speech2Text and M2M100).
+        num_source_positions: The longest source where its positions are learnt.
+        num_target_positions: The longest target where its positions are learnt.
+        embedding_scale: Whether embedded pieces are multiplied by the root of `d_model` (not in
+            Whisper).
+        tied_output: Whether the output layer is the embedding.
+        output_bias: Whether the logits have a bias (Marian).
         num_features: Width of speech frames or of a feature source.
         encoder_block: `transformer`: self-attention and feed-forward (the paper); `conformer`: a
             convolution beside them, and half a feed-forward before and after (Gulati et al. 2020).
@@ -118,6 +134,16 @@ class ModelSettings:
     relu_dropout: float = 0.1
     norm: Literal["pre", "post"] = "pre"
     layer_norm_eps: float = 1e-6
+    activation: Literal["relu", "gelu", "swish"] = "relu"
+    attention_bias: bool = False
+    source_positions: PositionKind = "sinusoidal"
+    target_positions: PositionKind = "sinusoidal"
+    first_position: int = 0
+    num_source_positions: int = 1500
+    num_target_positions: int = 448
+    embedding_scale: bool = True
+    tied_output: bool = True
+    output_bias: bool = False
     num_features: int = 80
     encoder_block: Literal["transformer", "conformer"] = "transformer"
     conformer_kernel: int = 31
@@ -171,6 +197,11 @@ class ModelSettings:
         for name in ("dropout", "attention_dropout", "relu_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 yield name, "must be at least 0 and below 1"
+        for name in ("num_source_positions", "num_target_positions"):
+            if getattr(self, name) < 1:
+                yield name, "must be at least 1"
+        if self.first_position < 0:
+            yield "first_position", "must not be negative"
         for name in ("conformer_kernel", "cnn_kernel"):
             if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
                 yield name, f"must be an odd number, but is {getattr(self, name)}"

@@ -7,27 +7,32 @@ D d_model, V vocabulary, O size of a task embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from taskaware.model.attention import KeyValues, PositionSignal, valid_mask
-from taskaware.model.conformer import ConformerLayer
+from taskaware.model.attention import KeyValues, Positions, valid_mask
 from taskaware.model.film import Film
-from taskaware.model.frontend import (
-    FeatureFrontend,
-    SpeechFrontend,
-    TimeConvolutions,
-    TokenEmbedding,
+from taskaware.model.parts import (
+    create_decoder,
+    create_encoder,
+    create_frontends,
+    create_positions,
+    create_task_network,
+    create_token_embedding,
+    initialise,
+    last_norm,
 )
-from taskaware.model.layers import DecoderLayer, EncoderLayer
-from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, identity_bias
+from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from taskaware.model.conformer import ConformerLayer
+    from taskaware.model.frontend import TokenEmbedding
+    from taskaware.model.layers import DecoderLayer, EncoderLayer
     from taskaware.model.settings import ActsBy, ModelSettings
     from taskaware.types import Batch, Modality, Task
 
@@ -107,6 +112,8 @@ class TaskAwareTransformer(nn.Module):
         *,
         token_embedding: TokenEmbedding,
         frontends: dict[str, nn.Module],
+        source_positions: Positions,
+        target_positions: Positions,
         encoder: Sequence[EncoderLayer] | Sequence[ConformerLayer],
         decoder: Sequence[DecoderLayer],
         task_network: ExplicitTaskNetwork | ImplicitTaskNetwork | None,
@@ -122,7 +129,8 @@ class TaskAwareTransformer(nn.Module):
         self.acts_by = acts_by
         self.token_embedding = token_embedding
         self.frontends = nn.ModuleDict(frontends)
-        self.positions = PositionSignal(d_model)
+        self.source_positions = source_positions
+        self.target_positions = target_positions
         self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(decoder)
         self.encoder_norm = encoder_norm
@@ -184,7 +192,7 @@ class TaskAwareTransformer(nn.Module):
     ) -> Encoded:
         """Run the encoder on a preprocessed source, modulated by ``[B, O]`` or ``[1, O]``."""
         film, vector = self._modulation(task_embedding)
-        x_BSD = self._enter(source_BSD, 0, film, vector)
+        x_BSD = self._enter(source_BSD, 0, film, vector, self.source_positions)
         lengths = source_lengths if vector is None else source_lengths + 1
         mask_BS = valid_mask(lengths, x_BSD.shape[1])
         for place, block in enumerate(self.encoder, start=1):
@@ -196,7 +204,7 @@ class TaskAwareTransformer(nn.Module):
         """Run the decoder on an embedded target; return its states ``[B, T, D]``."""
         film, vector = encoded.film, encoded.vector_BD
         first = len(self.encoder) + 1
-        x_BTD = self._enter(target_BTD, first, film, vector)
+        x_BTD = self._enter(target_BTD, first, film, vector, self.target_positions)
         for place, block in enumerate(self.decoder, start=first + 1):
             x_BTD = block(x_BTD, encoded.memory_BSD, memory_mask_BS=encoded.mask_BS)
             x_BTD = x_BTD if film is None else film(x_BTD, place)
@@ -257,18 +265,26 @@ class TaskAwareTransformer(nn.Module):
             return None, task_embedding
         return Film.from_task_embedding(task_embedding, self.d_model), None
 
-    def _enter(self, x_BSD: Tensor, place: int, film: Film | None, vector: Tensor | None) -> Tensor:
+    def _enter(
+        self,
+        x_BSD: Tensor,
+        place: int,
+        film: Film | None,
+        vector: Tensor | None,
+        positions: Positions,
+    ) -> Tensor:
         """Modulate a preprocessing layer's output, then add positions and dropout."""
         if film is not None:
             x_BSD = film(x_BSD, place)
         if vector is not None:
             vector_B1D = vector[:, None].expand(x_BSD.shape[0], 1, -1)
             x_BSD = torch.cat([vector_B1D.to(x_BSD.dtype), x_BSD], dim=1)
-        return F.dropout(self.positions(x_BSD), self.dropout, self.training)
+        return F.dropout(positions(x_BSD), self.dropout, self.training)
 
     def _advance(self, x_BWD: Tensor, state: DecodingState) -> Tensor:
         B, W, D = x_BWD.shape
-        x_BWD = self.positions(x_BWD.reshape(B * W, 1, D), first=state.position).view(B, W, D)
+        x_BW1D = x_BWD.reshape(B * W, 1, D)
+        x_BWD = self.target_positions(x_BW1D, first=state.position).view(B, W, D)
         for index, block in enumerate(self._decoder_layers()):
             x_BWD, state.past[index] = block.step(
                 x_BWD,
@@ -292,98 +308,25 @@ def create_model(
         vocabulary_size: Pieces.
         tasks: Every task; their order gives the explicit network's one-hot positions.
     """
-    block = {
-        "d_model": settings.d_model,
-        "num_heads": settings.num_heads,
-        "d_ff": settings.d_ff,
-        "dropout": settings.dropout,
-        "attention_dropout": settings.attention_dropout,
-        "relu_dropout": settings.relu_dropout,
-        "norm": settings.norm,
-        "eps": settings.layer_norm_eps,
-    }
-    frontends = _create_frontends(settings, {task.source_modality for task in tasks})
+    frontends = create_frontends(settings, {task.source_modality for task in tasks})
     model = TaskAwareTransformer(
-        token_embedding=TokenEmbedding(vocabulary_size, settings.d_model),
+        token_embedding=create_token_embedding(settings, vocabulary_size),
         frontends=frontends,
-        encoder=_create_encoder(settings, block),
-        decoder=[DecoderLayer(**block) for _ in range(settings.num_decoder_layers)],
+        source_positions=create_positions(
+            settings, settings.source_positions, limit=settings.num_source_positions
+        ),
+        target_positions=create_positions(
+            settings, settings.target_positions, limit=settings.num_target_positions
+        ),
+        encoder=create_encoder(settings),
+        decoder=create_decoder(settings),
         task_network=None,
         acts_by=settings.conditioning.acts_by,
         d_model=settings.d_model,
         dropout=settings.dropout,
-        encoder_norm=_last_norm(settings, needed=settings.encoder_block == "transformer"),
-        decoder_norm=_last_norm(settings),
+        encoder_norm=last_norm(settings, needed=settings.encoder_block == "transformer"),
+        decoder_norm=last_norm(settings),
     )
-    _initialise(model)
-    model.task_network = _create_task_network(settings, num_tasks=len(tasks))
+    initialise(model)
+    model.task_network = create_task_network(settings, num_tasks=len(tasks))
     return model
-
-
-def _create_frontends(settings: ModelSettings, modalities: set[Modality]) -> dict[str, nn.Module]:
-    frontends: dict[str, nn.Module] = {}
-    if "speech" in modalities:
-        kind = SpeechFrontend if settings.frontend == "conv2d" else TimeConvolutions
-        frontends["speech"] = kind(
-            settings.num_features,
-            settings.d_model,
-            channels=settings.cnn_channels,
-            kernel=settings.cnn_kernel,
-            strides=settings.time_strides,
-            activation=settings.cnn_activation,
-        )
-    if "features" in modalities:
-        frontends["features"] = FeatureFrontend(settings.num_features, settings.d_model)
-    return frontends
-
-
-def _create_encoder(
-    settings: ModelSettings, block: dict[str, Any]
-) -> list[EncoderLayer] | list[ConformerLayer]:
-    if settings.encoder_block == "transformer":
-        return [EncoderLayer(**block) for _ in range(settings.num_encoder_layers)]
-    own = {key: value for key, value in block.items() if key != "norm"}
-    return [
-        ConformerLayer(**own, kernel=settings.conformer_kernel)
-        for _ in range(settings.num_encoder_layers)
-    ]
-
-
-def _last_norm(settings: ModelSettings, *, needed: bool = True) -> nn.Module:
-    """Return the norm after a stack of blocks, where the last one does not end in its own."""
-    if settings.norm == "post" or not needed:
-        return nn.Identity()
-    return nn.LayerNorm(settings.d_model, settings.layer_norm_eps)
-
-
-def _create_task_network(
-    settings: ModelSettings, *, num_tasks: int
-) -> ExplicitTaskNetwork | ImplicitTaskNetwork | None:
-    conditioning = settings.conditioning
-    if conditioning.acts_by == "prepend":
-        initial = torch.zeros(settings.d_model)
-    else:
-        num_places = settings.num_places if conditioning.film_scope == "per_block" else 1
-        initial = identity_bias(settings.d_model, num_places)
-    match conditioning.cue:
-        case "explicit":
-            return ExplicitTaskNetwork(num_tasks, initial)
-        case "implicit":
-            return ImplicitTaskNetwork(
-                settings.d_model,
-                d_task=conditioning.d_task,
-                d_task_ff=conditioning.d_task_ff,
-                num_heads=conditioning.num_task_heads,
-                dropout=settings.dropout,
-                initial_embedding=initial,
-            )
-        case _:
-            return None
-
-
-def _initialise(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -17,6 +17,7 @@ class Letters:
     """A vocabulary whose pieces are numbers."""
 
     PAD, BOS, EOS, UNK = 0, 1, 2, 3
+    NEVER = (PAD, BOS)
 
     def decode(self, ids: list[int]) -> str:
         return " ".join(map(str, ids))

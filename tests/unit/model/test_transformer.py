@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from conftest import ASR, MT, NUM_BINS, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+from taskaware.errors import UserError
+from taskaware.model.attention import PositionSignal, sinusoidal_positions
 from taskaware.model.settings import ModelSettings
 from taskaware.model.task_network import identity_bias
 from taskaware.model.transformer import create_model
@@ -115,6 +118,64 @@ def test_decoding_step_by_step_equals_the_whole_target_at_once(task, conditionin
         for row in (batch.target_lengths > position).nonzero()[:, 0]:
             torch.testing.assert_close(logits[row, 0], whole[row, position])
             torch.testing.assert_close(logits[row, 1], whole[row, position])
+
+
+OPTIONS = {
+    "activation": "swish",
+    "attention_bias": True,
+    "source_positions": "learnt",
+    "target_positions": "learnt",
+    "num_source_positions": 60,
+    "num_target_positions": 20,
+    "embedding_scale": False,
+    "tied_output": False,
+    "output_bias": True,
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        OPTIONS,
+        OPTIONS | {"norm": "post", "target_positions": "sinusoidal_vaswani"},
+        {"first_position": 2, "frontend": "conv1d", "cnn_activation": "glu"},
+    ],
+    ids=["learnt", "post", "offset"],
+)
+def test_the_options_of_pretrained_models_keep_padding_and_decoding_step_by_step(task, options):
+    network, batch = model(conditioning={"cue": "none"}, **options), random_batch(task)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    whole, padded = network(batch, None), network(pad_more(batch, 7, 5), None)
+    state = network.start_decoding(batch.source, batch.source_lengths, task.source_modality, None)
+    for position in range(batch.target_input.shape[1]):
+        logits = network.step(batch.target_input[:, position : position + 1], state)
+        for row in (batch.target_lengths > position).nonzero()[:, 0]:
+            torch.testing.assert_close(logits[row, 0], whole[row, position])
+            torch.testing.assert_close(padded[row, position], whole[row, position])
+
+
+def test_positions_with_an_offset_are_the_later_ones():
+    from_zero, from_two = PositionSignal(8), PositionSignal(8, offset=2)
+    x = torch.zeros(1, 600, 8)  # longer than the table at first
+    torch.testing.assert_close(from_two(x)[:, :598], from_zero(x)[:, 2:])
+
+
+def test_the_wavelengths_of_vaswani_et_al_are_those_of_the_formula():
+    signal = sinusoidal_positions(5, 6, wavelengths="vaswani")
+    for position in range(5):
+        for i in range(3):
+            angle = position / 10_000 ** (2 * i / 6)
+            assert signal[position, i] == pytest.approx(math.sin(angle), abs=1e-6)
+            assert signal[position, 3 + i] == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def test_a_sequence_longer_than_the_learnt_positions_is_refused():
+    network = model(conditioning={"cue": "none"}, **(OPTIONS | {"num_target_positions": 2}))
+    with pytest.raises(UserError, match="at most 2 positions"):
+        network(random_batch(MT), None)
 
 
 def test_a_target_position_sees_nothing_behind_it():

@@ -92,7 +92,7 @@ class Distillation:
 def _with_cue(batch: Batch, own: TextCue, other: TextCue) -> Batch:
     """Return the batch with another task's cue in place of its own."""
     target_input = batch.target_input.clone()
-    target_input[:, 0] = other.begin
+    target_input[:, : len(other.prompt)] = torch.tensor(other.prompt, device=target_input.device)
     source, lengths = batch.source, batch.source_lengths
     if own.source_prefix or other.source_prefix:
         prefix = torch.tensor(other.source_prefix, dtype=source.dtype, device=source.device)

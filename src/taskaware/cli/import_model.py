@@ -1,0 +1,56 @@
+"""``taskaware import``: a pretrained model of another library as one of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from taskaware.cli.display import out
+from taskaware.errors import UserError
+
+
+def import_model(
+    folder: Path,
+    /,
+    *,
+    to: Path,
+    tasks: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    hears_seconds: float | None = None,
+) -> int:
+    """Make a model folder of ours from a pretrained Whisper, of any size.
+
+    The folder has Hugging Face's layout: config.json, model.safetensors (or its parts),
+    tokenizer.json and perhaps generation_config.json. Nothing in it is executed, and the
+    transformers library is not needed.
+
+    Parameters
+    ----------
+    folder
+        The pretrained model.
+    to
+        The model folder to make; it must not be there.
+    tasks
+        What the model can do: `asr_LANGUAGE` (recognition), `st_LANGUAGE_en` (translation of speech
+        into English); several are separated by commas, or the option is repeated. Default: asr_en.
+    hears_seconds
+        Every recording is filled up to this length with silence. Default: what the model was
+        trained on, 30 s. 0: not at all, which is many times faster, but an untrained model then
+        repeats itself instead of stopping.
+    """
+    from taskaware.pretrained import import_model as read
+
+    if to.exists():
+        raise UserError(f"{to} must not be there yet, but is: choose another folder for the model")
+    names = [name.strip() for one in tasks for name in one.split(",") if name.strip()]
+    model = read(folder, tasks=names, hears_seconds=hears_seconds)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    model.save(to)
+    number = sum(parameter.numel() for parameter in model.transformer.parameters())
+    out().print(
+        f"{to}: {model.provenance['family']}, {number:,} parameters, {model.vocabulary.size:,} "
+        f"pieces, tasks {', '.join(task.name for task in model.tasks)}",
+        highlight=False,
+    )
+    return 0

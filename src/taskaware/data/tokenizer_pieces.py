@@ -1,0 +1,178 @@
+"""A byte-level BPE of Hugging Face's tokenizers library, as a vocabulary uses it.
+
+What a vocabulary's file holds is JSON: ``tokenizer.json`` as its model came with it, and what that
+does not say, the special pieces and the number of rows of the embedding.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from taskaware.errors import DataError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FORMAT = "taskaware byte-level pieces"
+_KEYS = ("pad", "begin", "end", "adds_space", "size", "tokenizer")
+_MISSING = (
+    "a byte-level vocabulary needs the tokenizers library: pip install 'taskaware[pretrained]'"
+)
+
+
+def tokenizer_bytes(
+    tokenizer: Mapping[str, Any],
+    *,
+    pad: int,
+    begin: int,
+    end: int,
+    size: int,
+    adds_space: bool = True,
+) -> bytes:
+    """Return what the vocabulary's file holds.
+
+    Args:
+        tokenizer: The content of ``tokenizer.json``.
+        pad: Id of the piece that fills a batch.
+        begin: Id of the decoder's first piece.
+        end: Id of the end-of-sequence piece.
+        size: Rows of the model's embedding, some of them perhaps without a piece.
+        adds_space: Whether a text has a space in front, as in Whisper's training.
+    """
+    values = {"format": FORMAT, "pad": pad, "begin": begin, "end": end, "size": size}
+    values |= {"adds_space": adds_space, "tokenizer": tokenizer}
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class TokenizerPieces:
+    """A byte-level BPE; its added pieces are control pieces, which no text contains.
+
+    Attributes:
+        special: Ids of pad, begin-of-sequence, end-of-sequence and unknown; no text needs the last,
+            which is the padding.
+        never: Ids that no output has: none beside those that the decoding settings suppress.
+        names: The pieces as they are written.
+        contents: What each piece adds to a text, as UTF-8.
+        tags: Ids of the control pieces by their names.
+        adds_space: Whether a text is encoded, and comes back, with a space in front.
+    """
+
+    def __init__(self, model_bytes: bytes) -> None:
+        """Open what ``tokenizer_bytes`` made.
+
+        Raises:
+            DataError: It is something else, or no byte-level BPE, or does not fit together.
+            MissingDependencyError: The tokenizers library is not installed.
+        """
+        values = _values(model_bytes)
+        tokenizer = _checked(values["tokenizer"])
+        self._tokenizer = _open(tokenizer)
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.names = [f"<unused:{i}>" for i in range(values["size"])]
+        largest = max(vocabulary.values(), default=0)
+        if largest >= values["size"]:
+            raise DataError(
+                f"the tokenizer must have at most {values['size']} pieces, as the model's "
+                f"embedding has no more rows, but has a piece {largest}: it belongs to another "
+                "model"
+            )
+        for name, piece in vocabulary.items():
+            self.names[piece] = name
+        self.tags = {token["content"]: int(token["id"]) for token in tokenizer["added_tokens"]}
+        self.special = (values["pad"], values["begin"], values["end"], values["pad"])
+        self.never = ()
+        self.adds_space = values["adds_space"]
+        self.contents = [b""] * values["size"]
+        controls = {*self.tags.values(), *self.special}
+        for name, piece in vocabulary.items():
+            if piece not in controls:
+                self.contents[piece] = _bytes_of(name)
+        missing = 256 - len({content for content in self.contents if len(content) == 1})
+        if missing:
+            raise DataError(
+                f"a byte-level vocabulary must have all 256 bytes as pieces, but lacks {missing}"
+            )
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, which has no lone surrogate."""
+        return [self._tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+def _values(model_bytes: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(model_bytes)
+    except ValueError as error:
+        raise DataError(f"the vocabulary must be a JSON file, but: {error}") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise DataError(
+            f"the vocabulary must be of the format '{FORMAT}', but is not: `taskaware import` "
+            "makes one from a tokenizer.json"
+        )
+    if missing := [key for key in _KEYS if key not in values]:
+        raise DataError(f"the vocabulary must say {', '.join(_KEYS)}, but lacks {missing[0]}")
+    size = values["size"]
+    if not isinstance(size, int) or size < 1:
+        raise DataError(f"the vocabulary's size must be at least 1, but is {size!r}")
+    for key in ("pad", "begin", "end"):
+        if not isinstance(values[key], int) or not 0 <= values[key] < size:
+            raise DataError(
+                f"the id of the piece '{key}' must be from 0 to {size - 1}, but is {values[key]!r}"
+            )
+    return values
+
+
+def _checked(tokenizer: Any) -> dict[str, Any]:
+    """Return a ``tokenizer.json`` that cuts every text without loss, else refuse it."""
+    tokenizer = dict(tokenizer) if isinstance(tokenizer, dict) else {}
+    kinds = {
+        part: (tokenizer.get(part) or {}).get("type") for part in ("model", "decoder", "normalizer")
+    }
+    if kinds["model"] != "BPE" or kinds["decoder"] != "ByteLevel" or kinds["normalizer"]:
+        raise DataError(
+            "tokenizer.json must be a byte-level BPE without a normaliser, so that every text "
+            f"comes back as it was, but has model {kinds['model']}, decoder {kinds['decoder']}, "
+            f"normaliser {kinds['normalizer'] or 'none'}"
+        )
+    # As special ones they can be kept out of texts: a text that holds a name stays a text.
+    added = tokenizer.get("added_tokens") or []
+    added = [dict(token, special=True, normalized=False) for token in added]
+    return tokenizer | {"added_tokens": added, "truncation": None, "padding": None}
+
+
+def _open(tokenizer: dict[str, Any]) -> Any:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingDependencyError(_MISSING) from error
+    try:
+        opened = Tokenizer.from_str(json.dumps(tokenizer))
+    except Exception as error:  # the library has no exception of its own
+        raise DataError(f"tokenizer.json cannot be read by the tokenizers library: {error}") from (
+            error
+        )
+    opened.encode_special_tokens = True
+    return opened
+
+
+def _byte_characters() -> dict[str, int]:
+    """Return which byte each character of a byte-level piece stands for (Radford et al. 2019).
+
+    Printable ones of Latin-1 stand for themselves, the others are counted on from U+0100.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    characters = {chr(byte): byte for byte in printable}
+    return characters | {chr(0x100 + number): byte for number, byte in enumerate(others)}
+
+
+_BYTES = _byte_characters()
+
+
+def _bytes_of(piece: str) -> bytes:
+    try:
+        return bytes(_BYTES[character] for character in piece)
+    except KeyError as error:
+        raise DataError(
+            f"a byte-level piece must be written in bytes, but {piece!r} has {error}"
+        ) from error

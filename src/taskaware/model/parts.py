@@ -1,0 +1,139 @@
+"""From settings to the parts that a model is put together from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from taskaware.model.attention import LearntPositions, Positions, PositionSignal
+from taskaware.model.conformer import ConformerLayer
+from taskaware.model.frontend import (
+    FeatureFrontend,
+    SpeechFrontend,
+    TimeConvolutions,
+    TokenEmbedding,
+)
+from taskaware.model.layers import DecoderLayer, EncoderLayer
+from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, identity_bias
+
+if TYPE_CHECKING:
+    from taskaware.model.settings import ModelSettings, PositionKind
+    from taskaware.types import Modality
+
+# Its norms and its activation are its own.
+_NOT_IN_A_CONFORMER = ("norm", "activation")
+
+
+def create_frontends(settings: ModelSettings, modalities: set[Modality]) -> dict[str, nn.Module]:
+    """Return the preprocessing layers of the kinds of source that are not text."""
+    frontends: dict[str, nn.Module] = {}
+    if "speech" in modalities:
+        kind = SpeechFrontend if settings.frontend == "conv2d" else TimeConvolutions
+        frontends["speech"] = kind(
+            settings.num_features,
+            settings.d_model,
+            channels=settings.cnn_channels,
+            kernel=settings.cnn_kernel,
+            strides=settings.time_strides,
+            activation=settings.cnn_activation,
+        )
+    if "features" in modalities:
+        frontends["features"] = FeatureFrontend(settings.num_features, settings.d_model)
+    return frontends
+
+
+def create_token_embedding(settings: ModelSettings, vocabulary_size: int) -> TokenEmbedding:
+    """Return the embedding, which is the output layer too where it is tied."""
+    return TokenEmbedding(
+        vocabulary_size,
+        settings.d_model,
+        scaled=settings.embedding_scale,
+        tied=settings.tied_output,
+        output_bias=settings.output_bias,
+    )
+
+
+def create_positions(settings: ModelSettings, kind: PositionKind, *, limit: int) -> Positions:
+    """Return what is added to sources or targets; ``limit`` counts where it is learnt."""
+    match kind:
+        case "learnt":
+            return LearntPositions(limit, settings.d_model)
+        case "sinusoidal":
+            return PositionSignal(settings.d_model, offset=settings.first_position)
+        case "sinusoidal_vaswani":
+            return PositionSignal(
+                settings.d_model, offset=settings.first_position, wavelengths="vaswani"
+            )
+
+
+def create_encoder(settings: ModelSettings) -> list[EncoderLayer] | list[ConformerLayer]:
+    """Return the blocks of the encoder."""
+    count = range(settings.num_encoder_layers)
+    if settings.encoder_block == "transformer":
+        return [EncoderLayer(**_block(settings)) for _ in count]
+    own = {key: value for key, value in _block(settings).items() if key not in _NOT_IN_A_CONFORMER}
+    return [ConformerLayer(**own, kernel=settings.conformer_kernel) for _ in count]
+
+
+def create_decoder(settings: ModelSettings) -> list[DecoderLayer]:
+    """Return the blocks of the decoder."""
+    return [DecoderLayer(**_block(settings)) for _ in range(settings.num_decoder_layers)]
+
+
+def _block(settings: ModelSettings) -> dict[str, Any]:
+    return {
+        "d_model": settings.d_model,
+        "num_heads": settings.num_heads,
+        "d_ff": settings.d_ff,
+        "dropout": settings.dropout,
+        "attention_dropout": settings.attention_dropout,
+        "relu_dropout": settings.relu_dropout,
+        "norm": settings.norm,
+        "eps": settings.layer_norm_eps,
+        "activation": settings.activation,
+        "attention_bias": settings.attention_bias,
+    }
+
+
+def last_norm(settings: ModelSettings, *, needed: bool = True) -> nn.Module:
+    """Return the norm after a stack of blocks, where the last one does not end in its own."""
+    if settings.norm == "post" or not needed:
+        return nn.Identity()
+    return nn.LayerNorm(settings.d_model, settings.layer_norm_eps)
+
+
+def create_task_network(
+    settings: ModelSettings, *, num_tasks: int
+) -> ExplicitTaskNetwork | ImplicitTaskNetwork | None:
+    """Return the task network, where the cue needs one."""
+    conditioning = settings.conditioning
+    if conditioning.acts_by == "prepend":
+        initial = torch.zeros(settings.d_model)
+    else:
+        num_places = settings.num_places if conditioning.film_scope == "per_block" else 1
+        initial = identity_bias(settings.d_model, num_places)
+    match conditioning.cue:
+        case "explicit":
+            return ExplicitTaskNetwork(num_tasks, initial)
+        case "implicit":
+            return ImplicitTaskNetwork(
+                settings.d_model,
+                d_task=conditioning.d_task,
+                d_task_ff=conditioning.d_task_ff,
+                num_heads=conditioning.num_task_heads,
+                dropout=settings.dropout,
+                initial_embedding=initial,
+            )
+        case _:
+            return None
+
+
+def initialise(model: nn.Module) -> None:
+    """Draw the weights of all linear layers by Glorot and Bengio (2010), uniformly."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
