@@ -14,7 +14,7 @@ import training_step
 from contestants import DIFFERENCES, TINY, Sizes
 from timing import Row, alternate, table
 
-from taskaware.machine import processor_name
+from taskaware.evaluation.machine import processor_name
 
 
 def main() -> None:

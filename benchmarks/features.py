@@ -25,13 +25,13 @@ import soundfile
 import soxr
 import torch
 
-from taskaware.data import audio
-from taskaware.data.augmentation import Draw, augment, draws, echo, spec_augment, speed, tempo
-from taskaware.data.augmentation_settings import AugmentationSettings
-from taskaware.data.checks import CheckSettings, Finding
-from taskaware.data.extraction import extract_source
-from taskaware.data.features import FeatureSettings, log_mel
-from taskaware.machine import processor_name
+from taskaware.data.prepare.extraction import extract_source
+from taskaware.data.quality.checks import CheckSettings, Finding
+from taskaware.data.sound import audio
+from taskaware.data.sound.augmentation import Draw, augment, draws, echo, spec_augment, speed, tempo
+from taskaware.data.sound.features import FeatureSettings, log_mel
+from taskaware.data.sound.settings import AugmentationSettings
+from taskaware.evaluation.machine import processor_name
 from taskaware.types import Speech
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ import sys
 import time
 from pathlib import Path
 
-from taskaware.machine import processor_name
+from taskaware.evaluation.machine import processor_name
 
 WORDS_PER_LINE = (4, 24)
 NUM_WORDS = 30_000
@@ -90,7 +90,7 @@ def write_manifest(path: Path, num_lines: int) -> None:
 def prepare_it(manifest: Path, folder: Path, vocabulary_size: int) -> None:
     """Prepare, and print how long each stage took and the greatest memory."""
     from taskaware.data.prepare import prepare
-    from taskaware.data.prepare_settings import PrepareSettings
+    from taskaware.data.prepare.settings import PrepareSettings
 
     stages: dict[str, tuple[float, float]] = {}
 
@@ -121,12 +121,12 @@ def prepare_it(manifest: Path, folder: Path, vocabulary_size: int) -> None:
 
 def read_it(folder: Path, workers: int, updates: int) -> None:
     """Read batches, and print time and memory."""
-    from taskaware.data.augmentation_settings import AugmentationSettings
-    from taskaware.data.augmented_reader import AugmentedReader
-    from taskaware.data.batching import TextCue
-    from taskaware.data.batching_settings import BatchingSettings
+    from taskaware.data.batches.batching import TextCue
+    from taskaware.data.batches.reader import AugmentedReader
+    from taskaware.data.batches.settings import BatchingSettings
+    from taskaware.data.batches.stream import TrainingBatches
     from taskaware.data.prepared import PreparedData
-    from taskaware.data.stream import TrainingBatches
+    from taskaware.data.sound.settings import AugmentationSettings
 
     idle = pss_mib()
     began = time.perf_counter()

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskaware.machine import processor_name
+from taskaware.evaluation.machine import processor_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ def random_batch(task: Task, seed: int) -> Batch:
     """Return a batch of random lengths, as large as the budgets allow."""
     import numpy as np
 
-    from taskaware.data.batching import TextCue, collate
+    from taskaware.data.batches.batching import TextCue, collate
 
     random = np.random.default_rng([seed, 1])
     is_text = task.source_modality == "text"

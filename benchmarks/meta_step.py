@@ -18,7 +18,7 @@ import torch
 from contestants import NUM_TASKS, TASK, TINY, Sizes, num_parameters, our_model, synthetic_batch
 from timing import Contestant, Row, alternate
 
-from taskaware.machine import processor_name
+from taskaware.evaluation.machine import processor_name
 from taskaware.model.settings import ConditioningSettings, Cue
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import OptimiserSettings, create_optimiser

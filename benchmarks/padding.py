@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from taskaware.data.batching import cut_batches, plan
-from taskaware.data.batching_settings import BatchingSettings
+from taskaware.data.batches.batching import cut_batches, plan
+from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.vocabulary import Vocabulary
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from many_lines import write_manifest
 
-from taskaware.data.text_sample import TextSample
+from taskaware.data.prepare.text_sample import TextSample
 from taskaware.data.vocabulary import Vocabulary
-from taskaware.machine import processor_name
+from taskaware.evaluation.machine import processor_name
 
 
 def main() -> None:

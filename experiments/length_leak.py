@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from taskaware import experiment as experiment_file
-from taskaware.data.batching import batches_of, plan
+from taskaware.data.batches.batching import batches_of, plan
 from taskaware.data.prepared import PreparedData
-from taskaware.model.support import example_task_embeddings
-from taskaware.run_models import require_tasks, run_model
+from taskaware.inference.run_models import require_tasks, run_model
+from taskaware.model.task_embedding import example_task_embeddings
+from taskaware.run import experiment as experiment_file
 from taskaware.training.joint import derangement, transformed_loss
 from taskaware.training.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from taskaware.data.batching_settings import BatchingSettings
+    from taskaware.data.batches.settings import BatchingSettings
     from taskaware.inference import TaskAwareModel
     from taskaware.types import Batch
 

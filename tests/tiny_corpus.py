@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from taskaware.data.batching_settings import BatchingSettings
+from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.decoding.scoring import DecodingSettings
-from taskaware.experiment import DataSettings, Experiment, StartSettings
 from taskaware.model.settings import ConditioningSettings, ModelSettings
-from taskaware.run_log import read_log
+from taskaware.run.experiment import DataSettings, Experiment, StartSettings
+from taskaware.run.log import read_log
 from taskaware.training.optimiser import OptimiserSettings
 from taskaware.training.settings import LearningSettings, RetentionSettings, TrainingSettings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from taskaware.runs import Run
+    from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import Progress
 

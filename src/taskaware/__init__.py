@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taskaware.errors import TaskawareError
-    from taskaware.experiment import Experiment
-    from taskaware.inference import TaskAwareModel, load
+    from taskaware.inference.model import TaskAwareModel, load
     from taskaware.model.modulate import TaskAware, modulate
     from taskaware.model.settings import ConditioningSettings, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer, create_model
+    from taskaware.run.experiment import Experiment
     from taskaware.types import Batch, Example, Hypothesis, Speech, Task, Text
 
 __version__ = "0.1.0"
@@ -51,18 +51,18 @@ _HOME = {
     "Batch": "types",
     "ConditioningSettings": "model.settings",
     "Example": "types",
-    "Experiment": "experiment",
+    "Experiment": "run.experiment",
     "Hypothesis": "types",
     "ModelSettings": "model.settings",
     "Speech": "types",
     "Task": "types",
     "TaskAware": "model.modulate",
-    "TaskAwareModel": "inference",
+    "TaskAwareModel": "inference.model",
     "TaskAwareTransformer": "model.transformer",
     "TaskawareError": "errors",
     "Text": "types",
     "create_model": "model.transformer",
-    "load": "inference",
+    "load": "inference.model",
     "modulate": "model.modulate",
 }
 

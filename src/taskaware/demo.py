@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from taskaware.comparison import ComparedRun, score_runs, write_report, write_results
 from taskaware.data.embedded import corpus as embedded
-from taskaware.data.prepare import PrepareSettings, prepare
-from taskaware.data.prepared import PreparedData
+from taskaware.data.prepare.folder import PrepareSettings, prepare
+from taskaware.data.prepared.folder import PreparedData
 from taskaware.errors import require_packages
-from taskaware.launch import train_in_processes
 from taskaware.output_folder import claimed, require_usable
+from taskaware.report.comparison import ComparedRun, score_runs, write_report, write_results
+from taskaware.run.launch import train_in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from taskaware.experiment import Experiment
-    from taskaware.runs import Display
+    from taskaware.run.experiment import Experiment
+    from taskaware.run.run import Display
 
 _VOCABULARY_SIZE = 1000
 _WRITTEN = ("results.json", "report.html")

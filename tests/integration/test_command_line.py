@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskaware import experiment as experiment_file
 from taskaware.cli.main import run
+from taskaware.run import experiment as experiment_file
 from tiny_corpus import NUM_EXAMPLES, RATE_HZ, TASK_NAMES, speak, tiny_experiment, write_corpus
 
 if TYPE_CHECKING:
@@ -383,8 +383,8 @@ def test_a_folder_that_is_no_model_is_refused(place: Place, command, tmp_path: P
 def test_data_of_other_features_is_refused(place: Place, command, tmp_path: Path):
     from dataclasses import replace
 
-    from taskaware.data.features import FeatureSettings
     from taskaware.data.prepare import PrepareSettings, prepare
+    from taskaware.data.sound.features import FeatureSettings
 
     features = replace(FeatureSettings(), num_mel_bins=40)
     settings = PrepareSettings(vocabulary_size=300, features=features, num_workers=1)

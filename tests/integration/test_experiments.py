@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from taskaware import experiment
-from taskaware.data import manifest
+from taskaware.data.manifest import read as manifest
+from taskaware.run import experiment
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 

@@ -17,11 +17,11 @@ import torch
 
 import taskaware
 from taskaware.cli.main import run
-from taskaware.data.batching import collate, text_cue
-from taskaware.data.prompts import whisper_prompt
-from taskaware.data.whisper_features import whisper_log_mel
+from taskaware.data.batches.batching import collate, text_cue
+from taskaware.data.sound.whisper_features import whisper_log_mel
+from taskaware.data.vocabulary.prompts import whisper_prompt
 from taskaware.errors import UnknownTaskError
-from taskaware.inference import decoding_with
+from taskaware.inference.model import decoding_with
 from taskaware.types import Task
 from tiny_corpus import write_corpus
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskaware.data import manifest
+from taskaware.data.manifest import read as manifest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "manifests"
 CORPORA = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taskaware.data.batching import plan
-from taskaware.data.batching_settings import BatchingSettings
+from taskaware.data.batches.batching import plan
+from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.vocabulary import Vocabulary
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data"

@@ -24,8 +24,8 @@ from taskaware.errors import (
     UserError,
 )
 from taskaware.inference import with_beam
-from taskaware.runs import train_experiment
-from taskaware.sources import Hearing
+from taskaware.inference.sources import Hearing
+from taskaware.run.run import train_experiment
 from tiny_corpus import RATE_HZ, Silent, prepare_corpus, speak, tiny_experiment
 
 if TYPE_CHECKING:

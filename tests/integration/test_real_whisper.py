@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from conftest import ASR
-from taskaware.data import audio
-from taskaware.data.tokenizer_pieces import tokenizer_bytes
+from taskaware.data.sound import audio
+from taskaware.data.sound.whisper_features import whisper_log_mel
 from taskaware.data.vocabulary import Vocabulary
-from taskaware.data.whisper_features import whisper_log_mel
+from taskaware.data.vocabulary.tokenizer_pieces import tokenizer_bytes
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.model.pretrained.read import create_pretrained, read_pretrained

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file
 
 import taskaware
-from taskaware import experiment as experiment_file
-from taskaware import runs
 from taskaware.errors import DataError, ExperimentError
-from taskaware.launch import train_in_processes
-from taskaware.runs import read_log, train_experiment
+from taskaware.run import experiment as experiment_file
+from taskaware.run import run as runs
+from taskaware.run.launch import train_in_processes
+from taskaware.run.run import read_log, train_experiment
 from taskaware.training.loop import Validation
 from tiny_corpus import (
     TASK_NAMES,

@@ -8,14 +8,14 @@ import pytest
 
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.errors import DataError, ExperimentError, TaskawareError
-from taskaware.run_log import read_log
-from taskaware.runs import train_experiment
+from taskaware.run.log import read_log
+from taskaware.run.run import train_experiment
 from tiny_corpus import Silent, interrupt_in, prepare_corpus, tiny_experiment, write_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from taskaware.experiment import Experiment
+    from taskaware.run.experiment import Experiment
 
 
 @pytest.fixture(scope="module")

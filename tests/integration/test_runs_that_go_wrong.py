@@ -13,8 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import taskaware
-from taskaware import experiment as experiment_file
-from taskaware import runs
 from taskaware.cli.main import run as command_line
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
@@ -28,11 +26,13 @@ from taskaware.errors import (
     UnknownTaskError,
     UserError,
 )
-from taskaware.launch import train_in_processes
-from taskaware.run_lock import lock
-from taskaware.run_log import read_log
-from taskaware.run_models import require_tasks, run_model
-from taskaware.runs import train_experiment
+from taskaware.inference.run_models import require_tasks, run_model
+from taskaware.run import experiment as experiment_file
+from taskaware.run import run as runs
+from taskaware.run.launch import train_in_processes
+from taskaware.run.lock import lock
+from taskaware.run.log import read_log
+from taskaware.run.run import train_experiment
 from taskaware.training.loop import Validation
 from tiny_corpus import Silent, assert_same_models, interrupt_in, tiny_experiment
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from taskaware.experiment import Experiment
-    from taskaware.runs import Run
+    from taskaware.run.experiment import Experiment
+    from taskaware.run.run import Run
 
 WORDS = {"one": "eins", "two": "zwei", "six": "sechs", "ten": "zehn"}
 TASKS = {"mt_en_de": ("en", "de"), "mt_de_en": ("de", "en")}

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from taskaware import experiment as experiment_file
 from taskaware.cli.main import run as taskaware
+from taskaware.run import experiment as experiment_file
 from taskaware.study import settings as study_file
 from taskaware.study.collect import collect
 from taskaware.study.job import do_job, read_status

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from taskaware.run_start import create_retention, training_batches
-from taskaware.run_validation import validate
-from taskaware.runs import set_up
+from taskaware.run.run import set_up
+from taskaware.run.start import create_retention, training_batches
+from taskaware.run.validation import validate
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
@@ -20,7 +20,7 @@ from tiny_corpus import prepare_corpus, tiny_experiment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from taskaware.experiment import Experiment
+    from taskaware.run.experiment import Experiment
 
 ALONE = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
 CONDITIONINGS: dict[str, dict[str, Any]] = {

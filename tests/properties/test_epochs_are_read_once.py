@@ -17,15 +17,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskaware.data.augmentation_settings import AugmentationSettings
-from taskaware.data.augmented_reader import AugmentedReader
-from taskaware.data.batching import TextCue
-from taskaware.data.batching_settings import BatchingSettings
-from taskaware.data.order import PlannedBatch, TaskOrder
+from taskaware.data.batches.batching import TextCue
+from taskaware.data.batches.order import PlannedBatch, TaskOrder
+from taskaware.data.batches.reader import AugmentedReader
+from taskaware.data.batches.settings import BatchingSettings
+from taskaware.data.batches.stream import TrainingBatches, lost_workers_named
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
-from taskaware.data.shards import ShardLimits
-from taskaware.data.stream import TrainingBatches, lost_workers_named
+from taskaware.data.prepared.shards import ShardLimits
+from taskaware.data.sound.settings import AugmentationSettings
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
@@ -234,10 +234,10 @@ def test_the_largest_batches_are_of_every_task_and_the_stream_does_not_move(data
 
 READ_WITHOUT_WORKERS = """
 import multiprocessing, os, signal, sys
-from taskaware.data.batching import TextCue
-from taskaware.data.batching_settings import BatchingSettings
+from taskaware.data.batches.batching import TextCue
+from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.prepared import PreparedData
-from taskaware.data.stream import PlainReader, TrainingBatches, killed_workers_named
+from taskaware.data.batches.stream import PlainReader, TrainingBatches, killed_workers_named
 from taskaware.errors import DataError
 
 data = PreparedData.open(sys.argv[1])
@@ -273,7 +273,7 @@ def test_a_reading_process_that_is_killed_is_said_to_be(data: PreparedData):
 def test_a_lost_connection_to_a_reading_process_says_that_it_was_killed(
     lost: Exception, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("taskaware.data.stream.time.sleep", lambda _: None)
+    monkeypatch.setattr("taskaware.data.batches.stream.time.sleep", lambda _: None)
     with pytest.raises(DataError, match="one was ended"), lost_workers_named():
         raise lost
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskaware.data.features import FeatureSettings, log_mel, num_frames
+from taskaware.data.sound.features import FeatureSettings, log_mel, num_frames
 
 RAW = FeatureSettings(normalisation="none")
 

@@ -90,7 +90,7 @@ SETTINGS_MODULES = {
 
 
 def module_name(path: Path) -> str:
-    """``data.audio`` for ``data/audio.py``; ``taskaware`` for the package itself."""
+    """``data.audio`` for ``data/sound/audio.py``; ``taskaware`` for the package itself."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     parts = parts[:-1] if parts[-1] == "__init__" else parts
     return ".".join(parts) or "taskaware"
@@ -162,10 +162,10 @@ def test_the_reader_of_imports_sees_functions_and_not_type_checking():
     source = """
 import taskaware
 from taskaware.data import audio
-from taskaware.data.audio import read
+from taskaware.data.sound.audio import read
 from taskaware import settings, __version__
 if TYPE_CHECKING:
-    from taskaware.runs import Run
+    from taskaware.run.run import Run
 def late():
     if True:
         import taskaware.model.film

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskaware.data import manifest
-from taskaware.data.manifest import TaskTable
-from taskaware.data.manifest_line import LineProblem, ManifestLine
+from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.line import LineProblem, ManifestLine
+from taskaware.data.manifest.read import TaskTable
 from taskaware.errors import UnknownTaskError, UserError, nearest
 
 if TYPE_CHECKING:

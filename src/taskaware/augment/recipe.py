@@ -24,10 +24,10 @@ from taskaware.augment.inputs import survey
 from taskaware.augment.signals import change_signals
 from taskaware.augment.speak import speak
 from taskaware.augment.translate import translate
-from taskaware.data import manifest
-from taskaware.data.manifest import TaskTable
-from taskaware.data.manifest_line import LineProblem
-from taskaware.data.manifest_writer import to_line
+from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.line import LineProblem
+from taskaware.data.manifest.read import TaskTable
+from taskaware.data.manifest.write import to_line
 from taskaware.errors import require_packages
 from taskaware.output_folder import claimed, require_usable
 

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from taskaware import settings
-from taskaware.data.augmentation_settings import AugmentationSettings
+from taskaware.data.sound.settings import AugmentationSettings
+from taskaware.settings import typed as settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

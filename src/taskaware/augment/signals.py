@@ -1,6 +1,6 @@
 """Synthetic signals: the recordings of examples at other speeds and tempos, with an echo.
 
-Paper, section 6.1.1. ``data/augmented_audio.py`` writes the recordings; this file makes a manifest
+Paper, section 6.1.1. ``data/sound/augmented_copies.py`` writes the recordings; this file makes a manifest
 of them that a stopped command goes on with.
 """
 
@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from taskaware import settings as settings_file
 from taskaware.augment.blocks import (
     READ,
     WRITTEN,
@@ -23,17 +22,18 @@ from taskaware.augment.blocks import (
     write_in_blocks,
 )
 from taskaware.augment.inputs import lines_of, short_name, survey
-from taskaware.data.augmented_audio import augment_signals
-from taskaware.data.manifest_writer import to_line
+from taskaware.data.manifest.write import to_line
+from taskaware.data.sound.augmented_copies import augment_signals
 from taskaware.errors import AudioError, UserError, nearest
+from taskaware.settings import typed as settings_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from taskaware.augment.inputs import Progress, Survey
-    from taskaware.data.augmentation_settings import AugmentationSettings
-    from taskaware.data.manifest_line import ManifestLine
+    from taskaware.data.manifest.line import ManifestLine
+    from taskaware.data.sound.settings import AugmentationSettings
     from taskaware.types import Task
 
 NOT_MADE = "copies that could not be made"

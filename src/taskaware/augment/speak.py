@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from taskaware import settings as settings_file
 from taskaware.augment.blocks import (
     READ,
     WRITTEN,
@@ -25,9 +24,10 @@ from taskaware.augment.blocks import (
 )
 from taskaware.augment.inputs import join_origins, lines_of, short_name, survey
 from taskaware.data.corpora.rows import ASR, ST, task_name
-from taskaware.data.manifest_writer import to_line
-from taskaware.data.synthesis import Synthesiser, Voice, voices
+from taskaware.data.manifest.write import to_line
+from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
 from taskaware.errors import TaskawareError, UserError
+from taskaware.settings import typed as settings_file
 from taskaware.types import Speech, Task
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from taskaware.augment.inputs import Progress, Survey
     from taskaware.augment.settings import SpeechSettings
-    from taskaware.data.manifest_line import ManifestLine
+    from taskaware.data.manifest.line import ManifestLine
     from taskaware.types import Example
 
 UNSPEAKABLE = "texts with nothing to speak"

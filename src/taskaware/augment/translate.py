@@ -17,7 +17,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from taskaware import settings as settings_file
 from taskaware.augment.blocks import (
     READ,
     WRITTEN,
@@ -29,9 +28,10 @@ from taskaware.augment.blocks import (
 )
 from taskaware.augment.inputs import join_origins, lines_of, short_name, survey
 from taskaware.data.corpora.rows import ASR, MT, ST, task_name
-from taskaware.data.manifest_writer import to_line
+from taskaware.data.manifest.write import to_line
 from taskaware.errors import CheckpointError, UserError
-from taskaware.inference import TaskAwareModel, load
+from taskaware.inference.model import TaskAwareModel, load
+from taskaware.settings import typed as settings_file
 from taskaware.types import Task
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from taskaware.augment.inputs import Progress, Survey
     from taskaware.augment.settings import ModelSettings, TranslationSettings
-    from taskaware.data.manifest_line import ManifestLine
+    from taskaware.data.manifest.line import ManifestLine
     from taskaware.types import Example, Hypothesis
 
 EMPTY = "empty outputs"

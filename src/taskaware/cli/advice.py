@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskaware.experiment import Experiment
+    from taskaware.run.experiment import Experiment
 
 _RATE = "optimiser.learning_rate"
 # What seldom fails; the factor of `inverse_sqrt` is the paper's (Table 8).

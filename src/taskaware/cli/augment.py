@@ -117,9 +117,9 @@ def translate(
     device
         Where to compute; auto: a CUDA device if there is one.
     """
-    from taskaware import settings
     from taskaware.augment.settings import TranslationSettings
     from taskaware.augment.translate import translate as run_step
+    from taskaware.settings import typed as settings
 
     fields = _given(
         task=task, beams=beams, top=top, replace=replace, of=of or None, as_task=as_task,
@@ -168,9 +168,9 @@ def speak(
     workers
         Processes; 0: one per processor.
     """
-    from taskaware import settings
     from taskaware.augment.settings import SpeechSettings
     from taskaware.augment.speak import speak as run_step
+    from taskaware.settings import typed as settings
 
     fields = _given(kinds=kind or None, voices=voices, of=of or None, language=language)
     chosen = settings.from_mapping(SpeechSettings, fields, where="the options")
@@ -275,8 +275,8 @@ def _copies(texts: tuple[str, ...]) -> int | dict[str, int]:
 def _signal_settings(changes: tuple[str, ...]) -> Any:
     import tomllib
 
-    from taskaware import settings
-    from taskaware.data.augmentation_settings import AugmentationSettings
+    from taskaware.data.sound.settings import AugmentationSettings
+    from taskaware.settings import typed as settings
 
     try:
         fields = tomllib.loads("\n".join(changes))

@@ -13,8 +13,8 @@ from taskaware.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from taskaware.data.prepared import PreparedData
-    from taskaware.data.statistics_tables import StatisticsTable
+    from taskaware.data.prepared.folder import PreparedData
+    from taskaware.data.quality.statistics_tables import StatisticsTable
 
 _STATISTICS = ("stats.json", "stats.md")
 
@@ -60,9 +60,14 @@ def stats(
     """
     import json
 
-    from taskaware.data.statistics import measure, measure_prepared
-    from taskaware.data.statistics_tables import problem_lines, to_json, to_markdown, to_tables
-    from taskaware.data.vocabulary import Vocabulary
+    from taskaware.data.quality.statistics import measure, measure_prepared
+    from taskaware.data.quality.statistics_tables import (
+        problem_lines,
+        to_json,
+        to_markdown,
+        to_tables,
+    )
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.output_folder import claimed, require_usable
 
     given = {"train": train, "dev": dev, "test": test}
@@ -104,7 +109,7 @@ def verify(folder: str, /) -> int:
     folder
         The prepared folder: a path, or a URL that fsspec reads.
     """
-    from taskaware.data.prepared import PreparedData
+    from taskaware.data.prepared.folder import PreparedData
     from taskaware.errors import DataError
 
     data = PreparedData.open(folder)
@@ -130,7 +135,7 @@ def verify(folder: str, /) -> int:
 
 def _prepared(folder: Path | None) -> PreparedData | None:
     """Return a folder that holds no manifests, but is prepared."""
-    from taskaware.data.prepared import MARKER_NAME, PreparedData
+    from taskaware.data.prepared.folder import MARKER_NAME, PreparedData
 
     if folder is None or not (folder / MARKER_NAME).is_file():
         return None

@@ -31,8 +31,8 @@ def demo(
     compare
         Also train the vanilla model (no cue) and the explicit task network, with the same budget.
     """
-    from taskaware import experiment as experiment_file
     from taskaware.cli.evaluate import print_results
+    from taskaware.run import experiment as experiment_file
 
     described = experiment_file.load(experiment, ["data.folder=unused", *overrides])
     from taskaware.demo import run_demo

@@ -15,7 +15,7 @@ from rich.text import Text
 from taskaware.cli.progress_line import ProgressLine, error_console
 
 if TYPE_CHECKING:
-    from taskaware.runs import Run
+    from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import Progress
 
@@ -64,7 +64,7 @@ class TrainingDisplay:
 
     def start(self, run: Run, *, first_update: int) -> None:
         """Say what is trained, and from where it is resumed."""
-        from taskaware.run_models import parameters_by_part
+        from taskaware.inference.run_models import parameters_by_part
 
         total = sum(parameters_by_part(run.model).values())
         names = ", ".join(task.name for task in run.tasks)

@@ -55,11 +55,11 @@ def evaluate(
         model's folder; other data, --task, --limit and --beam add to its name).
         Results of another evaluation are not written over.
     """
-    from taskaware.data.prepared import PreparedData
+    from taskaware.data.prepared.folder import PreparedData
     from taskaware.evaluation import results_folder
     from taskaware.evaluation.evaluate import evaluate as run_evaluation
-    from taskaware.inference import with_beam
-    from taskaware.run_models import require_tasks, run_model
+    from taskaware.inference.model import with_beam
+    from taskaware.inference.run_models import require_tasks, run_model
 
     loaded = run_model(model, which, device=device)
     prepared = PreparedData.open(data)

@@ -39,7 +39,7 @@ def import_model(
         trained on, 30 s. 0: not at all, which is many times faster, but an untrained model then
         repeats itself instead of stopping.
     """
-    from taskaware.pretrained import import_model as read
+    from taskaware.inference.pretrained import import_model as read
 
     if to.exists():
         raise UserError(f"{to} must not be there yet, but is: choose another folder for the model")

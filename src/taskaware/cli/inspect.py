@@ -22,7 +22,7 @@ def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
     """
     from dataclasses import asdict
 
-    from taskaware.run_models import parameters_by_part, run_model
+    from taskaware.inference.run_models import parameters_by_part, run_model
 
     loaded = run_model(model, which)
     parts = parameters_by_part(loaded.transformer)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from taskaware.cli.predict_inputs import Input, Item
     from taskaware.cli.predict_output import Writer
     from taskaware.decoding.scoring import DecodingSettings
-    from taskaware.inference import TaskAwareModel
-    from taskaware.sources import Hearing, ReadSource
+    from taskaware.inference.model import TaskAwareModel
+    from taskaware.inference.sources import Hearing, ReadSource
     from taskaware.types import Task
 
 _TEXTS_TOGETHER = 64
@@ -76,8 +76,8 @@ def predict(
     """
     from taskaware.cli.predict_inputs import open_inputs
     from taskaware.cli.predict_output import Labels, Writer
-    from taskaware.inference import load, with_beam
-    from taskaware.sources import Hearing
+    from taskaware.inference.model import load, with_beam
+    from taskaware.inference.sources import Hearing
 
     for file in files:
         if str(file).startswith("-") and str(file) != "-":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from taskaware.sources import Source
+    from taskaware.inference.sources import Source
     from taskaware.types import Modality
 
 Reading = Literal["auto", "text", "manifest"]
@@ -116,9 +116,9 @@ def _given(texts: tuple[str, ...]) -> Input:
 
 def _file(path: Path, reading: Reading) -> Input:
     """Return a file as what its name or its beginning says that it is."""
-    from taskaware.data import audio
-    from taskaware.data.source_list import LIST_SUFFIXES
-    from taskaware.sources import AUDIO_SUFFIXES
+    from taskaware.data.manifest.source_list import LIST_SUFFIXES
+    from taskaware.data.sound import audio
+    from taskaware.inference.sources import AUDIO_SUFFIXES
 
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -196,7 +196,7 @@ def _lines(
     total: int | None = None,
 ) -> Input:
     """Return the lines of a text."""
-    from taskaware.sources import names_a_file
+    from taskaware.inference.sources import names_a_file
 
     first = _first_line(head)
     if reading == "auto" and names_a_file(first):
@@ -252,7 +252,7 @@ def _has_control_bytes(data: bytes) -> bool:
 
 
 def _begins_like_a_list(head: bytes) -> bool:
-    from taskaware.data.source_list import looks_like_a_list
+    from taskaware.data.manifest.source_list import looks_like_a_list
 
     return looks_like_a_list(_first_line(head))
 
@@ -272,7 +272,7 @@ def _count_lines(path: Path) -> int:
 
 
 def _manifest(path: Path) -> Input:
-    from taskaware.data.source_list import read_source_list
+    from taskaware.data.manifest.source_list import read_source_list
 
     name = _shown(path)
     items = []

@@ -13,7 +13,7 @@ from taskaware.errors import UserError
 
 if TYPE_CHECKING:
     from taskaware.data.corpora.rows import CorpusCounts
-    from taskaware.data.prepare_settings import PrepareSettings
+    from taskaware.data.prepare.settings import PrepareSettings
 
 _Manifests = Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)]
 _Words = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
@@ -86,9 +86,9 @@ def prepare(
     fields
         Print every setting with its meaning and default, as a TOML file, and stop.
     """
-    from taskaware import settings as typed_settings
-    from taskaware.data.prepare_settings import PrepareSettings
+    from taskaware.data.prepare.settings import PrepareSettings
     from taskaware.output_folder import require_usable
+    from taskaware.settings import typed as typed_settings
 
     if fields:
         print(typed_settings.describe(PrepareSettings))
@@ -174,7 +174,7 @@ def _prepare(
     settings: PrepareSettings,
     vocabulary: Path | None,
 ) -> int:
-    from taskaware.data.prepare import prepare as run_prepare
+    from taskaware.data.prepare.folder import prepare as run_prepare
 
     with stage_display() as progress:
         report = run_prepare(manifests, to, settings, vocabulary=vocabulary, progress=progress)

@@ -44,10 +44,10 @@ def train(
     fields
         Print every field with its meaning and default, as a TOML file, and stop.
     """
-    from taskaware import experiment as experiment_file
+    from taskaware.run import experiment as experiment_file
 
     if fields:
-        from taskaware.settings import describe
+        from taskaware.settings.typed import describe
 
         print(describe(experiment_file.Experiment))
         return 0
@@ -56,7 +56,7 @@ def train(
 
         raise UserError("an experiment file must be given: taskaware train FILE [FIELD=VALUE ...]")
     described = experiment_file.load(experiment, overrides)
-    from taskaware.launch import train_in_processes
+    from taskaware.run.launch import train_in_processes
 
     folder = to or Path("runs") / described.name
     try:

@@ -18,7 +18,7 @@ from taskaware.types import Hypothesis
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskaware.data.vocabulary import Vocabulary
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.model.transformer import DecodingState, TaskAwareTransformer
     from taskaware.types import Modality
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskaware.data.writing import is_sign
+from taskaware.data.writing_systems import is_sign
 from taskaware.errors import UnknownTaskError, nearest
 from taskaware.evaluation.metrics import normalise_transcript
 

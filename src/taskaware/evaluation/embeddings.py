@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taskaware.errors import DataError, MissingDependencyError
-from taskaware.evaluation.figures import add_legend, new_figure, series_style, to_svg
+from taskaware.report.figures import add_legend, new_figure, series_style, to_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from taskaware.data.batching import TaskSource
+    from taskaware.data.batches.batching import TaskSource
     from taskaware.decoding.scoring import DecodingSettings
-    from taskaware.inference import TaskAwareModel
+    from taskaware.inference.model import TaskAwareModel
     from taskaware.types import Example, Task
 
 _EXAMPLES_PER_CALL = 256

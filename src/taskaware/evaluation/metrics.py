@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from taskaware.data.writing import (
+from taskaware.data.writing_systems import (
     has_dotless_i,
     language_code,
     lower,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from taskaware import __version__
-from taskaware.data.prepared import PreparedData
-from taskaware.embedding_points import EmbeddingPoints
+from taskaware.data.prepared.folder import PreparedData
 from taskaware.evaluation import embeddings as embeddings_room
+from taskaware.evaluation.embedding_points import EmbeddingPoints
 from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
+from taskaware.evaluation.machine import processor_name
 from taskaware.evaluation.metrics import (
     Metric,
     Score,
@@ -24,8 +25,7 @@ from taskaware.evaluation.metrics import (
     warnings,
 )
 from taskaware.evaluation.significance import paired_bootstrap
-from taskaware.machine import processor_name
-from taskaware.run_log import read_log
+from taskaware.run.log import read_log
 from taskaware.study.plan import finished_seeds
 from taskaware.study.results import (
     Cell,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taskaware.evaluation.figures import (
+from taskaware.report.figures import (
     SERIES_COLOURS,
     Mark,
     add_legend,

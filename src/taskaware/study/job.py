@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from taskaware.data.prepared import PreparedData
-from taskaware.embedding_points import embedding_points
+from taskaware.data.prepared.folder import PreparedData
 from taskaware.errors import RunInUseError
+from taskaware.evaluation.embedding_points import embedding_points
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
+from taskaware.evaluation.machine import device_name, peak_memory_mib
 from taskaware.files import write_text
-from taskaware.machine import device_name, peak_memory_mib
-from taskaware.run_lock import lock
-from taskaware.run_log import read_log
-from taskaware.run_models import parameters_by_part, require_vocabulary, run_model
-from taskaware.runs import set_up, train_with
+from taskaware.inference.run_models import parameters_by_part, require_vocabulary, run_model
+from taskaware.run.lock import lock
+from taskaware.run.log import read_log
+from taskaware.run.run import set_up, train_with
 from taskaware.training.processes import Processes, Seat, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from taskaware.inference import TaskAwareModel
-    from taskaware.runs import Run
+    from taskaware.inference.model import TaskAwareModel
+    from taskaware.run.run import Run
     from taskaware.study.plan import Job
     from taskaware.training.loop import Validation
     from taskaware.training.progress import Progress

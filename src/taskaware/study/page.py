@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from taskaware.evaluation.report import (
+from taskaware.report.page import (
     HIGH_CONFUSION,
     SYNTHETIC_BADGE,
     figure_card,

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from taskaware import __version__
-from taskaware import experiment as experiment_file
-from taskaware.data.prepared import PreparedData
+from taskaware.data.prepared.folder import PreparedData
 from taskaware.errors import DataError, UserError, nearest
-from taskaware.settings import to_mapping
+from taskaware.run import experiment as experiment_file
+from taskaware.settings.typed import to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from taskaware.experiment import Experiment
+    from taskaware.run.experiment import Experiment
     from taskaware.study.settings import DataSource, RunSettings, SizeSettings, StudySettings
 
 # Where an experiment trains all tasks of its data, which need not be there yet.

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Protocol
 from filelock import FileLock
 
 from taskaware.data.embedded import corpus as embedded
-from taskaware.data.prepare import PrepareSettings, prepare
-from taskaware.data.prepared import MARKER_NAME
+from taskaware.data.prepare.folder import PrepareSettings, prepare
+from taskaware.data.prepared.folder import MARKER_NAME
 from taskaware.errors import TaskawareError, TrainingError
 from taskaware.study.job import do_job
 from taskaware.training.processes import join

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from taskaware import settings
-
 # Read when annotations become types, so it must be here when the module runs.
 from taskaware.data.embedded.settings import EmbeddedCorpusSettings  # noqa: TC001
 from taskaware.errors import nearest
+from taskaware.settings import typed as settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from taskaware.data.stream import TrainingBatches
+    from taskaware.data.batches.stream import TrainingBatches
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.best import BestWeights
     from taskaware.training.processes import Processes

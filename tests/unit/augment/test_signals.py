@@ -12,7 +12,7 @@ from scripted_models import asr, mt, read_lines, st, write_lines
 from taskaware.augment import signals as module
 from taskaware.augment.blocks import READ, WRITTEN
 from taskaware.augment.signals import NOT_MADE, change_signals
-from taskaware.data.augmentation_settings import AugmentationSettings
+from taskaware.data.sound.settings import AugmentationSettings
 from taskaware.errors import AudioError, UnknownTaskError, UserError
 
 if TYPE_CHECKING:

@@ -99,7 +99,9 @@ def made_up_progress(update: int) -> Any:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr("time.monotonic", lambda: clock.now)
-    monkeypatch.setattr("taskaware.run_models.parameters_by_part", lambda _: {"all": 1000})
+    monkeypatch.setattr(
+        "taskaware.inference.run_models.parameters_by_part", lambda _: {"all": 1000}
+    )
     return clock
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from taskaware.errors import DataError, MissingDependencyError
 from taskaware.evaluation.embeddings import project, silhouette, tsne_figure
-from taskaware.evaluation.figures import (
+from taskaware.report.figures import (
     INK_COLOURS,
     SERIES_COLOURS,
     LossCurve,

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from conftest import ASR, MT, NUM_BINS, tiny_settings
-from taskaware.data.features import FeatureSettings
-from taskaware.data.prepared import Contents, Split
-from taskaware.data.shards import ShardLimits, ShardWriter, npy_bytes
-from taskaware.data.storage import LocalStore
+from taskaware.data.prepared.folder import Contents, Split
+from taskaware.data.prepared.shards import ShardLimits, ShardWriter, npy_bytes
+from taskaware.data.prepared.storage import LocalStore
+from taskaware.data.sound.features import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.decoding.scoring import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate

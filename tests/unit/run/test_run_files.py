@@ -8,7 +8,7 @@ import pytest
 
 from taskaware.errors import OutputError
 from taskaware.output_folder import LOCK_NAME, RECORD_NAME
-from taskaware.run_files import claim_files
+from taskaware.run.files import claim_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
-from taskaware.data.batching import TextCue
+from taskaware.data.batches.batching import TextCue
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import Support, batch_loss

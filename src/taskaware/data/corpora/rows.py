@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from taskaware.data.manifest_writer import to_line
+from taskaware.data.manifest.write import to_line
 from taskaware.errors import CorpusError
 from taskaware.output_folder import claimed
 from taskaware.types import Example, Speech, Task

@@ -6,7 +6,7 @@
     A man.<TAB>Ein Mann.                        {"translation": {"en": "A man.", "de": ...}}
 
 The first column is the source and every other a target. TSV has no quoting; in CSV, quotes and
-commas or semicolons are understood (``data/table_forms.py``). The request names a file, or a folder
+commas or semicolons are understood (``data/manifest/table_forms.py``). The request names a file, or a folder
 with files such as ``train.tsv``, ``news.dev.jsonl`` and ``test.tsv.gz``: one part of a file's name
 says its split. A file that is named itself and says nothing is train.
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from taskaware.data.corpora.files import read_lines, read_table
 from taskaware.data.corpora.languages import wanted_languages
 from taskaware.data.corpora.rows import MT, Found, LeftOut, Request, Row
-from taskaware.data.table_forms import csv_rows, is_csv, is_quoted, wrong_first_line
+from taskaware.data.manifest.table_forms import csv_rows, is_csv, is_quoted, wrong_first_line
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:

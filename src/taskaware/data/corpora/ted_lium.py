@@ -24,9 +24,9 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from taskaware.data.checks import CheckSettings
 from taskaware.data.corpora.files import read_lines, require_folder
 from taskaware.data.corpora.rows import ASR, Found, LeftOut, Request, Row
+from taskaware.data.quality.checks import CheckSettings
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from taskaware import settings as settings_file
 from taskaware.data.embedded.ciphers import ciphers
 from taskaware.data.embedded.grammar import Sentence, generate
 from taskaware.data.embedded.settings import (
@@ -27,9 +26,10 @@ from taskaware.data.embedded.settings import (
     EmbeddedCorpusSettings,
     Split,
 )
-from taskaware.data.synthesis import Synthesiser, Voice, voices
+from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
 from taskaware.errors import ExperimentError
 from taskaware.output_folder import claimed
+from taskaware.settings import typed as settings_file
 
 _COLUMNS = (
     *("id", "task", "kind", "dataset", "audio", "start_seconds", "duration_seconds"),

@@ -8,7 +8,7 @@ from typing import Literal
 from taskaware import errors
 from taskaware.data.embedded.ciphers import MAX_NUM_CIPHERS, ciphers
 from taskaware.data.embedded.grammar import MAX_NUM_SENTENCES, MAX_NUM_WORDS, MIN_NUM_WORDS
-from taskaware.data.synthesis import voices
+from taskaware.data.sound.synthesis import voices
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

@@ -20,7 +20,7 @@ from taskaware.model.attention import valid_mask
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from taskaware.data.batching import TextCue
+    from taskaware.data.batches.batching import TextCue
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Batch, Task
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from taskaware.data.stream import TrainingBatches
+    from taskaware.data.batches.stream import TrainingBatches
     from taskaware.model.settings import ConditioningSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import ObjectiveSettings

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from taskaware.data import audio, manifest
 from taskaware.data.corpora import common_voice
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
+from taskaware.data.manifest import read as manifest
+from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from taskaware.data import audio, manifest
 from taskaware.data.corpora import europarl_st
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
+from taskaware.data.manifest import read as manifest
+from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:

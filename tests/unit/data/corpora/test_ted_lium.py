@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from taskaware.data import audio, manifest
 from taskaware.data.corpora import ted_lium
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
+from taskaware.data.manifest import read as manifest
+from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:

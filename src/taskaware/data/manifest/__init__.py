@@ -1,0 +1,1 @@
+"""Manifests: what a user says of the examples, line by line."""

@@ -1,0 +1,171 @@
+"""Sources as shards hold them: features of many recordings, computed in threads.
+
+Threads rather than processes: decoding, resampling and torch release Python's lock, so that two
+threads take as long as two processes, start at once, and need nothing of the caller's script.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from taskaware.data.manifest.source_files import file_problem
+from taskaware.data.prepared.shards import npy_bytes
+from taskaware.data.quality.checks import (
+    CheckSettings,
+    Finding,
+    check_features,
+    check_recording,
+    check_sound,
+)
+from taskaware.data.sound import audio
+from taskaware.data.sound.features import FeatureSettings, log_mel, num_frames
+from taskaware.errors import AudioError
+from taskaware.types import Speech
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+Source = Speech | Path
+"""A stretch of a recording, or a NumPy file of features."""
+
+_SOURCES_PER_CALL = 4
+_CALLS_AHEAD_PER_WORKER = 4  # bounds what waits in memory for its turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """A source as a shard holds it.
+
+    Attributes:
+        data: A NumPy file of float16 ``[S, F]``, or a recording.
+        suffix: ``"npy"``, or that of the recording's format.
+        num_frames: S.
+    """
+
+    data: bytes
+    suffix: str
+    num_frames: int
+
+
+def extract_source(
+    source: Source,
+    *,
+    features: FeatureSettings,
+    checks: CheckSettings,
+    num_columns: int | None,
+    keep_audio: bool,
+) -> Extracted | Finding:
+    """Return one source as a shard holds it, or what is wrong with it.
+
+    Args:
+        source: A stretch of a recording, or a NumPy file ``[S, F]``.
+        features: How a waveform becomes features.
+        checks: When a recording is not used.
+        num_columns: F of features that come from NumPy files; ``None`` for any.
+        keep_audio: Whether to return recordings in place of their features: compressed ones as they
+            are where they are used whole, all others as 16-bit FLAC at their own rate.
+    """
+    is_speech = isinstance(source, Speech)
+    path = source.path if is_speech else source
+    problem = file_problem(path)
+    if problem is not None:
+        return Finding(field="audio" if is_speech else "features", reason=f"{path}: {problem}")
+    if isinstance(source, Path):
+        rows = _read_features(source, num_columns)
+        return rows if isinstance(rows, Finding) else _features(rows)
+    try:
+        finding = check_recording(audio.info(source.path), source, checks)
+        if finding is not None:
+            return finding
+        sound = audio.read_speech(source, sample_rate_hz=features.sample_rate_hz)
+        finding = check_sound(sound, checks)
+        if finding is not None:
+            return finding
+        waveform = sound.waveform
+        length = num_frames(len(waveform), features)
+        if length == 0:
+            reason = f"the speech must be longer than one window ({features.window_ms:g} ms)"
+            return Finding(field="audio", reason=reason)
+        if keep_audio:
+            data, suffix = audio.compressed(source)
+            return Extracted(data=data, suffix=suffix, num_frames=length)
+    except AudioError as error:
+        return Finding(field="audio", reason=str(error))
+    except OSError as error:  # of a disk or a network: one recording, not all the work
+        return Finding(field="audio", reason=f"{path}: cannot be read ({error.strerror or error})")
+    return _features(log_mel(torch.from_numpy(waveform), features).half().numpy())
+
+
+def _features(rows: np.ndarray) -> Extracted:
+    return Extracted(data=npy_bytes(rows), suffix="npy", num_frames=len(rows))
+
+
+def extract(
+    sources: Sequence[Source],
+    extract_one: Callable[[Source], Extracted | Finding],
+    *,
+    num_workers: int,
+) -> Generator[Extracted | Finding, None, None]:
+    """Yield ``extract_one`` of each source, in order, from ``num_workers`` threads.
+
+    Close the iterator to stop early: what has not begun is dropped. A few results wait in memory at
+    a time, whatever the number of sources. Torch runs on one thread meanwhile.
+    """
+    calls = iter(
+        [sources[i : i + _SOURCES_PER_CALL] for i in range(0, len(sources), _SOURCES_PER_CALL)]
+    )
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    executor = ThreadPoolExecutor(num_workers, thread_name_prefix="features")
+    waiting: deque[Future[list[Extracted | Finding]]] = deque()
+    try:
+        for call in itertools.islice(calls, num_workers * _CALLS_AHEAD_PER_WORKER):
+            waiting.append(executor.submit(_extract_each, extract_one, call))
+        while waiting:
+            results = waiting.popleft().result()
+            for call in itertools.islice(calls, 1):
+                waiting.append(executor.submit(_extract_each, extract_one, call))
+            yield from results
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(threads_before)
+
+
+def _extract_each(
+    extract_one: Callable[[Source], Extracted | Finding], sources: Sequence[Source]
+) -> list[Extracted | Finding]:
+    return [extract_one(source) for source in sources]
+
+
+def num_available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_feature_columns(path: Path) -> int | None:
+    """Return F of a NumPy file ``[S, F]``, or ``None`` where it is not one."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array.shape[1] if isinstance(array, np.ndarray) and array.ndim == 2 else None
+
+
+def _read_features(path: Path, num_columns: int | None) -> np.ndarray | Finding:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        return Finding(field="features", reason=f"{path}: must be a NumPy .npy file ({error})")
+    if not isinstance(array, np.ndarray):
+        return Finding(field="features", reason=f"{path}: must be a NumPy .npy file, but is .npz")
+    finding = check_features(array, num_columns)
+    return array.astype(np.float16) if finding is None else finding

@@ -1,0 +1,265 @@
+"""One split of a prepared folder: its examples checked, its shards written, shard after shard.
+
+A shard that is complete is entered into a journal, so that a preparation that was broken off goes
+on after its last complete shard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskaware.data.manifest.line import LineProblem
+from taskaware.data.prepare import extraction
+from taskaware.data.prepare.inputs import SERIES, Inputs, Progress, line_problem, read_kept
+from taskaware.data.prepared.shards import ShardRecord, ShardWriter
+from taskaware.data.quality.checks import Finding, check_fits_speech, check_text_length
+from taskaware.types import Speech
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from taskaware.data.manifest.line import ManifestLine
+    from taskaware.data.prepare.extraction import Source
+    from taskaware.data.prepare.problems import ProblemReport
+    from taskaware.data.prepare.settings import PrepareSettings
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.output_folder import OutputFolder
+
+_LINES_PER_CHUNK = {"text": 4096, "speech": 256}  # what shares a source shares it within a chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """What became of one split.
+
+    Attributes:
+        examples: Number of examples that are used, by task.
+        num_left_out: Number of lines that are not used.
+        removed: Those of them that could be used and are not wanted, by what removes them.
+        num_frames: Feature frames in the shards; what several examples share counts once.
+        hours: The same as hours of speech; 0 for features that the manifest brings.
+        shards: The shards.
+    """
+
+    examples: dict[str, int]
+    num_left_out: int
+    num_frames: int
+    hours: float
+    removed: dict[str, int] = field(default_factory=dict)
+    shards: tuple[ShardRecord, ...] = ()
+
+    @property
+    def num_lines(self) -> int:
+        """Number of lines in the manifests, good and bad."""
+        return sum(self.examples.values()) + self.num_left_out
+
+
+class Journal:
+    """The shards that are complete, and how far that brings their series.
+
+    Args:
+        path: A file of JSON lines.
+        fingerprint: Of what the folder is made from; a journal of another is of no use.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self._path = path
+        self.entries: list[dict[str, Any]] = []
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            lines = []
+        found = [json.loads(line) for line in lines[:-1]]  # the last one may be half a line
+        if found and found[0] == {"fingerprint": fingerprint}:
+            self.entries = found[1:]
+        path.unlink(missing_ok=True)
+        self._append({"fingerprint": fingerprint}, *self.entries)
+
+    def of(self, split: str, series: str) -> list[dict[str, Any]]:
+        """Return the entries of one series."""
+        return [e for e in self.entries if e["split"] == split and e["series"] == series]
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Enter a complete shard."""
+        self.entries.append(entry)
+        self._append(entry)
+
+    def _append(self, *entries: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+            file.writelines(json.dumps(entry, default=str) + "\n" for entry in entries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitWriter:
+    """Checks what was stored for a split and writes its shards; one serves every split.
+
+    Attributes:
+        output: The prepared folder, claimed.
+        kept_folder: Where the examples are stored for now.
+        inputs: What is stored there.
+        vocabulary: Tells how long the texts are.
+        settings: What is kept of speech, how features are made, when an example is left out.
+        num_columns: F of all features, from speech and from NumPy files.
+        journal: The shards that are complete.
+        report: Takes up what is left out.
+        progress: Called as the work goes on.
+    """
+
+    output: OutputFolder
+    kept_folder: Path
+    inputs: Inputs
+    vocabulary: Vocabulary
+    settings: PrepareSettings
+    num_columns: int
+    journal: Journal
+    report: ProblemReport
+    progress: Progress
+
+    def write(self, split: str) -> SplitReport:
+        """Check and write; what was written before is kept."""
+        records: list[ShardRecord] = []
+        for series in SERIES:
+            records += self._write_series(split, series)
+        examples: Counter[str] = Counter()
+        for record in records:
+            examples.update(record.examples)
+        num_speech_frames = sum(record.num_speech_frames for record in records)
+        order = [task.name for task in self.inputs.tasks if task.name in examples]
+        return SplitReport(
+            examples={name: examples[name] for name in order},
+            num_left_out=self.inputs.num_lines[split] - sum(examples.values()),
+            num_frames=sum(record.num_frames for record in records),
+            hours=num_speech_frames * self.settings.features.hop_ms / 3_600_000,
+            removed=self.report.num_removed(split),
+            shards=tuple(records),
+        )
+
+    def _write_series(self, split: str, series: str) -> list[ShardRecord]:
+        entries = self.journal.of(split, series)
+        records = [ShardRecord(**entry["shard"]) for entry in entries if entry["shard"]]
+        for entry in entries:
+            for problem in entry["problems"]:
+                problem["file"] = Path(problem["file"])
+                self.report.add(split, LineProblem(**problem))
+        done = entries[-1]["lines"] if entries else 0
+        total = self.inputs.num_kept.get((split, series), 0)
+        numbers = {task.name: number for number, task in enumerate(self.inputs.tasks)}
+        writer = ShardWriter(
+            self.output.path / split,
+            series,
+            numbers,
+            self.settings.shards,
+            first=len(records),
+            begin=lambda name: self.output.begin(f"{split}/{name}"),
+        )
+        what = f"{'features' if series == 'speech' else 'texts'} of {split}"
+        problems: list[LineProblem] = []
+        try:
+            lines = read_kept(self.kept_folder, split, series, self.inputs.tasks, skip=done)
+            size = min(_LINES_PER_CHUNK[series], self.settings.shards.examples)
+            while chunk := list(islice(lines, size)):
+                write = self._write_texts if series == "text" else self._write_sources
+                found = list(write(writer, chunk))
+                for problem in found:
+                    self.report.add(split, problem)
+                problems += found
+                done += len(chunk)
+                self.progress(what, done, total)
+                if writer.is_full or done == total:
+                    record = writer.close()
+                    shard = None if record is None else asdict(record)
+                    found_here = [asdict(problem) for problem in problems]
+                    self.journal.add(
+                        {
+                            **{"split": split, "series": series, "lines": done},
+                            **{"shard": shard, "problems": found_here},
+                        }
+                    )
+                    records += [] if record is None else [record]
+                    problems = []
+        finally:
+            writer.abandon()
+        return records
+
+    def _checked(
+        self, chunk: list[ManifestLine]
+    ) -> Iterator[tuple[ManifestLine, int, int] | LineProblem]:
+        """Yield lines with the number of pieces of source and target, or what is wrong with one."""
+        examples = [line.example for line in chunk]
+        targets = self.vocabulary.encode_many([e.target_text for e in examples])
+        sources = self.vocabulary.encode_many([e.source_text or "" for e in examples])
+        for line, target, source in zip(chunk, targets, sources, strict=True):
+            finding = check_text_length(len(target), "target_text", self.settings.checks)
+            finding = finding or check_text_length(len(source), "source_text", self.settings.checks)
+            if finding is None:
+                yield line, len(source), len(target)
+            else:
+                yield line_problem(line, finding)
+
+    def _write_texts(self, writer: ShardWriter, chunk: list[ManifestLine]) -> Iterator[LineProblem]:
+        for item in self._checked(chunk):
+            if isinstance(item, LineProblem):
+                yield item
+                continue
+            line, source_length, target_length = item
+            writer.add_text(line.example, source_length=source_length, target_length=target_length)
+
+    def _write_sources(
+        self, writer: ShardWriter, chunk: list[ManifestLine]
+    ) -> Iterator[LineProblem]:
+        users: dict[Source, list[tuple[ManifestLine, int]]] = {}
+        for item in self._checked(chunk):
+            if isinstance(item, LineProblem):
+                yield item
+                continue
+            line, _, target_length = item
+            source = line.example.speech or line.example.features_path
+            if source is not None:
+                users.setdefault(source, []).append((line, target_length))
+        for source, extracted in self._extract(list(users)):
+            good = []
+            for line, target_length in users[source]:
+                finding = None
+                if isinstance(extracted, Finding):
+                    finding = extracted
+                elif isinstance(source, Speech):
+                    finding = check_fits_speech(
+                        extracted.num_frames, target_length, self.settings.checks
+                    )
+                if finding is None:
+                    good.append((line.example, target_length))
+                else:
+                    yield line_problem(line, finding)
+            if good and not isinstance(extracted, Finding):
+                writer.add_source(
+                    good,
+                    extracted.data,
+                    extracted.suffix,
+                    num_frames=extracted.num_frames,
+                    is_speech=isinstance(source, Speech),
+                )
+
+    def _extract(
+        self, sources: list[Source]
+    ) -> Iterable[tuple[Source, extraction.Extracted | Finding]]:
+        extract_one = partial(
+            extraction.extract_source,
+            features=self.settings.features,
+            checks=self.settings.checks,
+            num_columns=self.num_columns,
+            keep_audio=self.settings.store == "audio",
+        )
+        results = extraction.extract(
+            sources,
+            extract_one,
+            num_workers=self.settings.num_workers or extraction.num_available_cores(),
+        )
+        with closing(results):
+            yield from zip(sources, results, strict=True)

@@ -1,0 +1,1 @@
+"""What data must be and what it holds: checks, cleaning, overlap, statistics."""

@@ -1,0 +1,1 @@
+"""Recordings: their samples, their features, and how both can be changed."""

@@ -1,0 +1,327 @@
+"""Recordings: what is in a file, and its samples as one float32 channel at any rate.
+
+Reads every container that libsndfile reads: wav, flac, mp3, ogg, NIST sphere and others. Where a
+header does not say how long the recording is (mp3, flac from a pipe), libsndfile guesses or fails;
+such a recording is given a header that does (``audio_length``).
+
+Shape legend: N samples, C channels.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from taskaware.data.sound.audio_length import check_header, is_mpeg, with_known_length
+from taskaware.errors import AudioError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import soundfile
+
+    from taskaware.types import Speech
+
+# A stretch may end this much after its file: manifests round times to a hundredth of a second.
+END_TOLERANCE_SECONDS = 0.01
+_COMPRESSED_SUFFIXES = ("flac", "mp3", "ogg", "opus")
+_MPEG_TOLERANCE_SECONDS = 0.25  # the first frames may need what was before them to be decoded
+# Channels cancel where their mean has less than this share of the power that the mean of unrelated
+# channels of the same power would have: in stereo, where they correlate below -0.95.
+_CANCELLING_SHARE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioInfo:
+    """What the header of a recording says.
+
+    Attributes:
+        duration_seconds: Length of the recording.
+        sample_rate_hz: Samples a second, of each channel.
+        num_channels: 1 for mono, 2 for stereo.
+    """
+
+    duration_seconds: float
+    sample_rate_hz: int
+    num_channels: int
+
+
+def info(path: Path | str | BinaryIO) -> AudioInfo:
+    """Read the header of a recording.
+
+    Raises:
+        AudioError: The file is missing, is not audio, is empty, or is shorter than its header says.
+    """
+    with _opened(path) as (file, _):
+        return AudioInfo(
+            duration_seconds=file.frames / file.samplerate,
+            sample_rate_hz=file.samplerate,
+            num_channels=file.channels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """A stretch of a recording, decoded.
+
+    Attributes:
+        waveform: float32 ``[N]``, full scale at -1 and 1.
+        sample_rate_hz: The rate of the recording, before it was resampled.
+        channels_cancel: Whether the waveform is the mean of channels that cancel each other, so
+            that little or nothing is left of what each of them holds.
+    """
+
+    waveform: np.ndarray
+    sample_rate_hz: int
+    channels_cancel: bool = False
+
+
+def read(
+    path: Path | str | BinaryIO,
+    *,
+    sample_rate_hz: int,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    channel: int | None = None,
+) -> np.ndarray:
+    """Return the samples of a stretch of a recording, float32 ``[N]``; see ``read_sound``."""
+    return read_sound(
+        path,
+        sample_rate_hz=sample_rate_hz,
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+        channel=channel,
+    ).waveform
+
+
+def read_speech(speech: Speech, *, sample_rate_hz: int) -> Sound:
+    """Read the stretch and the channel that a ``Speech`` names; see ``read_sound``."""
+    return read_sound(
+        speech.path,
+        sample_rate_hz=sample_rate_hz,
+        start_seconds=speech.start_seconds,
+        duration_seconds=speech.duration_seconds,
+        channel=speech.channel,
+    )
+
+
+def read_sound(
+    path: Path | str | BinaryIO,
+    *,
+    sample_rate_hz: int,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    channel: int | None = None,
+) -> Sound:
+    """Read a stretch of a recording; only that stretch is decoded.
+
+    Args:
+        path: The file, or a binary file object (for example, standard input; it is read whole).
+        sample_rate_hz: The rate that the result has; the recording is resampled to it.
+        start_seconds: Where the stretch starts.
+        duration_seconds: How long it is; ``None`` means to the end of the file.
+        channel: The channel, from 1; ``None``: the mean of all channels.
+
+    Raises:
+        AudioError: The file is missing, is not audio, is empty, has no such channel, holds fewer
+            samples than its header or the stretch says, or holds samples that are not finite.
+    """
+    with _opened(path) as (file, name):
+        rate = file.samplerate
+        first, wanted = _stretch(file, name, start_seconds, duration_seconds)
+        if channel is not None and not 1 <= channel <= file.channels:
+            raise AudioError(
+                f"{name}: the channel must be from 1 to {file.channels}, but is {channel}"
+            )
+        samples = _decode(file, first, wanted, name)
+    waveform, channels_cancel = _mixed(samples, channel)
+    if not np.isfinite(waveform).all():
+        raise AudioError(f"{name}: every sample must be finite, but some are NaN or infinite")
+    return Sound(
+        waveform=resampled(waveform, rate, sample_rate_hz),
+        sample_rate_hz=rate,
+        channels_cancel=channels_cancel,
+    )
+
+
+def resampled(waveform: np.ndarray, rate_hz: int, to_rate_hz: int) -> np.ndarray:
+    """Return a waveform, float32 ``[N]``, at another sample rate."""
+    if rate_hz == to_rate_hz:
+        return waveform
+    import soxr
+
+    return soxr.resample(waveform, rate_hz, to_rate_hz, quality="HQ").astype(np.float32)
+
+
+def channel_number(value: int | str) -> int | None:
+    """Return the channel that a user names: from 1, or ``None`` for ``"mean"``.
+
+    Raises:
+        UserError: The value is neither.
+    """
+    if value == "mean":
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise UserError(f"the channel must be 'mean' or a number from 1 up, but is '{value}'")
+    return int(text)
+
+
+def is_recording(path: Path | str | BinaryIO) -> bool:
+    """Return whether a file's header is that of a recording; nothing is decoded."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(_openable(path) if isinstance(path, str | Path) else path):
+            return True
+    except (soundfile.SoundFileError, TypeError, OSError, ValueError):
+        return False
+
+
+def compressed(speech: Speech) -> tuple[bytes, str]:
+    """Return a stretch of a recording as a compressed file, and the file's suffix.
+
+    A compressed recording that is used whole is returned as it is; anything else is encoded as
+    16-bit FLAC, one channel, at the recording's own rate.
+
+    Raises:
+        AudioError: See ``read``.
+    """
+    import soundfile
+
+    suffix = speech.path.suffix.lower().removeprefix(".")
+    whole = (speech.duration_seconds, speech.start_seconds, speech.channel) == (None, 0.0, None)
+    if whole and suffix in _COMPRESSED_SUFFIXES:
+        return speech.path.read_bytes(), suffix
+    rate = info(speech.path).sample_rate_hz
+    waveform = read_speech(speech, sample_rate_hz=rate).waveform
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(waveform, -1, 1), rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue(), "flac"
+
+
+def _stretch(
+    file: soundfile.SoundFile, name: str, start_seconds: float, duration_seconds: float | None
+) -> tuple[int, int]:
+    """Return the first sample of a stretch and how many it has, which must lie in the file."""
+    rate = file.samplerate
+    first = round(start_seconds * rate)
+    available = file.frames - first
+    if available <= 0 or first < 0:
+        raise AudioError(
+            f"{name}: the stretch must start before the end of the recording "
+            f"({file.frames / rate:.3f} s), but starts at {start_seconds:.3f} s"
+        )
+    wanted = available if duration_seconds is None else round(duration_seconds * rate)
+    if wanted > available + END_TOLERANCE_SECONDS * rate:
+        raise AudioError(
+            f"{name}: the stretch must end before the end of the recording "
+            f"({file.frames / rate:.3f} s), but ends at {(first + wanted) / rate:.3f} s"
+        )
+    return first, min(wanted, available)
+
+
+def _decode(file: soundfile.SoundFile, first: int, wanted: int, name: str) -> np.ndarray:
+    """Return float32 ``[wanted, C]``."""
+    import soundfile
+
+    try:
+        if first:
+            file.seek(first)
+        samples = file.read(wanted, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{name}: the file is truncated or damaged ({error})") from error
+    # Lossy containers may end some samples early; a truncated file lacks far more.
+    tolerance = _MPEG_TOLERANCE_SECONDS if is_mpeg(file) else END_TOLERANCE_SECONDS
+    if len(samples) < wanted - tolerance * file.samplerate:
+        expected_seconds = (first + wanted) / file.samplerate
+        actual_seconds = (first + len(samples)) / file.samplerate
+        raise AudioError(
+            f"{name}: the file is truncated: it must hold {expected_seconds:.3f} s, "
+            f"but ends after {actual_seconds:.3f} s"
+        )
+    return samples
+
+
+def _mixed(samples: np.ndarray, channel: int | None) -> tuple[np.ndarray, bool]:
+    """Return one channel of samples ``[N, C]`` or the mean of all, and whether they cancel."""
+    num_channels = samples.shape[1]
+    if num_channels == 1 or channel is not None:
+        return np.ascontiguousarray(samples[:, (channel or 1) - 1]), False
+    mean = samples.mean(axis=1)
+    unrelated = samples.var(axis=0, dtype=np.float64).sum() / num_channels**2
+    return mean, bool(mean.var(dtype=np.float64) < _CANCELLING_SHARE * unrelated)
+
+
+@contextmanager
+def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, str]]:
+    """Open a recording that is whole, or say why not; gives the file and its name for messages."""
+    import soundfile
+
+    if isinstance(path, str | Path):
+        name, source = shown(path), _openable(path)
+        _check_is_file(Path(path), name)
+    else:
+        name, source = shown(getattr(path, "name", "the recording")), _seekable(path)
+    try:
+        file = soundfile.SoundFile(source)
+    except (soundfile.SoundFileError, TypeError) as error:
+        raise AudioError(
+            f"{name}: must be a recording (wav, flac, mp3, ogg, NIST sphere), "
+            f"but cannot be read as one{_reason(error)}: convert it (ffmpeg -i IN OUT.flac)"
+        ) from error
+    with file:
+        check_header(file, path, name)
+        replacement = with_known_length(file, source, name)
+        if replacement is None:
+            yield file, name
+            return
+    with soundfile.SoundFile(io.BytesIO(replacement)) as file:
+        yield file, name
+
+
+def shown(path: object) -> str:
+    r"""Return a path as messages show it: bytes that are not UTF-8 as ``\xE9``."""
+    return os.fsencode(str(path)).decode("utf-8", errors="backslashreplace")
+
+
+def _openable(path: str | Path) -> Any:
+    """Return a path as soundfile takes it, which encodes text as strict UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return str(path)
+
+
+def _check_is_file(path: Path, name: str) -> None:
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise AudioError(f"{name}: must be a recording, but is a folder")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise AudioError(f"{name}: the file does not exist") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AudioError(f"{name}: the file cannot be read ({reason})") from error
+    if size == 0 and path.is_file():
+        raise AudioError(f"{name}: the file is empty (0 bytes)")
+
+
+def _reason(error: Exception) -> str:
+    """Return libsndfile's reason in brackets, unless it says wrongly that the file is missing."""
+    reason = getattr(error, "error_string", "") or str(error)
+    return "" if "does not exist" in reason else f" ({reason.rstrip('.')})"
+
+
+def _seekable(stream: BinaryIO) -> BinaryIO:
+    """Standard input cannot seek, and libsndfile must."""
+    return stream if stream.seekable() else io.BytesIO(stream.read())

@@ -1,0 +1,220 @@
+"""A model's folder: where it is, what it holds, and what is wrong with a damaged one.
+
+::
+
+    model/
+        model.safetensors             the weights
+        model.json                    settings, tasks, features: all that builds the model again
+        vocabulary.model              the word pieces (sentencepiece)
+        task_embeddings.safetensors   the mean t_e of each task, from training examples
+        provenance.json               which run, data and update it came from
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from taskaware.data.sound.features import FeatureSettings
+from taskaware.data.vocabulary.vocabulary import Vocabulary
+from taskaware.decoding.scoring import DecodingSettings
+from taskaware.errors import CheckpointError, DataError, UserError
+from taskaware.model.settings import ModelSettings
+from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.settings import typed as settings_file
+from taskaware.training.checkpoint import (
+    file_sha256,
+    fill_weights,
+    load_tensors,
+    read_metadata,
+)
+from taskaware.types import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FORMAT_VERSION = 1
+DESCRIPTION = "model.json"
+MODEL_FILES = (
+    *("model.safetensors", "task_embeddings.safetensors", "vocabulary.model"),
+    *("provenance.json", DESCRIPTION),
+)
+MADE_WITH = "weights_sha256"  # in the metadata of the task embeddings: whose they are
+_RUN_FILE = "experiment.toml"
+_DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
+_COPY_AGAIN = "copy the whole folder again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """What a model's folder holds; the fields are those of ``inference.TaskAwareModel``."""
+
+    transformer: TaskAwareTransformer
+    settings: ModelSettings
+    tasks: tuple[Task, ...]
+    vocabulary: Vocabulary
+    feature_settings: FeatureSettings
+    decoding: DecodingSettings
+    task_embeddings: Mapping[str, Tensor]
+    provenance: Mapping[str, Any]
+    longest_sources: Mapping[str, int]
+
+
+def find_model(folder: Path, which: str = "model") -> Path:
+    """Return the folder of one of a run's models, or a model's folder itself.
+
+    Args:
+        folder: A run's folder, a model's, or the place of one of a run's models (``RUN/best``).
+        which: Which of a run's models; ``"model"`` for a model's folder.
+
+    Raises:
+        CheckpointError: There is none; the message says what there is.
+    """
+    found = folder / which
+    if (found / DESCRIPTION).is_file():
+        return found
+    if which == "model" and (folder / DESCRIPTION).is_file():
+        return folder
+    if (folder / _RUN_FILE).is_file():
+        return _of_a_run(folder, which)
+    for run in (folder.parent, folder.parent.parent):
+        if which == "model" and (run / _RUN_FILE).is_file() and run != folder:
+            return find_model(run, str(folder.relative_to(run)))
+    if not folder.exists():
+        raise CheckpointError(f"{folder} must be a run's folder or a model's, but does not exist")
+    return found if which != "model" else folder  # what is missing there is told by who reads it
+
+
+def _of_a_run(run: Path, which: str) -> Path:
+    there = _models(run)
+    if not there:
+        newest = max((run / "checkpoints").glob("update-*"), default=None)
+        how_far = f"; its newest checkpoint is {newest.name}" if newest else ""
+        raise CheckpointError(
+            f"{run} must be a finished run, but has no model yet{how_far}. Wait for its training, "
+            "or go on with it by the command that began it"
+        )
+    raise CheckpointError(
+        f"{run} must have a model '{which}', but has {', '.join(there)}"
+        + ("; `training.average_last` makes it" if which == "average" else "")
+        + ("; a run without dev examples has no best" if which == "best" else "")
+    )
+
+
+def _models(run: Path) -> list[str]:
+    places = [run / name for name in ("model", "best", "average")]
+    places += sorted((run / "taskwise").glob("*"))
+    return [str(p.relative_to(run)) for p in places if (p / DESCRIPTION).is_file()]
+
+
+def read_folder(folder: Path) -> ModelFiles:
+    """Read a model's folder, every file of it, on the CPU. Nothing in it is executed.
+
+    Raises:
+        CheckpointError: It is incomplete, damaged, or of another version.
+    """
+    try:
+        return _read_folder(folder)
+    except DataError as error:
+        raise CheckpointError(f"{error}; {_COPY_AGAIN}") from error
+    except OSError as error:
+        raise CheckpointError(f"{folder} must be a readable model folder, but: {error}") from error
+
+
+def _read_folder(folder: Path) -> ModelFiles:
+    path = folder / DESCRIPTION
+    description = _read_json(path)
+    provenance = _read_json(folder / "provenance.json")
+    _check_version(description, path)
+    vocabulary = Vocabulary.load(folder / "vocabulary.model")
+    if vocabulary.sha256 != description["vocabulary_sha256"]:
+        raise CheckpointError(
+            f"{folder / 'vocabulary.model'} must be the one that the model was trained with, but "
+            f"is another; {_COPY_AGAIN}"
+        )
+    where = str(path)
+    try:
+        tasks = tuple(
+            settings_file.from_mapping(Task, task, where=where) for task in description["tasks"]
+        )
+        model = settings_file.from_mapping(ModelSettings, description["model"], where=where)
+        features = settings_file.from_mapping(FeatureSettings, description["features"], where=where)
+        decoding = settings_file.from_mapping(
+            DecodingSettings, description["decoding"], where=where
+        )
+        longest = {str(k): int(v) for k, v in description.get("longest_sources", {}).items()}
+        transformer = create_model(model, vocabulary_size=vocabulary.size, tasks=tasks)
+    except (UserError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} must describe a model, but: {error}") from error
+    weights_path = folder / "model.safetensors"
+    fill_weights(transformer, load_tensors(weights_path), where=str(weights_path))
+    _check_finite(transformer.state_dict(), weights_path)
+    return ModelFiles(
+        transformer=transformer,
+        settings=model,
+        tasks=tasks,
+        vocabulary=vocabulary,
+        feature_settings=features,
+        decoding=decoding,
+        task_embeddings=_task_embeddings(folder, tasks),
+        provenance=provenance,
+        longest_sources=longest,
+    )
+
+
+def _check_version(description: Mapping[str, Any], path: Path) -> None:
+    required = {"format_version", *_DESCRIBED}
+    if not required <= set(description):
+        raise CheckpointError(f"{path} must have {', '.join(sorted(required))}, but has not")
+    if description["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} must have format version {FORMAT_VERSION}, but has "
+            f"{description['format_version']!r}: another version of taskaware wrote it"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path.parent} must be a complete model folder, but {path.name} is missing; "
+            f"{_COPY_AGAIN}"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} must be readable JSON, but: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} must be a JSON object, but is a {type(content).__name__}")
+    return content
+
+
+def _task_embeddings(folder: Path, tasks: tuple[Task, ...]) -> dict[str, Tensor]:
+    path = folder / "task_embeddings.safetensors"
+    embeddings = load_tensors(path)
+    weights_path = folder / "model.safetensors"
+    made_with = read_metadata(path).get(MADE_WITH)
+    if made_with is not None and made_with != file_sha256(weights_path):
+        raise CheckpointError(
+            f"{path} must have been computed with {weights_path}, but was with other weights; "
+            f"{_COPY_AGAIN}"
+        )
+    _check_finite(embeddings, path)
+    names = {task.name for task in tasks}
+    shapes = {tuple(value.shape) for value in embeddings.values()}
+    if not set(embeddings) <= names or len(shapes) > 1 or any(s[:1] != (1,) for s in shapes):
+        raise CheckpointError(
+            f"{path} must have a vector [1, size] for tasks of the model ({', '.join(names)}), but "
+            f"has {', '.join(f'{n} {list(v.shape)}' for n, v in embeddings.items())}"
+        )
+    return embeddings
+
+
+def _check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{path} must have finite numbers, but {name} has others")

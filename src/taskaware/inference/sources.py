@@ -1,0 +1,406 @@
+"""What a user may give a model as a source, and how it becomes what the model reads.
+
+What a source is:
+
+* a ``Path`` is a file: a recording, or features (``.npy``);
+* bytes and open binary files are recordings (or ``.npy`` files of features);
+* a ``Speech`` is a stretch of a recording, or one channel of it;
+* an array or tensor of one dimension is a waveform, one of two dimensions is features;
+* a ``Text`` is a text;
+* a string is a path for a task that takes speech or features, and a text for a task that takes
+  text. Where no task says which, it is a path if it names a file (``names_a_file``), else a text.
+  A text task refuses a string that names a file: a ``Text`` says that it is a text all the same.
+
+Shape legend: N samples, S source positions, F feature bins.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypedDict
+
+import numpy as np
+import torch
+
+from taskaware.data.quality.checks import check_features
+from taskaware.data.quality.doubts import doubts_about_sound
+from taskaware.data.sound import audio
+from taskaware.data.sound.audio import Sound
+from taskaware.data.sound.features import FeatureSettings, log_mel
+from taskaware.errors import AudioError, DataError, UserError
+from taskaware.types import Speech, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.types import Modality
+
+AUDIO_SUFFIXES = frozenset(
+    (
+        *("aac", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "flac", "m4a", "m4b", "mka"),
+        *("mp2", "mp3", "mp4", "oga", "ogg", "opus", "ra", "rf64", "snd", "sph", "spx", "voc"),
+        *("w64", "wav", "webm", "wma", "wv"),
+    )
+)
+"""Endings of recordings, without the dot; some of them cannot be read, but none is a text."""
+
+Source = Text | Speech | str | os.PathLike[str] | bytes | BinaryIO | np.ndarray | torch.Tensor
+"""One source; see the top of this file."""
+
+_EXPECTED: Mapping[Modality, str] = {
+    "text": "a text",
+    "speech": "a recording (a path, bytes, an open binary file) or a waveform of one dimension",
+    "features": "a .npy file or an array of two dimensions",
+}
+_FULL_SCALE = {"int16": (0, 1 << 15), "int32": (0, 1 << 31), "uint8": (128, 1 << 7)}
+_SAMPLE_RATES_HZ = (1_000, 1_000_000)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hearing:
+    """How recordings and waveforms are heard.
+
+    Attributes:
+        sample_rate_hz: Rate of the waveforms that are given as numbers; ``None``: the model's own.
+        channel: The channel of recordings that is heard, from 1; ``None``: the mean of all.
+    """
+
+    sample_rate_hz: int | None = None
+    channel: int | None = None
+
+    @classmethod
+    def of(cls, *, sample_rate_hz: int | None = None, channel: int | str = "mean") -> Hearing:
+        """Check what a user says.
+
+        Raises:
+            UserError: The rate or the channel is impossible.
+        """
+        lowest, highest = _SAMPLE_RATES_HZ
+        is_whole = isinstance(sample_rate_hz, int | np.integer)
+        if sample_rate_hz is not None and not (is_whole and lowest <= sample_rate_hz <= highest):
+            raise UserError(
+                f"`sample_rate_hz` must be a whole number from {lowest} to {highest}, but is "
+                f"{sample_rate_hz!r}"
+            )
+        rate = None if sample_rate_hz is None else int(sample_rate_hz)
+        return cls(sample_rate_hz=rate, channel=audio.channel_number(channel))
+
+
+class HearingOptions(TypedDict, total=False):
+    """How recordings and waveforms are heard, as keywords; see ``Hearing``."""
+
+    sample_rate_hz: int | None
+    channel: int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSource:
+    """A source as a model reads it.
+
+    Attributes:
+        array: float32 ``[S, F]`` or int64 ``[S]``.
+        name: What messages call it.
+        doubts: Why the output may be worth nothing, for example that the recording is silent.
+        is_blank: Whether it is a text without a word, whose output is an empty text.
+    """
+
+    array: np.ndarray
+    name: str
+    doubts: tuple[str, ...] = ()
+    is_blank: bool = False
+
+
+def as_list(sources: Iterable[Source]) -> list[Source]:
+    """Return several sources as a list.
+
+    Raises:
+        UserError: It is one source; a string or an array would fall into its parts.
+    """
+    is_one = isinstance(sources, str | bytes | os.PathLike | np.ndarray | torch.Tensor | io.IOBase)
+    if is_one or not isinstance(sources, Iterable):
+        raise UserError(
+            f"several sources must be a list, but are a {type(sources).__name__}: put one source "
+            "into brackets, or use `run`"
+        )
+    return list(sources)
+
+
+def names_a_file(text: str) -> bool:
+    """Return whether a string names a file rather than being a text.
+
+    It does where it ends like a recording (``.wav``) and is one word, or begins with a folder
+    (``my recordings/talk one.wav``); and where a file of this name exists, unless the name is a
+    mere word and the file is no recording. "See www.abc.net.au" does not.
+    """
+    words = text.split()
+    if not words:
+        return False
+    separators = (os.sep, os.altsep or os.sep)
+    begins_with_folder = any(sign in words[0] for sign in separators) and "://" not in words[0]
+    if text.rpartition(".")[2].lower() in AUDIO_SUFFIXES and (
+        len(words) == 1 or begins_with_folder
+    ):
+        return True
+    # Not Path.is_file, which fails for a text that is too long for a name.
+    if not os.path.isfile(text):  # noqa: PTH113
+        return False
+    return "." in text or begins_with_folder or audio.is_recording(text)
+
+
+def modality_of(source: Source) -> Modality:
+    """Return what a source is where no task says it; the rule is at the top of this file.
+
+    Raises:
+        UserError: It is nothing that a model reads.
+    """
+    match source:
+        case Text():
+            return "text"
+        case str():
+            return _modality_of_file(source) if names_a_file(source) else "text"
+        case os.PathLike():
+            return _modality_of_file(os.fspath(source))
+        case Speech() | bytes():
+            return "speech"
+        case np.ndarray() | torch.Tensor():
+            return "features" if source.ndim == 2 and 1 not in source.shape else "speech"
+    if hasattr(source, "read"):
+        return "speech"
+    raise UserError(
+        "a source must be a text, a recording (a path, bytes, an open binary file), a waveform or "
+        f"features, but is {_a_type(source)}"
+    )
+
+
+def read_source(
+    source: Source,
+    modality: Modality,
+    *,
+    vocabulary: Vocabulary,
+    feature_settings: FeatureSettings,
+    num_columns: int | None = None,
+    hearing: Hearing | None = None,
+) -> ReadSource:
+    """Return a source as a model reads it.
+
+    Args:
+        source: See the top of this file.
+        modality: What the task takes.
+        vocabulary: Cuts texts.
+        feature_settings: How a waveform becomes features.
+        num_columns: F that features must have; ``None``: any.
+        hearing: The rate of waveforms, the channel of recordings.
+
+    Raises:
+        AudioError: A recording cannot be read, is not finite or has no whole frame.
+        DataError: Features cannot be read, or are not what the model takes.
+        UserError: The source is of another modality.
+    """
+    hearing = hearing or Hearing()
+    match modality:
+        case "text":
+            text = _text(source)
+            return ReadSource(
+                array=np.array(vocabulary.encode(text), dtype=np.int64),
+                name=_short(text),
+                is_blank=not text.strip(),
+            )
+        case "speech":
+            name = source_name(source)
+            sound = _sound(source, name, feature_settings, hearing)
+            return ReadSource(
+                array=_log_mel(sound.waveform, name, feature_settings),
+                name=name,
+                doubts=doubts_about_sound(sound, feature_settings),
+            )
+        case "features":
+            return ReadSource(array=_features(source, num_columns), name=source_name(source))
+
+
+def source_name(source: Source) -> str:
+    """Return what messages call a source."""
+    match source:
+        case Text():
+            return _short(source.text)
+        case str():
+            return _short(audio.shown(source))
+        case os.PathLike():
+            return audio.shown(os.fspath(source))
+        case Speech():
+            start, duration = source.start_seconds, source.duration_seconds
+            end = "" if duration is None else f"{start + duration:g}"
+            stretch = f" ({start:g} to {end or 'its end,'} s)" if start or end else ""
+            return audio.shown(source.path) + stretch
+        case np.ndarray() | torch.Tensor():
+            return "the waveform" if source.ndim < 2 or 1 in source.shape else "the features"
+    return str(getattr(source, "name", "the recording"))
+
+
+# --- texts ---
+
+
+def _text(source: Source) -> str:
+    match source:
+        case Text():
+            text = source.text
+        case str():
+            if names_a_file(source):
+                raise UserError(
+                    f"'{audio.shown(source)}' names a file, but the task takes a text: for a text "
+                    "give Text('...') of taskaware, for a recording take a task for speech"
+                )
+            text = source
+        case _:
+            raise _of_another_modality("text", source)
+    if _SURROGATE.search(text):
+        raise UserError(f"a text must be UTF-8, but has bytes that are not: '{audio.shown(text)}'")
+    return text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+# --- recordings ---
+
+
+def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing: Hearing) -> Sound:
+    """Return the samples of a source at the model's rate."""
+    rate = feature_settings.sample_rate_hz
+    match source:
+        case Speech():
+            channel = hearing.channel if source.channel is None else source.channel
+            return audio.read_sound(
+                source.path,
+                sample_rate_hz=rate,
+                start_seconds=source.start_seconds,
+                duration_seconds=source.duration_seconds,
+                channel=channel,
+            )
+        case str() | os.PathLike():
+            path = Path(source)
+            return audio.read_sound(path, sample_rate_hz=rate, channel=hearing.channel)
+        case np.ndarray() | torch.Tensor():
+            own_rate = hearing.sample_rate_hz or rate
+            waveform = _waveform(source, name)
+            if not np.isfinite(waveform).all():
+                raise AudioError(
+                    f"{name}: every sample must be finite, but some are NaN or infinite"
+                )
+            return Sound(
+                waveform=audio.resampled(waveform, own_rate, rate), sample_rate_hz=own_rate
+            )
+    stream = _stream(source, "speech")
+    return audio.read_sound(stream, sample_rate_hz=rate, channel=hearing.channel)
+
+
+def _waveform(source: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
+    """Return numbers as float32 ``[N]``, full scale at -1 and 1."""
+    array = _as_numpy(source)
+    if array.ndim == 2 and 1 in array.shape:  # one channel, as torchaudio and soundfile give it
+        array = array.reshape(-1)
+    if array.ndim != 1:
+        raise UserError(
+            f"{name} must have one dimension, [samples], but is {list(array.shape)}: choose a "
+            "channel or take the mean of all (waveform[0] of [channels, samples], waveform[:, 0] "
+            "of [samples, channels])"
+        )
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype.name in _FULL_SCALE:
+        zero, full_scale = _FULL_SCALE[array.dtype.name]
+        return (array.astype(np.float32) - zero) / full_scale
+    raise UserError(
+        f"{name} must be floating-point numbers, full scale at -1 and 1, or int16, int32 or uint8, "
+        f"but is {array.dtype}"
+    )
+
+
+def _log_mel(waveform: np.ndarray, name: str, feature_settings: FeatureSettings) -> np.ndarray:
+    frames = log_mel(torch.from_numpy(waveform), feature_settings).numpy()
+    if not len(frames):
+        raise AudioError(
+            f"{name}: must last at least {feature_settings.window_ms:g} ms, but has "
+            f"{len(waveform)} samples"
+        )
+    return frames
+
+
+# --- features ---
+
+
+def _features(source: Source, num_columns: int | None) -> np.ndarray:
+    """Return features as float32 ``[S, F]``."""
+    name = source_name(source)
+    match source:
+        case np.ndarray() | torch.Tensor():
+            array = _as_numpy(source)
+        case str() | os.PathLike():
+            array = _load_array(Path(source), name)
+        case _:
+            array = _load_array(_stream(source, "features"), name)
+    finding = check_features(array, num_columns)
+    if finding is not None:
+        raise DataError(f"{name}: {finding.reason}")
+    return array.astype(np.float32)
+
+
+def _load_array(file: Path | BinaryIO, name: str) -> np.ndarray:
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{name} must be a NumPy file, but: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{name} must be a NumPy file of one array (.npy), but is .npz")
+    return array
+
+
+# --- any ---
+
+
+def _as_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
+    if isinstance(source, np.ndarray):
+        return source
+    tensor = source.detach().cpu()
+    # NumPy has no bfloat16.
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+def _stream(source: Source, modality: Modality) -> BinaryIO:
+    """Return bytes or an open file as a binary file."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if isinstance(source, io.TextIOBase):
+        raise UserError("a file must be opened as binary, open(path, 'rb'), but is opened as text")
+    if not isinstance(source, str | Text) and hasattr(source, "read"):
+        return source  # type: ignore[return-value]
+    raise _of_another_modality(modality, source)
+
+
+def _modality_of_file(path: str) -> Modality:
+    return "features" if path.lower().endswith(".npy") else "speech"
+
+
+def _of_another_modality(modality: Modality, source: object) -> UserError:
+    hint = ""
+    if isinstance(source, os.PathLike) and modality == "text":
+        hint = ": a path is a file; give the text that it holds, or a list of its lines"
+    return UserError(
+        f"the source of a {modality} task must be {_EXPECTED[modality]}, but is "
+        f"{_a_type(source)}{hint}"
+    )
+
+
+def _a_type(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} within a list"
+    return f"of type {type(value).__name__}"

@@ -1,0 +1,91 @@
+"""What a run's data was, so that it goes on with the same: by contents, not by the folder's name.
+
+A prepared folder may be made anew with other lines, and its vocabulary may have another meaning at
+the same size. Splits that a run does not read may change as they like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from taskaware.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from taskaware.data.prepared.folder import PreparedData
+    from taskaware.run.experiment import Experiment
+    from taskaware.types import Task
+
+
+def describe(data: PreparedData, experiment: Experiment, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return what a run reads of its data, as JSON can hold it: hashes, and the model's tasks."""
+    train, dev = experiment.data.train_split, experiment.data.dev_split
+    return {
+        "folder": str(data.folder),
+        "vocabulary": data.vocabulary.sha256,
+        "features": _digest(asdict(data.feature_settings)),
+        "train": _split_digest(data, train),
+        "dev": _split_digest(data, dev) if dev in data.split_names else "",
+        "tasks": [asdict(task) for task in tasks],
+    }
+
+
+def require_same(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, folder: Path, checkpoint: Path
+) -> None:
+    """Check that a run goes on with the data that it began with.
+
+    Args:
+        before: What a checkpoint says of it (``describe``).
+        now: What it is.
+        folder: The run's folder.
+        checkpoint: The checkpoint.
+
+    Raises:
+        DataError: It is other data; the message says what differs and what can be done.
+    """
+    names = {
+        "vocabulary": "the vocabulary",
+        "features": "the features",
+        "train": "the training examples",
+        "dev": "the dev examples",
+        "tasks": "the tasks",
+    }
+    others = [name for name in names if name in before and before[name] != now[name]]
+    if not others:
+        return
+    changed = ", ".join(names[name] for name in others)
+    raise DataError(
+        f"{folder} must go on with the data that it began with, but {now['folder']} has been "
+        f"prepared anew since {checkpoint.name} was written: {changed} changed. The run is left as "
+        "it is. To train on the new data choose another folder with --to"
+        f"{_from_its_weights(folder, others)}. To give up this run and begin it anew, add "
+        "--restart"
+    )
+
+
+def _from_its_weights(folder: Path, others: Sequence[str]) -> str:
+    """Return how the run's weights are gone on from, where that is possible."""
+    if not (folder / "model" / "model.json").is_file() or "tasks" in others:
+        return ""
+    if "vocabulary" not in others:
+        return f"; start.model={folder} goes on from this run's weights"
+    vocabulary = folder / "model" / "vocabulary.model"
+    return (
+        "; to go on from this run's weights there, prepare the data with "
+        f"`--vocabulary {vocabulary}` and add start.model={folder}"
+    )
+
+
+def _split_digest(data: PreparedData, name: str) -> str:
+    records = data.split(name).records
+    return _digest([[record.sha256, record.index_sha256] for record in records])
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

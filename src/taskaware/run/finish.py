@@ -1,0 +1,85 @@
+"""The models of a run that has come to its end.
+
+Weights that a run has on the disk already get a second name in the model's folder where the file
+system can do that, so that a model takes no room of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskaware.files import atomic_folder, link_or_copy
+from taskaware.inference.model_folder import MODEL_FILES
+from taskaware.training.checkpoint import average_weights, checkpoints, load_tensors, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from taskaware.run.run import Run
+    from taskaware.training.best import BestWeights
+    from taskaware.training.checkpoint import TrainState
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Weights that become a model.
+
+    Attributes:
+        update: After which update they are.
+        tensors: The weights; ``None``: those of the file.
+        file: Where they are on the disk already.
+    """
+
+    update: int
+    tensors: Mapping[str, Tensor] | None = None
+    file: Path | None = None
+
+    def write(self, run: Run, folder: Path) -> None:
+        """Write the model's folder."""
+        tensors = self.tensors
+        if tensors is None:
+            assert self.file is not None
+            tensors = load_tensors(self.file)
+        run.finished_model(tensors, update=self.update).save(folder, weights_file=self.file)
+
+
+def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None:
+    """Write the models of a finished run: ``model`` last, so that a run with it is complete.
+
+    Raises:
+        WriteError: The disk is full, for example.
+    """
+    settings = run.experiment.training
+    found = _candidates(run, state, best_weights)
+    final = settings.final if settings.final in found else "last"
+    for name in ("best", "average"):
+        if name in found:
+            found[name].write(run, run.folder / name)
+    for task in run.trained_tasks:
+        if task.name in state.best and settings.taskwise and len(run.trained_tasks) > 1:
+            update = int(state.best[task.name]["update"])
+            best = _Weights(update, file=best_weights.path(update))
+            best.write(run, run.folder / "taskwise" / task.name)
+    if final == "last":
+        found["last"].write(run, run.folder / "model")
+    else:
+        with atomic_folder(run.folder / "model") as folder:
+            for name in MODEL_FILES:
+                link_or_copy(run.folder / final / name, folder / name)
+
+
+def _candidates(run: Run, state: TrainState, best_weights: BestWeights) -> dict[str, _Weights]:
+    """Return what the run's model may be, by the words of ``training.final``."""
+    newest = checkpoints(run.folder / "checkpoints")
+    found = {"last": _Weights(state.update, weights(run.model))}
+    number = run.experiment.training.average_last
+    if number:
+        found["average"] = _Weights(state.update, average_weights(newest[-number:]))
+    if "all" in state.best:
+        update = int(state.best["all"]["update"])
+        found["best"] = _Weights(update, file=best_weights.path(update))
+    return found

@@ -1,0 +1,130 @@
+"""How good a run is so far: dev loss and dev score, task by task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from taskaware.data.batches.batching import batches_of, cut_batches
+from taskaware.decoding.scoring import DecodingSettings
+from taskaware.evaluation.evaluate import evaluate, spread
+from taskaware.inference.model import TaskAwareModel
+from taskaware.training.joint import transformed_loss
+from taskaware.training.loop import Validation
+from taskaware.training.settings import ObjectiveSettings
+from taskaware.training.step import autocast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+    from taskaware.evaluation.evaluate import TaskResult
+    from taskaware.evaluation.metrics import Score
+    from taskaware.run.run import Run
+    from taskaware.types import Batch, Task
+
+# Of equal scores the lower loss is better. So small a share of it does not outweigh a score: one
+# word more that is right, of 10,000 words in each of 100 tasks, is 1e-6.
+_LOSS_SHARE = 1e-9
+# A validation measures the model, not the regularisation of its training.
+_PLAIN = ObjectiveSettings(label_smoothing=0.0, film_penalty=0.0, ctc_weight=0.0)
+
+
+@torch.inference_mode()
+def validate(run: Run) -> Validation:
+    """Return the dev loss of each task, and the dev score where the run selects by it."""
+    settings = run.experiment.training
+    name = run.experiment.data.dev_split
+    if name not in run.data.split_names:
+        return Validation(values={})
+    embeddings = run.task_embeddings(run.model)
+    values: dict[str, float] = {}
+    for task in run.trained_tasks:
+        total, count = 0.0, 0
+        for batch in _dev_batches(run, task, name):
+            batch = batch.to(run.processes.device)
+            with autocast(run.processes.device, settings.precision):
+                loss = transformed_loss(
+                    run.model,
+                    batch,
+                    run.model.preprocess(batch),
+                    embeddings.get(task.name),
+                    objective=_PLAIN,
+                )
+            total += float(loss.cross_entropy) * loss.num_pieces
+            count += loss.num_pieces
+        if count:
+            values[task.name] = total / count
+    if settings.selection == "loss":
+        return Validation(values=values)
+    results = _dev_results(run, embeddings, name)
+    return validation_by_score({r.task: r.scores[0] for r in results}, values)
+
+
+def validation_by_score(scores: Mapping[str, Score], losses: Mapping[str, float]) -> Validation:
+    """Return a validation whose values say: the higher score, and of equal scores the lower loss.
+
+    So a score that is the same at every validation leaves the choice to the loss: one that is
+    constant, or cut off at a bound (BLEU 0, an error rate of 100 % or more).
+
+    Args:
+        scores: The main score of each task.
+        losses: The dev loss of each task (nats a piece).
+    """
+    points = {task: score.points for task, score in scores.items()}
+    worse = {
+        task: 1.0 - value / 100.0 + _LOSS_SHARE * losses.get(task, 0.0)
+        for task, value in points.items()
+    }
+    bound = [task for task, value in points.items() if value == 0.0 or value >= 100.0]
+    remarks = [f"{task}: {score.warning}" for task, score in scores.items() if score.warning]
+    if bound:
+        remarks.append(
+            f"the dev score of {', '.join(bound)} is at the end of its scale and tells nothing: "
+            "where scores are equal, the lower dev loss is better"
+        )
+    return Validation(values=worse, scores=points, losses=dict(losses), remarks=tuple(remarks))
+
+
+def _dev_batches(run: Run, task: Task, split_name: str) -> Iterator[Batch]:
+    split = run.data.split(split_name)
+    indices = spread(split.indices(task.name), run.experiment.training.validation_examples)
+    indices = indices[np.argsort(split.source_lengths[indices], kind="stable")]
+    groups = cut_batches(
+        indices,
+        split.source_lengths,
+        split.target_lengths,
+        is_text=task.source_modality == "text",
+        settings=replace(run.experiment.batching, strategy="dynamic"),
+    )
+    return batches_of(
+        split,
+        task,
+        groups,
+        vocabulary=run.data.vocabulary,
+        cue=run.experiment.model.conditioning.cue,
+    )
+
+
+def _dev_results(run: Run, embeddings: Mapping[str, Tensor], split_name: str) -> list[TaskResult]:
+    """Return the results of greedy outputs."""
+    experiment = run.experiment
+    model = TaskAwareModel(
+        transformer=run.model,
+        settings=experiment.model,
+        tasks=run.tasks,
+        vocabulary=run.data.vocabulary,
+        feature_settings=run.data.feature_settings,
+        decoding=DecodingSettings(beam=1, examples_per_batch=64),
+        task_embeddings=embeddings,
+    )
+    return evaluate(
+        model,
+        run.data.split(split_name),
+        run.trained_tasks,
+        limit=experiment.training.validation_examples,
+    )

@@ -1,0 +1,425 @@
+"""Typed settings: nested frozen dataclasses, read from TOML, checked, and written back.
+
+A settings class is a frozen, keyword-only dataclass. Its fields may be ``str``, ``int``, ``float``,
+``bool``, ``Path``, ``Literal[...]``, another settings class, and ``X | None``,
+``X | Literal["word"]``, ``tuple[X, ...]``, ``tuple[X, Y]`` and ``dict[str, X]`` of these. Every
+``float`` is finite. All mistakes are reported at once, each with file,
+line, dotted key, what must be, what is, and the nearest valid name. What the types do not show:
+
+* TOML has no null: in a field of type ``X | None`` the text ``"none"`` means ``None``.
+* A method ``validate(self) -> Iterator[tuple[str, str]]`` yields what types cannot say, as pairs of
+  field and message: ``("d_model", "must be a multiple of num_heads (8), but is 100")``.
+* A class method ``presets(cls) -> Mapping[str, Mapping[str, Any]]``, together with a field
+  ``preset``, names sets of values that hold where the file itself sets nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from taskaware.errors import ExperimentError, nearest
+from taskaware.settings.toml_text import NONE_TEXT, key_lines, toml_lines, toml_value
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from taskaware.settings.toml_text import Key
+
+T = TypeVar("T", bound="DataclassInstance")
+
+_SCALARS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Path: "a path",
+}
+_INVALID = object()  # stands for a value whose problem has been noted
+
+
+def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
+    """Read one settings object from a TOML file.
+
+    Args:
+        cls: The settings class.
+        path: The file, UTF-8; ``None``: there is none, but perhaps overrides.
+        overrides: ``"training.updates=100"``: a dotted key and a TOML value that wins over the
+            file's. Text that is no TOML value is taken as a string.
+
+    Raises:
+        ExperimentError: All that is wrong, one problem a line.
+    """
+    text = "" if path is None else _read_text(path)
+    try:
+        mapping = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
+        line = at[1] if at and at[1] else text.rstrip().count("\n") + 1
+        column = f", column {at[2]}" if at and at[2] else ""
+        reason = str(error)[: at.start()] if at else str(error)
+        raise ExperimentError(f"{path}, line {line}{column}: not valid TOML: {reason}") from error
+    reading = _Reading(name=str(path or "the settings"), lines=key_lines(text))
+    for override in overrides:
+        _apply_override(mapping, override, reading)
+    return _finish(cls, mapping, reading)
+
+
+def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, where: str = "settings") -> T:
+    """Build one settings object from plain values, for example parsed JSON (``null`` is ``None``).
+
+    Raises:
+        ExperimentError: All that is wrong, one problem a line, each beginning with ``where``.
+    """
+    return _finish(cls, mapping, _Reading(name=where))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """Where values come from, and what was found wrong with them.
+
+    Attributes:
+        name: The file, or what stands for it in messages.
+        lines: The line of the file that sets a key.
+        overrides: The override that sets a key.
+        override_texts: What an override says after its equals sign.
+        problems: The messages so far.
+    """
+
+    name: str
+    lines: Mapping[Key, int] = field(default_factory=dict)
+    overrides: dict[Key, str] = field(default_factory=dict)
+    override_texts: dict[Key, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def note(self, key: Key, message: str) -> Any:
+        """Remember a problem with its place: the key's own, or else that of its table."""
+        self.problems.append(f"{self._place(key)}: {_dotted(key)} {message}")
+        return _INVALID
+
+    def _place(self, key: Key) -> str:
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.overrides:
+                return f"override '{self.overrides[key[:length]]}'"
+            if key[:length] in self.lines:
+                return f"{self.name}, line {self.lines[key[:length]]}"
+        return self.name
+
+
+def _finish(cls: type[T], mapping: Mapping[str, Any], reading: _Reading) -> T:
+    settings = _build(cls, mapping, (), reading)
+    if reading.problems:
+        raise ExperimentError("\n".join(reading.problems))
+    return settings
+
+
+def _build(cls: type, mapping: Mapping[str, Any], key: Key, reading: _Reading) -> Any:
+    """The object that ``mapping`` describes, or ``_INVALID``; problems go to ``reading``."""
+    fields = {each.name: each for each in dataclasses.fields(cls)}
+    hints = _hints(cls)
+    mapping = _with_preset(cls, mapping, key, reading)
+    values: dict[str, Any] = {}
+    for name in mapping:
+        if name not in fields:
+            hint = nearest(name, fields) or f"; the known keys are {', '.join(fields)}"
+            values[name] = reading.note((*key, name), f"is not a known key{hint}")
+    for name, each in fields.items():
+        if name in mapping:
+            values[name] = _convert(hints[name], mapping[name], (*key, name), reading)
+        elif not _has_default(each):
+            what = _description(hints[name])
+            values[name] = reading.note((*key, name), f"must be set: {what}")
+    if any(value is _INVALID for value in values.values()):
+        return _INVALID
+    settings = cls(**values)
+    if hasattr(settings, "validate"):
+        for name, message in settings.validate():
+            reading.note((*key, name), message)
+    return settings
+
+
+def _with_preset(
+    cls: Any, mapping: Mapping[str, Any], key: Key, reading: _Reading
+) -> Mapping[str, Any]:
+    """The values of the chosen preset, if any, below those of ``mapping``."""
+    if not hasattr(cls, "presets"):
+        return mapping
+    presets = cls.presets()
+    default = next(each.default for each in dataclasses.fields(cls) if each.name == "preset")
+    name = mapping.get("preset", default)
+    if not isinstance(name, str) or name in ("", NONE_TEXT):
+        return mapping
+    if name not in presets:
+        message = f"must be one of {_listed(presets)}, but is {_shown(name)}"
+        reading.note((*key, "preset"), message + nearest(name, presets))
+        return mapping
+    return _layered(cls, presets[name], mapping)
+
+
+def _layered(cls: Any, low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """``high`` over ``low``: nested settings are merged, lists and dictionaries replaced."""
+    merged = {**low, **high}
+    for name, hint in _hints(cls).items():
+        inner = _without_none(hint)
+        if is_dataclass(inner) and isinstance(low.get(name), Mapping):
+            own = high.get(name, {})
+            merged[name] = _layered(inner, low[name], own) if isinstance(own, Mapping) else own
+    return merged
+
+
+def _convert(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
+    """``value`` as what the annotation asks for, or ``_INVALID``."""
+    arguments = get_args(hint)
+    wrong = f"must be {_description(hint)}, but is {_shown(value)}"
+    if get_origin(hint) in (Union, UnionType):
+        words = _words(hint)
+        if words:
+            fits = type(value) is _without_none(hint) or (isinstance(value, str) and value in words)
+            return value if fits else reading.note(key, wrong)
+        is_none = value is None or value == NONE_TEXT
+        return None if is_none else _convert(_without_none(hint), value, key, reading)
+    if get_origin(hint) is Literal:
+        return _convert_choice(arguments, value, key, reading)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            return reading.note(key, wrong)
+        items = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
+        if len(items) != len(value):
+            return reading.note(key, wrong)
+        pairs = enumerate(zip(items, value, strict=True))
+        parts = tuple(_convert(item, part, (*key, index), reading) for index, (item, part) in pairs)
+        return _INVALID if any(part is _INVALID for part in parts) else parts
+    if get_origin(hint) is dict or is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            return reading.note(key, wrong)
+        if isinstance(hint, type) and is_dataclass(hint):
+            return _build(hint, value, key, reading)
+        inner = arguments[1]
+        table = {name: _convert(inner, value[name], (*key, name), reading) for name in value}
+        return _INVALID if any(part is _INVALID for part in table.values()) else table
+    return _convert_scalar(hint, value, key, reading)
+
+
+def _convert_choice(choices: tuple[Any, ...], value: Any, key: Key, reading: _Reading) -> Any:
+    for choice in choices:
+        # Equal in Python is not enough: 1 == True.
+        if type(choice) is type(value) and choice == value:
+            return choice
+    message = f"must be one of {_listed(choices)}, but is {_shown(value)}"
+    return reading.note(key, message + nearest(str(value), [str(choice) for choice in choices]))
+
+
+def _convert_scalar(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
+    if hint not in _SCALARS:
+        raise TypeError(f"{_dotted(key)}: a settings field cannot be of type {hint}")
+    if hint in (str, Path):
+        # `name=2024` on the command line is a name, although TOML reads a number.
+        value = value if isinstance(value, str | Path) else reading.override_texts.get(key, value)
+        if isinstance(value, str | Path):
+            return hint(value)
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return float(value)
+        return reading.note(key, f"must be a finite number, but is {_shown(value)}")
+    elif type(value) is hint:
+        return value
+    return reading.note(key, f"must be {_SCALARS[hint]}, but is {_shown(value)}")
+
+
+def _apply_override(mapping: dict[str, Any], override: str, reading: _Reading) -> None:
+    """Set what ``"a.b=value"`` says in ``mapping``."""
+    dotted, equals, text = override.partition("=")
+    names = tuple(name.strip() for name in dotted.split("."))
+    if not equals or not all(names):
+        message = "must be a dotted key, an equals sign and a value, as in training.updates=100"
+        reading.problems.append(f"override '{override}': {message}")
+        return
+    table: Any = mapping
+    for depth, name in enumerate(names[:-1], start=1):
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            where = f"override '{override}': {_dotted(names[:depth])}"
+            reading.problems.append(f"{where} must be a table, but is {_shown(table)}")
+            return
+    text = text.strip()
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        parsed = {}
+    table[names[-1]] = parsed["value"] if set(parsed) == {"value"} else text
+    reading.override_texts[names] = text
+    reading.overrides[names] = override
+    for depth in range(1, len(names)):
+        if names[:depth] not in reading.lines:  # a table that only this override makes
+            reading.overrides.setdefault(names[:depth], override)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ExperimentError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: must be a readable UTF-8 text file: {error}") from error
+
+
+def require_valid(settings: DataclassInstance, *, where: str = "settings") -> None:
+    """Check an object that was made in Python as one that was read from a file.
+
+    Raises:
+        ExperimentError: All that is wrong, one problem a line, each beginning with ``where``.
+    """
+    from_mapping(type(settings), to_mapping(settings), where=where)
+
+
+def to_mapping(settings: DataclassInstance) -> dict[str, Any]:
+    """The settings as plain values that JSON can hold; ``from_mapping`` undoes it."""
+    names = [each.name for each in dataclasses.fields(settings)]
+    return {name: _plain(getattr(settings, name)) for name in names}
+
+
+def dump(settings: DataclassInstance) -> str:
+    """The settings as TOML, every field written out; ``load`` of it gives an equal object."""
+    return "\n".join(toml_lines(to_mapping(settings))).strip() + "\n"
+
+
+def describe(cls: type[DataclassInstance]) -> str:
+    """A TOML template: every field with its documentation and its default.
+
+    A field is commented out where it has no default, and where a preset decides it.
+    """
+    return "\n".join(_template_lines(cls, "", "")).strip() + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return to_mapping(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _template_lines(cls: Any, table: str, prefix: str) -> Iterator[str]:
+    documentation = inspect.getdoc(cls) or ""
+    if not table:
+        yield from _comment(documentation.partition("\n\n")[0])
+    presets = cls.presets() if hasattr(cls, "presets") else {}
+    decided = {name for values in presets.values() for name in values}
+    nested: list[tuple[dataclasses.Field[Any], Any, bool]] = []
+    for each in dataclasses.fields(cls):
+        hint = _hints(cls)[each.name]
+        default = _default(each)
+        is_list = get_origin(hint) is tuple and is_dataclass(get_args(hint)[0])
+        if is_list or (is_dataclass(_without_none(hint)) and default is not None):
+            nested.append((each, get_args(hint)[0] if is_list else _without_none(hint), is_list))
+            continue
+        required = "; required" if default is MISSING else ""
+        choices = [f"Presets: {', '.join(presets)}."] if presets and each.name == "preset" else []
+        text = [_attribute(documentation, each.name), f"({_description(hint)}{required})", *choices]
+        yield from ("", *(prefix + line for line in _comment(" ".join(text).strip())))
+        value = "..." if default is MISSING else toml_value(_plain(default))
+        commented = default is MISSING or each.name in decided
+        yield f"{prefix}{'# ' if commented and not prefix else ''}{each.name} = {value}"
+    for each, inner, is_list in nested:
+        name = f"{table}{each.name}"
+        # A list is shown as one commented element: its default may be empty.
+        inner_prefix = "# " if is_list else prefix
+        yield from ("", *(prefix + line for line in _comment(_attribute(documentation, each.name))))
+        yield inner_prefix + (f"[[{name}]]" if is_list else f"[{name}]")
+        yield from _template_lines(inner, f"{name}.", inner_prefix)
+
+
+def _attribute(documentation: str, name: str) -> str:
+    """What the section ``Attributes:`` of a class's docstring says of a field."""
+    section = documentation.partition("\nAttributes:\n")[2]
+    found = re.search(rf"^    {name}: (.*(?:\n     +.*)*)", section, flags=re.MULTILINE)
+    return " ".join(found[1].split()).replace("``", "") if found else ""
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), width=96)]
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    """The annotations of a settings class as types.
+
+    Path is given by hand, since linters move an import that only annotations use out of reach.
+    """
+    return get_type_hints(cls, localns={"Path": Path})
+
+
+def _words(hint: Any) -> tuple[Any, ...]:
+    """The words of ``X | Literal["word"]``; none for any other annotation."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+    literals = [part for part in parts if get_origin(part) is Literal]
+    return get_args(literals[0]) if literals and NoneType not in parts else ()
+
+
+def _without_none(hint: Any) -> Any:
+    """``X`` of ``X | None`` or ``X | Literal["word"]``; any other annotation as it is."""
+    if get_origin(hint) not in (Union, UnionType):
+        return hint
+    has_words = bool(_words(hint))
+    others = [
+        part
+        for part in get_args(hint)
+        if part is not NoneType and not (has_words and get_origin(part) is Literal)
+    ]
+    if len(others) != 1:
+        raise TypeError(
+            f"a settings field cannot be of type {hint}: the only unions are X | None and "
+            'X | Literal["word"]'
+        )
+    return others[0]
+
+
+def _default(each: dataclasses.Field[Any]) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()
+
+
+def _has_default(each: dataclasses.Field[Any]) -> bool:
+    return each.default is not MISSING or each.default_factory is not MISSING
+
+
+def _description(hint: Any) -> str:
+    """What a value of this type must be, in words."""
+    arguments = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return f"{_description(_without_none(hint))}, or {_listed(_words(hint) or (NONE_TEXT,))}"
+    if get_origin(hint) is Literal:
+        return f"one of {_listed(arguments)}"
+    if get_origin(hint) is tuple:
+        size = "a list" if arguments[1:] == (...,) else f"a list of {len(arguments)}"
+        return f"{size}, each {_description(arguments[0])}"
+    return "a table" if get_origin(hint) is dict or is_dataclass(hint) else _SCALARS[hint]
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it: as TOML would write it, shortened."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    text = str(value) if len(str(value)) <= 60 else f"{str(value)[:60]}..."
+    if not isinstance(value, str):
+        return text
+    looks_otherwise = re.fullmatch(r"[-+0-9.e_]+|true|false", text)
+    return f"'{text}' (text)" if looks_otherwise else f"'{text}'"
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(_shown(value) for value in values)
+
+
+def _dotted(key: Key) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    return "".join(parts).removeprefix(".")

@@ -1,0 +1,53 @@
+"""A run or its model: found by one rule, and what is there is named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taskaware.errors import CheckpointError
+from taskaware.inference.model_folder import find_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    run = tmp_path / "run"
+    for name in ("model", "best", "taskwise/asr_en"):
+        (run / name).mkdir(parents=True)
+        (run / name / "model.json").write_text("{}")
+    (run / "experiment.toml").write_text("")
+    return run
+
+
+@pytest.mark.parametrize("which", ["model", "best", "taskwise/asr_en"])
+def test_a_runs_models_are_found_by_word_and_by_place(which: str, run: Path):
+    assert find_model(run, which) == run / which
+    assert find_model(run / which) == run / which
+
+
+def test_a_model_that_was_copied_elsewhere_is_itself(run: Path, tmp_path: Path):
+    (run / "model").rename(tmp_path / "copy")
+    assert find_model(tmp_path / "copy") == tmp_path / "copy"
+
+
+@pytest.mark.parametrize("which", ["average", "taskwise/nothing", "bset"])
+def test_a_model_that_a_run_does_not_have_is_refused_with_those_that_it_has(which: str, run: Path):
+    for asked in ((run, which), (run / which, "model")):
+        with pytest.raises(CheckpointError, match=r"has model, best, taskwise/asr_en"):
+            find_model(*asked)
+
+
+def test_a_run_that_is_not_finished_is_named_as_that(tmp_path: Path):
+    (tmp_path / "experiment.toml").write_text("")
+    (tmp_path / "checkpoints" / "update-00000020").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"finished run, but has no model yet.*00000020"):
+        find_model(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="nowhere must be a run's folder or a model's"):
+        find_model(tmp_path / "nowhere")

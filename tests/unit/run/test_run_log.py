@@ -1,0 +1,43 @@
+"""The log of a run: read past what is broken, cut where the run goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taskaware.run.log import RunLog, read_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def line(update: int) -> str:
+    return json.dumps({"kind": "progress", "update": update, "losses": {"mt": 1.0}})
+
+
+BROKEN = ["", '{"kind": "prog', '"losses": {"mt": 1.0}}', "[1]", '{"update": 3}', "\x00\x00}", "{}"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_a_broken_line_is_read_past_wherever_it_is(broken: str, place: str, tmp_path: Path):
+    lines = [line(1), line(2)]
+    lines.insert({"first": 0, "middle": 1, "last": 2}[place], broken)
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert [found["update"] for found in read_log(tmp_path)] == [1, 2]
+
+
+def test_bytes_that_are_no_text_are_read_past(tmp_path: Path):
+    (tmp_path / "log.jsonl").write_bytes(line(1).encode() + b"\n\xff\xfe{\n" + line(2).encode())
+    assert [found["update"] for found in read_log(tmp_path)] == [1, 2]
+
+
+def test_a_run_that_goes_on_cuts_the_broken_line_and_what_comes_twice(tmp_path: Path):
+    (tmp_path / "log.jsonl").write_text("\n".join([line(1), line(2), line(3), '{"kind": "pr']))
+    with RunLog(tmp_path, first_update=2, on=True) as log:
+        log.write({"kind": "progress", "update": 3, "losses": {}})
+    lines = [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [found["update"] for found in lines] == [1, 2, 3]
+    assert lines[-1]["losses"] == {}
