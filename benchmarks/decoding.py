@@ -28,7 +28,7 @@ from contestants import (
 from timing import Contestant
 
 from taskaware.decoding.beam_search import beam_search
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.model.task_network import identity_bias
 from taskaware.training.step import autocast
 

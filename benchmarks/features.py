@@ -26,11 +26,12 @@ import soxr
 import torch
 
 from taskaware.data.prepare.extraction import extract_source
-from taskaware.data.quality.checks import CheckSettings, Finding
+from taskaware.data.quality.checks import Finding
+from taskaware.data.quality.settings import CheckSettings
 from taskaware.data.sound import audio
 from taskaware.data.sound.augmentation import Draw, augment, draws, echo, spec_augment, speed, tempo
-from taskaware.data.sound.features import FeatureSettings, log_mel
-from taskaware.data.sound.settings import AugmentationSettings
+from taskaware.data.sound.features import log_mel
+from taskaware.data.sound.settings import AugmentationSettings, FeatureSettings
 from taskaware.evaluation.machine import processor_name
 from taskaware.types import Speech
 

@@ -71,10 +71,15 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     from taskaware.model.transformer import create_model
     from taskaware.training.checkpoint import TrainState
     from taskaware.training.memory import bound_caches
-    from taskaware.training.optimiser import OptimiserSettings, create_optimiser
+    from taskaware.training.optimiser import create_optimiser
     from taskaware.training.processes import Processes
     from taskaware.training.progress import Meter
-    from taskaware.training.settings import LearningSettings, ObjectiveSettings, TrainingSettings
+    from taskaware.training.settings import (
+        LearningSettings,
+        ObjectiveSettings,
+        OptimiserSettings,
+        TrainingSettings,
+    )
     from taskaware.training.step import Recipe, create_step
     from taskaware.types import Task
 

@@ -21,10 +21,15 @@ from timing import Contestant, Row, alternate
 from taskaware.evaluation.machine import processor_name
 from taskaware.model.settings import ConditioningSettings, Cue
 from taskaware.training.checkpoint import TrainState
-from taskaware.training.optimiser import OptimiserSettings, create_optimiser
+from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
 from taskaware.training.progress import Meter
-from taskaware.training.settings import LearningSettings, ObjectiveSettings, TrainingSettings
+from taskaware.training.settings import (
+    LearningSettings,
+    ObjectiveSettings,
+    OptimiserSettings,
+    TrainingSettings,
+)
 from taskaware.training.step import Recipe, create_step
 
 CUES: tuple[Cue, ...] = ("none", "explicit", "implicit")

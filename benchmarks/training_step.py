@@ -27,8 +27,8 @@ from timing import Contestant
 from torch import nn
 
 from taskaware.training.joint import Support, batch_loss, derangement
-from taskaware.training.optimiser import OptimiserSettings, create_optimiser
-from taskaware.training.settings import ObjectiveSettings
+from taskaware.training.optimiser import create_optimiser
+from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
 from taskaware.training.step import autocast
 
 if TYPE_CHECKING:

@@ -10,12 +10,17 @@ import numpy as np
 
 from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.prepare import PrepareSettings, prepare
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.model.settings import ConditioningSettings, ModelSettings
-from taskaware.run.experiment import DataSettings, Experiment, StartSettings
+from taskaware.run.experiment import Experiment
 from taskaware.run.log import read_log
-from taskaware.training.optimiser import OptimiserSettings
-from taskaware.training.settings import LearningSettings, RetentionSettings, TrainingSettings
+from taskaware.run.settings import DataSettings, StartSettings
+from taskaware.training.settings import (
+    LearningSettings,
+    OptimiserSettings,
+    RetentionSettings,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from taskaware.run.experiment import Experiment
     from taskaware.types import Batch, Example, Hypothesis, Speech, Task, Text
 
-__version__ = "0.1.0"
+from taskaware.version import __version__
 
 __all__ = [
     "Batch",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from taskaware.run.experiment import Experiment
-    from taskaware.run.run import Display
+    from taskaware.run.train import Display
 
 _VOCABULARY_SIZE = 1000
 _WRITTEN = ("results.json", "report.html")

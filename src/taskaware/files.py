@@ -8,6 +8,7 @@ them: safetensors, for one, writes for the owner alone.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -151,3 +152,14 @@ def write_error(path: Path, error: Exception) -> WriteError:
         f"{path} must be writable, but: {reason}. Make room on the disk, or make the folder "
         "writable, and give the same command again; what was there before is unchanged"
     )
+
+
+def to_json(value: object) -> bytes:
+    """Return a value as one line of JSON, as people read it; in ASCII where it is not Unicode.
+
+    That is the case of the name of a file, which may hold any bytes.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()

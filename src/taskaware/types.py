@@ -183,3 +183,6 @@ class Hypothesis:
     log_prob: float
     score: float
     finished: bool = True
+
+
+TRAIN = "train"

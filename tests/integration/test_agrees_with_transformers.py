@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from conftest import MT, NUM_BINS, NUM_PIECES, ST, random_batch, tiny_settings
 from taskaware.decoding.beam_search import beam_search
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.model.attention import sinusoidal_positions
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 

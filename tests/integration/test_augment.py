@@ -16,9 +16,9 @@ from conftest import MT, tiny_settings
 from taskaware.augment.settings import ModelSettings, TranslationSettings
 from taskaware.augment.translate import translate
 from taskaware.cli.main import run
-from taskaware.data.sound.features import FeatureSettings
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.inference import TaskAwareModel
 from taskaware.model.transformer import create_model
 from tiny_corpus import write_corpus

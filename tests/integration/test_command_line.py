@@ -384,7 +384,7 @@ def test_data_of_other_features_is_refused(place: Place, command, tmp_path: Path
     from dataclasses import replace
 
     from taskaware.data.prepare import PrepareSettings, prepare
-    from taskaware.data.sound.features import FeatureSettings
+    from taskaware.data.sound.settings import FeatureSettings
 
     features = replace(FeatureSettings(), num_mel_bins=40)
     settings = PrepareSettings(vocabulary_size=300, features=features, num_workers=1)

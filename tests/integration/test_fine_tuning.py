@@ -11,8 +11,9 @@ import torch
 import taskaware
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.errors import CheckpointError, DataError, UnknownTaskError, UserError
-from taskaware.run.run import set_up, train_experiment
-from taskaware.run.start import _memory, create_retention
+from taskaware.run.retention import _memory, create_retention
+from taskaware.run.run import set_up
+from taskaware.run.train import train_experiment
 from taskaware.training.processes import Processes
 from taskaware.training.retention.replay import Replay
 from tiny_corpus import (

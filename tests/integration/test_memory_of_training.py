@@ -17,7 +17,7 @@ WORDS = ("red", "house", "tree", "river", "bird", "stone", "cloud", "road")
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from taskaware.run.run import train_experiment
+from taskaware.run.train import train_experiment
 from tiny_corpus import Silent, tiny_experiment
 
 data, folder, precision = sys.argv[1:]

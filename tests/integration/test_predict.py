@@ -15,7 +15,7 @@ import soundfile
 
 import taskaware
 from taskaware.cli.main import run
-from taskaware.run.run import train_experiment
+from taskaware.run.train import train_experiment
 from tiny_corpus import RATE_HZ, Silent, prepare_corpus, speak, tiny_experiment
 
 if TYPE_CHECKING:

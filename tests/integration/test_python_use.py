@@ -25,7 +25,7 @@ from taskaware.errors import (
 )
 from taskaware.inference import with_beam
 from taskaware.inference.sources import Hearing
-from taskaware.run.run import train_experiment
+from taskaware.run.train import train_experiment
 from tiny_corpus import RATE_HZ, Silent, prepare_corpus, speak, tiny_experiment
 
 if TYPE_CHECKING:

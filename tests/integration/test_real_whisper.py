@@ -22,7 +22,7 @@ from taskaware.data.sound.whisper_features import whisper_log_mel
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.data.vocabulary.tokenizer_pieces import tokenizer_bytes
 from taskaware.decoding.beam_search import beam_search
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.model.pretrained.read import create_pretrained, read_pretrained
 from taskaware.types import Batch
 

@@ -19,9 +19,10 @@ from safetensors.torch import load_file
 import taskaware
 from taskaware.errors import DataError, ExperimentError
 from taskaware.run import experiment as experiment_file
-from taskaware.run import run as runs
+from taskaware.run import train as runs
 from taskaware.run.launch import train_in_processes
-from taskaware.run.run import read_log, train_experiment
+from taskaware.run.log import read_log
+from taskaware.run.train import train_experiment
 from taskaware.training.loop import Validation
 from tiny_corpus import (
     TASK_NAMES,

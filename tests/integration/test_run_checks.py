@@ -9,7 +9,7 @@ import pytest
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.errors import DataError, ExperimentError, TaskawareError
 from taskaware.run.log import read_log
-from taskaware.run.run import train_experiment
+from taskaware.run.train import train_experiment
 from tiny_corpus import Silent, interrupt_in, prepare_corpus, tiny_experiment, write_corpus
 
 if TYPE_CHECKING:

@@ -28,11 +28,11 @@ from taskaware.errors import (
 )
 from taskaware.inference.run_models import require_tasks, run_model
 from taskaware.run import experiment as experiment_file
-from taskaware.run import run as runs
+from taskaware.run import train as runs
 from taskaware.run.launch import train_in_processes
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
-from taskaware.run.run import train_experiment
+from taskaware.run.train import train_experiment
 from taskaware.training.loop import Validation
 from tiny_corpus import Silent, assert_same_models, interrupt_in, tiny_experiment
 

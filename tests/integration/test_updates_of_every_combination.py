@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from taskaware.run.feed import training_batches
+from taskaware.run.retention import create_retention
 from taskaware.run.run import set_up
-from taskaware.run.start import create_retention, training_batches
 from taskaware.run.validation import validate
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser

@@ -24,7 +24,7 @@ from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.batches.stream import TrainingBatches, lost_workers_named
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
-from taskaware.data.prepared.shards import ShardLimits
+from taskaware.data.prepared.settings import ShardLimits
 from taskaware.data.sound.settings import AugmentationSettings
 from taskaware.errors import DataError
 

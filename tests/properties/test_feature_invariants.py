@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskaware.data.sound.features import FeatureSettings, log_mel, num_frames
+from taskaware.data.sound.features import log_mel, num_frames
+from taskaware.data.sound.settings import FeatureSettings
 
 RAW = FeatureSettings(normalisation="none")
 

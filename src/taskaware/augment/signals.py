@@ -1,7 +1,7 @@
 """Synthetic signals: the recordings of examples at other speeds and tempos, with an echo.
 
-Paper, section 6.1.1. ``data/sound/augmented_copies.py`` writes the recordings; this file makes a manifest
-of them that a stopped command goes on with.
+Paper, section 6.1.1. ``data/sound/augmented_copies.py`` writes the recordings; this file makes a
+manifest of them that a stopped command resumes.
 """
 
 from __future__ import annotations

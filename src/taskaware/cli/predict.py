@@ -15,7 +15,7 @@ from taskaware.errors import TaskawareError, UserError
 if TYPE_CHECKING:
     from taskaware.cli.predict_inputs import Input, Item
     from taskaware.cli.predict_output import Writer
-    from taskaware.decoding.scoring import DecodingSettings
+    from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.model import TaskAwareModel
     from taskaware.inference.sources import Hearing, ReadSource
     from taskaware.types import Task

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from taskaware.decoding.scoring import DecodingSettings, length_penalty
+from taskaware.decoding.scoring import length_penalty
 from taskaware.types import Hypothesis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.decoding.settings import DecodingSettings
     from taskaware.model.transformer import DecodingState, TaskAwareTransformer
     from taskaware.types import Modality
 

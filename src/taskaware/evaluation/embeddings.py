@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taskaware.errors import DataError, MissingDependencyError
-from taskaware.report.figures import add_legend, new_figure, series_style, to_svg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,37 +79,3 @@ def silhouette(embeddings: np.ndarray, labels: Sequence[str]) -> float:
     except ImportError as error:
         raise MissingDependencyError(_MISSING) from error
     return float(silhouette_score(np.asarray(embeddings, dtype=np.float64), list(labels)))
-
-
-def tsne_figure(points: np.ndarray, labels: Sequence[str]) -> str:
-    """The projected embeddings as SVG, a colour and a marker a task.
-
-    Args:
-        points: ``[N, 2]``, from ``project``.
-        labels: The task of each; tasks appear in the legend in the order of first appearance.
-
-    Raises:
-        MissingDependencyError: Matplotlib is not installed.
-    """
-    figure, axes = new_figure()
-    tasks = list(dict.fromkeys(labels))
-    for index, task in enumerate(tasks):
-        style = series_style(index)
-        chosen = points[[label == task for label in labels]]
-        axes.scatter(
-            chosen[:, 0],
-            chosen[:, 1],
-            s=26,
-            c=style.colour,
-            marker=style.marker,
-            alpha=0.75,
-            linewidths=0,
-            label=task,
-        )
-    # The axes of t-SNE have no meaning: no ticks, and one scale for both.
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines["bottom"].set_visible(False)
-    axes.set_aspect("equal", adjustable="datalim")
-    add_legend(axes, num_columns=max(1, min(4, len(tasks))))
-    return to_svg(figure, f"Task embeddings in two dimensions (t-SNE): {', '.join(tasks)}")

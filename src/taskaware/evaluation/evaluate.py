@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.data.batches.batching import TaskSource
-    from taskaware.decoding.scoring import DecodingSettings
+    from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.model import TaskAwareModel
     from taskaware.types import Example, Task
 

@@ -49,9 +49,9 @@ from taskaware.types import Hypothesis, Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from taskaware.data.sound.features import FeatureSettings
+    from taskaware.data.sound.settings import FeatureSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
-    from taskaware.decoding.scoring import DecodingSettings
+    from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.sources import ReadSource, Source
     from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer

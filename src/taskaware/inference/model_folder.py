@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from taskaware.data.sound.features import FeatureSettings
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, DataError, UserError
 from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model

@@ -12,18 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskaware import __version__
-from taskaware.data.sound.features import FeatureSettings
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.prompts import is_whisper, whisper_prompt
 from taskaware.data.vocabulary.tokenizer_pieces import tokenizer_bytes
 from taskaware.data.vocabulary.vocabulary import Vocabulary
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, DataError, UserError
 from taskaware.inference.model import TaskAwareModel
 from taskaware.model.pretrained.read import check_family, convert, create_pretrained
 from taskaware.model.pretrained.source import read_config, read_tensors
 from taskaware.model.settings import ConditioningSettings
 from taskaware.types import Task
+from taskaware.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,17 +27,19 @@ from typing import TYPE_CHECKING, BinaryIO, TypedDict
 import numpy as np
 import torch
 
+from taskaware.data.manifest.line import channel_number
 from taskaware.data.quality.checks import check_features
 from taskaware.data.quality.doubts import doubts_about_sound
 from taskaware.data.sound import audio
 from taskaware.data.sound.audio import Sound
-from taskaware.data.sound.features import FeatureSettings, log_mel
+from taskaware.data.sound.features import log_mel
 from taskaware.errors import AudioError, DataError, UserError
 from taskaware.types import Speech, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from taskaware.data.sound.settings import FeatureSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.types import Modality
 
@@ -91,7 +93,7 @@ class Hearing:
                 f"{sample_rate_hz!r}"
             )
         rate = None if sample_rate_hz is None else int(sample_rate_hz)
-        return cls(sample_rate_hz=rate, channel=audio.channel_number(channel))
+        return cls(sample_rate_hz=rate, channel=channel_number(channel))
 
 
 class HearingOptions(TypedDict, total=False):

@@ -10,7 +10,6 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskaware import __version__
 from taskaware.data.sound import audio
 from taskaware.evaluation import embeddings
 from taskaware.evaluation.embedding_points import embedding_points
@@ -22,8 +21,9 @@ from taskaware.inference.run_models import (
     run_model,
 )
 from taskaware.report import page as report
-from taskaware.report.figures import LossCurve
+from taskaware.report.figures import LossCurve, tsne_figure
 from taskaware.run.log import read_log
+from taskaware.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -179,7 +179,7 @@ def _picture(run: ComparedRun, split: TaskSource) -> report.EmbeddingPicture | N
     flat = embeddings.project(stacked, seed=1)
     return report.EmbeddingPicture(
         model=run.name,
-        svg=embeddings.tsne_figure(flat, labels),
+        svg=tsne_figure(flat, labels),
         num_embeddings=len(stacked),
         silhouette=embeddings.silhouette(stacked, labels) if len(set(labels)) > 1 else None,
     )

@@ -253,3 +253,37 @@ def _stand_ins() -> list[tuple[str, str, tuple[str, str]]]:
         (_LINE, "line", LINE_COLOURS),
         *series,
     ]
+
+
+def tsne_figure(points: np.ndarray, labels: Sequence[str]) -> str:
+    """The projected embeddings as SVG, a colour and a marker a task.
+
+    Args:
+        points: ``[N, 2]``, from ``project``.
+        labels: The task of each; tasks appear in the legend in the order of first appearance.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+    """
+    figure, axes = new_figure()
+    tasks = list(dict.fromkeys(labels))
+    for index, task in enumerate(tasks):
+        style = series_style(index)
+        chosen = points[[label == task for label in labels]]
+        axes.scatter(
+            chosen[:, 0],
+            chosen[:, 1],
+            s=26,
+            c=style.colour,
+            marker=style.marker,
+            alpha=0.75,
+            linewidths=0,
+            label=task,
+        )
+    # The axes of t-SNE have no meaning: no ticks, and one scale for both.
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.set_aspect("equal", adjustable="datalim")
+    add_legend(axes, num_columns=max(1, min(4, len(tasks))))
+    return to_svg(figure, f"Task embeddings in two dimensions (t-SNE): {', '.join(tasks)}")

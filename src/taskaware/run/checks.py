@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from taskaware.data.batches.reader import AugmentedReader
 from taskaware.data.prepared.length_limits import LeftOut, count_left_out
 from taskaware.errors import DataError, ExperimentError, nearest
-from taskaware.run.experiment import DataSettings
 from taskaware.run.idle_settings import Remark, idle_settings
+from taskaware.run.settings import DataSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskaware.data.prepared.users import note_run
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import ExperimentError
 from taskaware.files import write_text
 from taskaware.run import experiment as experiment_file

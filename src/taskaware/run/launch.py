@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskaware.errors import LostProcessError, TaskawareError, UserError
-from taskaware.run.run import Display, Run, train_experiment
+from taskaware.run.train import Display, train_experiment
 from taskaware.training.processes import Seat
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from taskaware.run.experiment import Experiment
+    from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import Progress
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from taskaware.data.batches.batching import batches_of, cut_batches
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate, spread
 from taskaware.inference.model import TaskAwareModel
 from taskaware.training.joint import transformed_loss

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from taskaware import __version__
 from taskaware.data.prepared.folder import PreparedData
 from taskaware.evaluation import embeddings as embeddings_room
 from taskaware.evaluation.embedding_points import EmbeddingPoints
@@ -35,6 +34,7 @@ from taskaware.study.results import (
     Row,
     StudyResults,
 )
+from taskaware.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,7 +25,8 @@ from taskaware.files import write_text
 from taskaware.inference.run_models import parameters_by_part, require_vocabulary, run_model
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
-from taskaware.run.run import set_up, train_with
+from taskaware.run.run import set_up
+from taskaware.run.train import train_with
 from taskaware.training.processes import Processes, Seat, join
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from taskaware import __version__
 from taskaware.data.prepared.folder import PreparedData
 from taskaware.errors import DataError, UserError, nearest
 from taskaware.run import experiment as experiment_file
 from taskaware.settings.typed import to_mapping
+from taskaware.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

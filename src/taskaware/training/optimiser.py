@@ -2,61 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
     from taskaware.model.transformer import TaskAwareTransformer
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimiserSettings:
-    """The optimiser and its learning rate; the defaults are Table 8.
-
-    Attributes:
-        algorithm: `adam` (Table 8), or `sgd`: stochastic gradient descent with `beta1` as momentum.
-        learning_rate: For `inverse_sqrt` the factor before d_model^-0.5 (Table 8: 2.0); for
-            `linear` the highest learning rate itself.
-        schedule: `inverse_sqrt`:
-            factor * d_model^-0.5 * min(1, step/warmup) / sqrt(max(step, warmup)).
-            `linear`: up to `learning_rate` over the warm-up, then down to 0 at the last update.
-        warmup_updates: Updates over which the learning rate rises.
-        beta1: Adam's decay of the mean gradient; the momentum of `sgd`.
-        beta2: Adam's decay of the mean squared gradient.
-        epsilon: Adam's addition to the denominator.
-        weight_decay: Decoupled weight decay of all weights but those of the task network.
-        task_network_weight_decay: The same for the task network's weights.
-        max_gradient_norm: The gradient is scaled down to this norm where it is longer; 0: never.
-    """
-
-    algorithm: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = 2.0
-    schedule: Literal["inverse_sqrt", "linear"] = "inverse_sqrt"
-    warmup_updates: int = 16_000
-    beta1: float = 0.9
-    beta2: float = 0.997
-    epsilon: float = 1e-9
-    weight_decay: float = 0.0
-    task_network_weight_decay: float = 0.0
-    max_gradient_norm: float = 0.0
-
-    def validate(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what it must be) for every impossible value."""
-        for name in ("learning_rate", "epsilon"):
-            if getattr(self, name) <= 0:
-                yield name, "must be above 0"
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                yield name, "must be at least 0 and below 1"
-        for name in ("weight_decay", "task_network_weight_decay", "max_gradient_norm"):
-            if getattr(self, name) < 0:
-                yield name, "must not be negative"
-        if self.warmup_updates < 0:
-            yield "warmup_updates", "must not be negative"
+    from taskaware.training.settings import OptimiserSettings
 
 
 def learning_rate(

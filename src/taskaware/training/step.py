@@ -13,7 +13,7 @@ from torch import nn
 from taskaware.errors import NotFiniteError
 from taskaware.training.joint import Support, batch_loss, choose_support
 from taskaware.training.meta import BatchLoss, episode_loss
-from taskaware.training.optimiser import OptimiserSettings, learning_rate
+from taskaware.training.optimiser import learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from taskaware.training.settings import (
         LearningSettings,
         ObjectiveSettings,
+        OptimiserSettings,
         TrainingSettings,
     )
     from taskaware.types import Batch, Task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taskaware.augment.settings import ModelSettings
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import UnknownTaskError, nearest
 from taskaware.types import Hypothesis, Task
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskaware import settings
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import UserError
 
 

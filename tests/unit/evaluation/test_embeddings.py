@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from taskaware.errors import DataError, MissingDependencyError
-from taskaware.evaluation.embeddings import project, silhouette, tsne_figure
+from taskaware.evaluation.embeddings import project, silhouette
 from taskaware.report.figures import (
     INK_COLOURS,
     SERIES_COLOURS,
     LossCurve,
     css_variables,
     loss_figure,
+    tsne_figure,
 )
 
 

@@ -12,11 +12,12 @@ import torch
 
 from conftest import ASR, MT, NUM_BINS, tiny_settings
 from taskaware.data.prepared.folder import Contents, Split
-from taskaware.data.prepared.shards import ShardLimits, ShardWriter, npy_bytes
+from taskaware.data.prepared.settings import ShardLimits
+from taskaware.data.prepared.shards import ShardWriter, npy_bytes
 from taskaware.data.prepared.storage import LocalStore
-from taskaware.data.sound.features import FeatureSettings
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate
 from taskaware.inference import TaskAwareModel
 from taskaware.model.transformer import create_model

@@ -32,9 +32,9 @@ from taskaware.training.checkpoint import (
     save_state,
 )
 from taskaware.training.joint import Support, batch_loss
-from taskaware.training.optimiser import OptimiserSettings, create_optimiser
+from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
-from taskaware.training.settings import ObjectiveSettings
+from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,13 @@ from taskaware.errors import TrainingError
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.memory import bound_caches, try_largest
-from taskaware.training.optimiser import OptimiserSettings
 from taskaware.training.processes import Processes
-from taskaware.training.settings import LearningSettings, ObjectiveSettings, TrainingSettings
+from taskaware.training.settings import (
+    LearningSettings,
+    ObjectiveSettings,
+    OptimiserSettings,
+    TrainingSettings,
+)
 from taskaware.training.step import Recipe, Step, create_step
 
 CPU = torch.device("cpu")

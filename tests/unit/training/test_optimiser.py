@@ -6,7 +6,8 @@ import pytest
 
 from conftest import NUM_PIECES, TASKS, tiny_settings
 from taskaware.model.transformer import create_model
-from taskaware.training.optimiser import OptimiserSettings, create_optimiser, learning_rate
+from taskaware.training.optimiser import create_optimiser, learning_rate
+from taskaware.training.settings import OptimiserSettings
 
 
 @pytest.mark.parametrize("update", [1, 8_000, 16_000, 64_000])

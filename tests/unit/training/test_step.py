@@ -14,10 +14,15 @@ from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.joint import Support, batch_loss
 from taskaware.training.meta import BatchLoss, episode_loss
-from taskaware.training.optimiser import OptimiserSettings, create_optimiser
+from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
 from taskaware.training.progress import Meter
-from taskaware.training.settings import LearningSettings, ObjectiveSettings, TrainingSettings
+from taskaware.training.settings import (
+    LearningSettings,
+    ObjectiveSettings,
+    OptimiserSettings,
+    TrainingSettings,
+)
 from taskaware.training.step import MetaStep, Recipe, Step, create_step
 
 ALONE = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))

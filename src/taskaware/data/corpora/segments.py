@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.data.corpora.rows import ASR, MT, ST, Found, LeftOut, Row
 from taskaware.data.hashes import FirstSeen, hash_texts
-from taskaware.data.quality.checks import CheckSettings
+from taskaware.data.quality.settings import CheckSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.data.corpora.files import read_lines, require_folder
 from taskaware.data.corpora.rows import ASR, Found, LeftOut, Request, Row
-from taskaware.data.quality.checks import CheckSettings
+from taskaware.data.quality.settings import CheckSettings
 from taskaware.errors import CorpusError
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.tasks import form_problem
-from taskaware.data.sound.audio import channel_number
 from taskaware.errors import UserError
 from taskaware.types import Example, Modality, Speech, Task
 
@@ -242,3 +241,17 @@ def _utterance(speech: Speech | None, source_text: str | None, features_path: Pa
         channel = "" if speech.channel is None else f"#{speech.channel}"
         return f"{speech.path}@{speech.start_seconds:.3f}{channel}"
     return source_text if source_text is not None else str(features_path)
+
+
+def channel_number(value: int | str) -> int | None:
+    """Return the channel that a user names: from 1, or ``None`` for ``"mean"``.
+
+    Raises:
+        UserError: The value is neither.
+    """
+    if value == "mean":
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise UserError(f"the channel must be 'mean' or a number from 1 up, but is '{value}'")
+    return int(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskaware.data.prepared.shards import to_json
+from taskaware.files import to_json
 
 if TYPE_CHECKING:
     from taskaware.types import Example, Task

@@ -19,20 +19,17 @@ import torch
 
 from taskaware.data.manifest.source_files import file_problem
 from taskaware.data.prepared.shards import npy_bytes
-from taskaware.data.quality.checks import (
-    CheckSettings,
-    Finding,
-    check_features,
-    check_recording,
-    check_sound,
-)
+from taskaware.data.quality.checks import Finding, check_features, check_recording, check_sound
 from taskaware.data.sound import audio
-from taskaware.data.sound.features import FeatureSettings, log_mel, num_frames
+from taskaware.data.sound.features import log_mel, num_frames
 from taskaware.errors import AudioError
 from taskaware.types import Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+
+    from taskaware.data.quality.settings import CheckSettings
+    from taskaware.data.sound.settings import FeatureSettings
 
 Source = Speech | Path
 """A stretch of a recording, or a NumPy file of features."""

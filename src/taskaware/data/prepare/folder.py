@@ -17,18 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepare import extraction
-from taskaware.data.prepare.inputs import (
-    TRAIN,
-    Filter,
-    Inputs,
-    Progress,
-    Removed,
-    kept_names,
-    read_inputs,
-)
+from taskaware.data.prepare.inputs import Filter, Inputs, Progress, Removed, kept_names, read_inputs
 from taskaware.data.prepare.problems import ProblemReport
-from taskaware.data.prepare.settings import PrepareReport, PrepareSettings
-from taskaware.data.prepare.split_writer import Journal, SplitReport, SplitWriter
+from taskaware.data.prepare.results import PrepareReport, SplitReport
+from taskaware.data.prepare.settings import PrepareSettings
+from taskaware.data.prepare.split_writer import Journal, SplitWriter
 from taskaware.data.prepared import folder as prepared
 from taskaware.data.prepared.files import WORK_NAME, written_earlier, written_names
 from taskaware.data.prepared.shards import ShardRecord
@@ -42,6 +35,7 @@ from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag, too_large
 from taskaware.errors import DataError, UserError
 from taskaware.output_folder import claimed
 from taskaware.settings import typed as settings_file
+from taskaware.types import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -19,12 +19,9 @@ from taskaware.data.manifest import read as manifest
 from taskaware.data.manifest.line import LineProblem, ManifestLine
 from taskaware.data.manifest.read import IdTable, TaskTable
 from taskaware.data.prepare.text_sample import TextSample
-from taskaware.data.prepared.shards import (
-    example_from_record,
-    example_to_record,
-    file_sha256,
-    to_json,
-)
+from taskaware.data.prepared.shards import example_from_record, example_to_record, file_sha256
+from taskaware.files import to_json
+from taskaware.types import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
     from taskaware.data.quality.checks import Finding
     from taskaware.types import Example, Task
 
-TRAIN = "train"
 SERIES = ("text", "speech")
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""

@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from taskaware.data.prepared import folder as prepared
-from taskaware.data.prepared.shards import ShardLimits
-from taskaware.data.quality.checks import CheckSettings
-from taskaware.data.quality.overlap import OverlapSettings
-from taskaware.data.quality.settings import CleaningSettings
-from taskaware.data.sound.features import FeatureSettings
+from taskaware.data.prepared.settings import ShardLimits
+from taskaware.data.quality.settings import CheckSettings, CleaningSettings, OverlapSettings
+from taskaware.data.sound.settings import FeatureSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from taskaware.data.prepare.split_writer import SplitReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,59 +54,3 @@ class PrepareSettings:
                 yield name, "must be at least 1"
         if self.num_workers < 0:
             yield "num_workers", "must be at least 0"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareReport:
-    """What ``prepare`` did.
-
-    Attributes:
-        folder: The prepared folder.
-        splits: What became of each split.
-        warnings: What is worth knowing, one sentence each.
-        vocabulary_size: Number of pieces.
-        reused: Whether the folder was complete before, so that nothing was done.
-    """
-
-    folder: Path
-    splits: dict[str, SplitReport]
-    warnings: tuple[str, ...]
-    vocabulary_size: int
-    reused: bool
-
-    @property
-    def report_path(self) -> Path:
-        """The file that lists every line that is left out."""
-        return self.folder / prepared.REPORT_NAME
-
-    def summary_lines(self) -> list[str]:
-        """Return the numbers for a person to read: a table of splits and tasks, and what else is.
-
-        Hours and left-out lines are a split's: several tasks may share a recording, which counts
-        once, and a line that cannot be read has no task.
-        """
-        rows = [("split", "task", "examples", "hours of speech", "lines left out")]
-        for name, split in self.splits.items():
-            total = sum(split.examples.values())
-            rows.append(
-                (name, "all", f"{total:,}", f"{split.hours:,.2f}", f"{split.num_left_out:,}")
-            )
-            rows += [("", task, f"{number:,}", "", "") for task, number in split.examples.items()]
-        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-        aligns = "<<>>>"
-        lines = [
-            "  ".join(
-                f"{cell:{align}{width}}"
-                for cell, align, width in zip(row, aligns, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
-        lines.append(f"vocabulary: {self.vocabulary_size:,} pieces")
-        for name, split in self.splits.items():
-            lines += [
-                f"{name}: {number:,} of the left-out lines are there because of {by}"
-                for by, number in split.removed.items()
-            ]
-        if any(split.num_left_out for split in self.splits.values()):
-            lines.append(f"left-out lines, each with its reason: {self.report_path}")
-        return lines

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from taskaware.data.manifest.line import LineProblem
 from taskaware.data.prepare import extraction
 from taskaware.data.prepare.inputs import SERIES, Inputs, Progress, line_problem, read_kept
+from taskaware.data.prepare.results import SplitReport
 from taskaware.data.prepared.shards import ShardRecord, ShardWriter
 from taskaware.data.quality.checks import Finding, check_fits_speech, check_text_length
 from taskaware.types import Speech
@@ -33,32 +34,6 @@ if TYPE_CHECKING:
     from taskaware.output_folder import OutputFolder
 
 _LINES_PER_CHUNK = {"text": 4096, "speech": 256}  # what shares a source shares it within a chunk
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitReport:
-    """What became of one split.
-
-    Attributes:
-        examples: Number of examples that are used, by task.
-        num_left_out: Number of lines that are not used.
-        removed: Those of them that could be used and are not wanted, by what removes them.
-        num_frames: Feature frames in the shards; what several examples share counts once.
-        hours: The same as hours of speech; 0 for features that the manifest brings.
-        shards: The shards.
-    """
-
-    examples: dict[str, int]
-    num_left_out: int
-    num_frames: int
-    hours: float
-    removed: dict[str, int] = field(default_factory=dict)
-    shards: tuple[ShardRecord, ...] = ()
-
-    @property
-    def num_lines(self) -> int:
-        """Number of lines in the manifests, good and bad."""
-        return sum(self.examples.values()) + self.num_left_out
 
 
 class Journal:

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 
 from taskaware.data.manifest.tasks import require_good_names
-from taskaware.data.prepared.length_limits import TaskLengths, within_limits
+from taskaware.data.prepared.length_limits import LengthLimits, TaskLengths, within_limits
 from taskaware.data.prepared.shards import NPY_HEADER_BYTES, OpenShard, ShardRecord, check_shard
 from taskaware.data.prepared.storage import Store, open_store
 from taskaware.data.sound import audio
-from taskaware.data.sound.features import FeatureSettings, log_mel
+from taskaware.data.sound.features import log_mel
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.errors import DataError, UnknownTaskError, nearest
 from taskaware.types import Example, Task
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from taskaware.data.batches.settings import BatchingSettings
 
 FORMAT_VERSION = 2
 MARKER_NAME = "prepared.json"
@@ -172,7 +172,7 @@ class Split:
         number: int,
         random: np.random.Generator,
         *,
-        limits: BatchingSettings | None = None,
+        limits: LengthLimits | None = None,
     ) -> NDArray[np.int64]:
         """Draw up to ``number`` examples of a task, from a few shards where it has many.
 

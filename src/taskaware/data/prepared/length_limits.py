@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from taskaware.data.batches.settings import BatchingSettings
+
+class LengthLimits(Protocol):
+    """The longest source and target that are trained on; ``BatchingSettings`` has them."""
+
+    @property
+    def max_source(self) -> int:
+        """Frames, or pieces."""
+        ...
+
+    @property
+    def max_target(self) -> int:
+        """Pieces."""
+        ...
 
 
 class ChangedLengths(Protocol):
@@ -70,43 +82,43 @@ class LeftOut:
     def add(
         self,
         part: TaskLengths,
-        settings: BatchingSettings,
+        limits: LengthLimits,
         changed_lengths: ChangedLengths | None = None,
     ) -> None:
         """Count some examples, at least one.
 
         Args:
             part: Their lengths.
-            settings: The limits.
+            limits: The limits.
             changed_lengths: What augmentation makes of source lengths; ``None``: nothing.
         """
         sources, targets = part.sources, part.targets
-        kept = within_limits(sources, targets, settings)
+        kept = within_limits(sources, targets, limits)
         self.num_examples += len(sources)
         self.num_positions += int(sources.sum())
         self.num_left_out += int((~kept).sum())
-        self.long_sources = _more(self.long_sources, sources, sources > settings.max_source)
-        self.long_targets = _more(self.long_targets, sources, targets > settings.max_target)
+        self.long_sources = _more(self.long_sources, sources, sources > limits.max_source)
+        self.long_targets = _more(self.long_targets, sources, targets > limits.max_target)
         source, target = self.longest
         self.longest = max(source, int(sources.max())), max(target, int(targets.max()))
         source, target = self.shortest
         self.shortest = min(source, int(sources.min())), min(target, int(targets.min()))
         if changed_lengths is not None:
             changed = changed_lengths(part.positions, sources, 0)
-            still = within_limits(changed, targets, settings)
+            still = within_limits(changed, targets, limits)
             self.num_left_out_when_changed += int((kept & ~still).sum())
 
 
 def within_limits(
-    sources: NDArray[np.int64], targets: NDArray[np.int64], settings: BatchingSettings
+    sources: NDArray[np.int64], targets: NDArray[np.int64], limits: LengthLimits
 ) -> NDArray[np.bool_]:
     """Return which examples of these lengths are trained on."""
-    return (sources <= settings.max_source) & (targets <= settings.max_target)
+    return (sources <= limits.max_source) & (targets <= limits.max_target)
 
 
 def count_left_out(
     parts: Iterable[TaskLengths],
-    settings: BatchingSettings,
+    limits: LengthLimits,
     *,
     changed_lengths: Mapping[str, ChangedLengths] | None = None,
 ) -> dict[str, LeftOut]:
@@ -114,7 +126,7 @@ def count_left_out(
 
     Args:
         parts: The lengths, in any number of parts.
-        settings: The limits.
+        limits: The limits.
         changed_lengths: What augmentation makes of a task's source lengths, by task; a task that is
             not there is not changed.
     """
@@ -122,7 +134,7 @@ def count_left_out(
     for part in parts:
         if len(part.positions):
             changed = (changed_lengths or {}).get(part.task)
-            found.setdefault(part.task, LeftOut()).add(part, settings, changed)
+            found.setdefault(part.task, LeftOut()).add(part, limits, changed)
     return found
 
 

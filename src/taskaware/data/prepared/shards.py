@@ -25,13 +25,17 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
+from taskaware.files import to_json
 from taskaware.types import Example, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from taskaware.data.prepared.settings import ShardLimits
 
 INDEX = np.dtype(
     [
@@ -45,30 +49,10 @@ INDEX = np.dtype(
         ("source_bytes", "<u4"),
     ]
 )
-_MAX_BYTES = 2**32 - 1
+
 _BLOCK = tarfile.BLOCKSIZE
 _HASH_BYTES = 1 << 20
 NPY_HEADER_BYTES = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardLimits:
-    """When a shard is full: at whichever comes first.
-
-    Attributes:
-        megabytes: Size of the file, in 10**6 bytes; the last example may go beyond it.
-        examples: Number of examples.
-    """
-
-    megabytes: int = 64
-    examples: int = 20_000
-
-    def validate(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what it must be) for every impossible value."""
-        if not 1 <= self.megabytes <= _MAX_BYTES // 2_000_000:
-            yield "megabytes", f"must be from 1 to 2,147, but is {self.megabytes}"
-        if self.examples < 1:
-            yield "examples", f"must be at least 1, but is {self.examples}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,17 +113,6 @@ def example_to_record(example: Example) -> dict[str, object]:
         elif value not in (None, "") or name == "dataset":
             record[name] = value
     return record
-
-
-def to_json(value: object) -> bytes:
-    """Return a value as one line of JSON, as people read it; in ASCII where it is not Unicode.
-
-    That is the case of the name of a file, which may hold any bytes.
-    """
-    try:
-        return json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value).encode()
 
 
 def example_to_json(example: Example) -> bytes:
@@ -252,7 +225,7 @@ class ShardWriter:
         text = to_json(records)
         text_place = self._add_member(f"{key}.json", text)
         data_place = self._add_member(f"{key}.{suffix}", data)
-        if file.num_bytes > _MAX_BYTES:
+        if file.num_bytes > MAX_BYTES:
             raise DataError(f"a shard must be smaller than 4 GB, but {key}.{suffix} is larger")
         for entry, (example, target_length) in enumerate(examples):
             self._add_row(example, entry, num_frames, target_length, (*text_place, *data_place))

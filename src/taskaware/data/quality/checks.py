@@ -5,7 +5,6 @@ Each check returns what is wrong, or ``None``; the caller lists, counts and leav
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,43 +13,8 @@ import numpy as np
 from taskaware.data.sound.audio import END_TOLERANCE_SECONDS, AudioInfo, Sound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from taskaware.data.quality.settings import CheckSettings
     from taskaware.types import Speech
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckSettings:
-    """When an example is left out.
-
-    Attributes:
-        min_seconds: Shortest stretch of speech, in seconds.
-        max_seconds: Longest stretch of speech, in seconds (40: LibriSpeech's longest is 35).
-        min_sample_rate_hz: Lowest sample rate of a recording, in Hz (8,000: the telephone's).
-        min_peak: A stretch whose samples all lie closer than this to their mean is silent; full
-            scale is 1 (0.001: -60 dB).
-        min_frames_per_piece: Least number of feature frames for each piece of the target text (4:
-            25 pieces a second at 10 ms a frame, more than anyone says, even letter by letter).
-        max_pieces: Longest source or target text, in pieces.
-    """
-
-    min_seconds: float = 0.1
-    max_seconds: float = 40.0
-    min_sample_rate_hz: int = 8_000
-    min_peak: float = 0.001
-    min_frames_per_piece: float = 4.0
-    max_pieces: int = 500
-
-    def validate(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what it must be) for every impossible value."""
-        for name in ("min_seconds", "min_peak", "min_frames_per_piece", "min_sample_rate_hz"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                yield name, f"must be a number from 0 up, but is {value}"
-        if not self.min_seconds <= self.max_seconds < math.inf or self.max_seconds <= 0:
-            yield "max_seconds", f"must be above 0 and min_seconds, but is {self.max_seconds}"
-        if self.max_pieces < 1:
-            yield "max_pieces", f"must be at least 1, but is {self.max_pieces}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskaware.data.quality.checks import CheckSettings, check_sound
+from taskaware.data.quality.checks import check_sound
+from taskaware.data.quality.settings import CheckSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskaware.data.sound.audio import Sound
-    from taskaware.data.sound.features import FeatureSettings
+    from taskaware.data.sound.settings import FeatureSettings
     from taskaware.types import Modality
 
 # Much longer is half as long again and 1 s or 10 pieces more: a text of 6 pieces is no doubt after

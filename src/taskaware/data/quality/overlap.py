@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from taskaware.data.hashes import hash_texts
 from taskaware.data.quality.checks import Finding
+from taskaware.data.quality.settings import OverlapSettings
 from taskaware.data.writing_systems import count_words, lower, visible
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from taskaware.types import Example
 
-OverlapAction = Literal["refuse", "drop", "allow"]
 Rule = Literal["recording", "text pair", "transcript", "source text", "target text"]
 RULES: tuple[Rule, ...] = ("recording", "text pair", "transcript", "source text", "target text")
 """How two examples can overlap, what matters most first."""
@@ -34,27 +34,6 @@ _SPACED_SIGN = re.compile(r"(?<=\d) +([-/*:÷×+=<>]) +(?=\d)")
 _NUMBERS_APART = re.compile(r"(?<=\d)(?:\s+|[,.;:!?]\s+)(?=\d)")
 # Corpora round times to a hundredth of a second, so that neighbours seem to share that much.
 _ROUNDING_SECONDS = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverlapSettings:
-    """What becomes of a train example that a later split has as well.
-
-    Attributes:
-        action: ``"refuse"``: nothing is prepared; ``"drop"``: the example is left out and listed;
-            ``"allow"``: it is trained on, and a warning counts it.
-        min_words: Least number of words of a target text of speech that two recordings share (4:
-            shorter sentences, "Yes, of course", recur by nature). Words are counted by
-            ``writing.count_words``, where words are not separated too.
-        min_pair_words: Least number of words of both texts of a pair. Shorter pairs recur by
-            nature: of the dialogue of Beneath a Steel Sky (English with German, French, Swedish),
-            of a random tenth, 0 to 25 % of the pairs of one word and 6 to 12 % of those of two are
-            in the rest as well, 1 to 3 % of those of three, 1 % of longer ones.
-    """
-
-    action: OverlapAction = "refuse"
-    min_words: int = 4
-    min_pair_words: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)

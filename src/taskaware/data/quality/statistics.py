@@ -17,16 +17,17 @@ from taskaware.data.hashes import FirstSeen, hash_texts
 from taskaware.data.manifest import read as manifest
 from taskaware.data.manifest.line import LineProblem
 from taskaware.data.manifest.source_files import file_problem
-from taskaware.data.prepare.inputs import TRAIN
-from taskaware.data.quality.overlap import HeldOut, OverlapSettings
+from taskaware.data.quality.overlap import HeldOut
 from taskaware.data.writing_systems import count_words
 from taskaware.errors import AudioError
+from taskaware.types import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.data.quality.settings import OverlapSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.types import Example, Speech, Task
 

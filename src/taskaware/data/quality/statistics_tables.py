@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taskaware.data.prepare.inputs import TRAIN
 from taskaware.data.quality.overlap import RULES
 from taskaware.data.quality.statistics import SECOND_EDGES, WORD_EDGES, Distribution
+from taskaware.types import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

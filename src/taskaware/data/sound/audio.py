@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from taskaware.data.sound.audio_length import check_header, is_mpeg, with_known_length
-from taskaware.errors import AudioError, UserError
+from taskaware.errors import AudioError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,20 +157,6 @@ def resampled(waveform: np.ndarray, rate_hz: int, to_rate_hz: int) -> np.ndarray
     import soxr
 
     return soxr.resample(waveform, rate_hz, to_rate_hz, quality="HQ").astype(np.float32)
-
-
-def channel_number(value: int | str) -> int | None:
-    """Return the channel that a user names: from 1, or ``None`` for ``"mean"``.
-
-    Raises:
-        UserError: The value is neither.
-    """
-    if value == "mean":
-        return None
-    text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise UserError(f"the channel must be 'mean' or a number from 1 up, but is '{value}'")
-    return int(text)
 
 
 def is_recording(path: Path | str | BinaryIO) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,3 +88,60 @@ class AugmentationSettings:
                     yield name, "must not be negative"
             if getattr(self, number) > 0 and getattr(self, size) == 0:
                 yield size, f"must be at least 1 where {number} is above 0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """How a waveform becomes log-Mel features.
+
+    Attributes:
+        sample_rate_hz: Rate of the waveform; every recording is resampled to it.
+        num_mel_bins: Number of Mel filters, F (80: the paper, appendix A).
+        window_ms: Length of one analysis window, in milliseconds.
+        hop_ms: Time from one window to the next, in milliseconds.
+        low_hz: Lower edge of the first filter (20: Kaldi). The upper edge of the last one is half
+            of the sample rate.
+        preemphasis: Share of the previous sample that is subtracted from each sample (0.97: Kaldi).
+        normalisation: ``"utterance"`` gives each bin mean 0 and variance 1 over the utterance;
+            ``"none"`` leaves the logarithms as they are.
+        kind: ``"kaldi"``, or ``"whisper"``: as Whisper computes them, for its weights alone; of the
+            other fields only the number of bins and `padded_seconds` count then.
+        padded_seconds: What a recording is filled up to with silence (30 s in Whisper's training,
+            which has not heard anything shorter); 0: nothing. Whisper's kind alone.
+    """
+
+    sample_rate_hz: int = 16_000
+    num_mel_bins: int = 80
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    low_hz: float = 20.0
+    preemphasis: float = 0.97
+    normalisation: Literal["utterance", "none"] = "utterance"
+    kind: Literal["kaldi", "whisper"] = "kaldi"
+    padded_seconds: float = 0.0
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if not 1000 <= self.sample_rate_hz <= 384_000:
+            yield "sample_rate_hz", f"must be from 1,000 to 384,000, but is {self.sample_rate_hz}"
+            return
+        if not 1 <= self.num_mel_bins <= 1000:
+            yield "num_mel_bins", f"must be from 1 to 1,000, but is {self.num_mel_bins}"
+        for name in ("window_ms", "hop_ms"):
+            value = getattr(self, name)
+            if not 1000 <= self.sample_rate_hz * value <= 1_000_000 * self.sample_rate_hz:
+                yield name, f"must be from one sample to 1,000,000 ms, but is {value}"
+        if not 0 <= self.low_hz < self.sample_rate_hz / 2:
+            yield "low_hz", f"must be from 0 to below half the sample rate, but is {self.low_hz}"
+        if not 0 <= self.preemphasis <= 1:
+            yield "preemphasis", f"must be from 0 to 1, but is {self.preemphasis}"
+
+    @property
+    def window_samples(self) -> int:
+        """W."""
+        return int(self.sample_rate_hz * self.window_ms / 1000)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one window to the next."""
+        return int(self.sample_rate_hz * self.hop_ms / 1000)

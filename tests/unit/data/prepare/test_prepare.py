@@ -17,15 +17,14 @@ import torch
 from taskaware.data.manifest import read as manifest_file
 from taskaware.data.manifest.write import to_line
 from taskaware.data.prepare import PrepareReport, PrepareSettings, prepare
-from taskaware.data.prepare.split_writer import SplitReport
+from taskaware.data.prepare.results import SplitReport
 from taskaware.data.prepared import PreparedData
-from taskaware.data.prepared.shards import ShardLimits
+from taskaware.data.prepared.settings import ShardLimits
 from taskaware.data.prepared.users import note_run
-from taskaware.data.quality.checks import CheckSettings
-from taskaware.data.quality.overlap import OverlapSettings
-from taskaware.data.quality.settings import CleaningSettings
+from taskaware.data.quality.settings import CheckSettings, CleaningSettings, OverlapSettings
 from taskaware.data.sound import audio
-from taskaware.data.sound.features import FeatureSettings, log_mel
+from taskaware.data.sound.features import log_mel
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, ExperimentError, ManifestError, OutputError, UserError
 from taskaware.output_folder import RECORD_NAME

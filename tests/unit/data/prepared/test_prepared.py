@@ -16,7 +16,7 @@ import soundfile
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.prepared.shards import example_from_record, example_to_json
-from taskaware.data.sound.features import FeatureSettings
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, UnknownTaskError
 from taskaware.types import Example, Speech

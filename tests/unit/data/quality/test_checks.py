@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from taskaware.data.quality.checks import (
-    CheckSettings,
     Finding,
     check_features,
     check_fits_speech,
@@ -16,6 +15,7 @@ from taskaware.data.quality.checks import (
     check_sound,
     check_text_length,
 )
+from taskaware.data.quality.settings import CheckSettings
 from taskaware.data.sound.audio import AudioInfo, Sound
 from taskaware.types import Speech
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from taskaware.data.quality.overlap import HeldOut, OverlapSettings, bare
+from taskaware.data.quality.overlap import HeldOut, bare
+from taskaware.data.quality.settings import OverlapSettings
 from taskaware.types import Example, Speech
 
 

@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskaware.data.quality.overlap import OverlapSettings
+from taskaware.data.quality.settings import OverlapSettings
 from taskaware.data.quality.statistics import (
     Distribution,
     Group,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from taskaware.data.manifest.line import channel_number
 from taskaware.data.sound import audio, mpeg
 from taskaware.errors import AudioError, UserError
 
@@ -83,13 +84,13 @@ def test_one_channel_can_be_chosen_from_1(tmp_path: Path):
 
 @pytest.mark.parametrize(("value", "channel"), [("mean", None), ("1", 1), (2, 2), ("12", 12)])
 def test_a_channel_is_the_mean_or_a_number_from_1(value: int | str, channel: int | None):
-    assert audio.channel_number(value) == channel
+    assert channel_number(value) == channel
 
 
 @pytest.mark.parametrize("value", [0, "0", -1, "left", "1.5", True, "", 1.0, "²"])
 def test_anything_else_is_no_channel(value: int | str):
     with pytest.raises(UserError, match="'mean' or a number from 1 up"):
-        audio.channel_number(value)
+        channel_number(value)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from taskaware.data.sound.features import ENERGY_FLOOR, FeatureSettings, log_mel, num_frames
+from taskaware.data.sound.features import ENERGY_FLOOR, log_mel, num_frames
+from taskaware.data.sound.settings import FeatureSettings
 
 RAW = FeatureSettings(normalisation="none")
 

@@ -8,8 +8,10 @@ import soundfile
 import torch
 
 from taskaware.data.prepare.extraction import extract_source
-from taskaware.data.quality.checks import CheckSettings, Finding
-from taskaware.data.sound.features import FeatureSettings, log_mel, num_frames
+from taskaware.data.quality.checks import Finding
+from taskaware.data.quality.settings import CheckSettings
+from taskaware.data.sound.features import log_mel, num_frames
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.sound.whisper_features import slaney_filters, whisper_log_mel
 from taskaware.errors import AudioError
 from taskaware.types import Speech

@@ -9,7 +9,7 @@ import torch
 from their_models import BEGIN, END, FAMILIES, PAD, Pair, pair, sources, their_inputs, transformers
 
 from taskaware.decoding.beam_search import beam_search
-from taskaware.decoding.scoring import DecodingSettings
+from taskaware.decoding.settings import DecodingSettings
 
 LIMIT = 12
 

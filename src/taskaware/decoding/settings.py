@@ -1,0 +1,74 @@
+"""How a model is decoded. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingSettings:
+    """How to search.
+
+    Attributes:
+        beam: Hypotheses kept at each step, at most 1,000; 1 is greedy search.
+        length_penalty: Exponent of the length penalty ((5 + length) / 6)^alpha; 0: none.
+        extra_pieces: A hypothesis has at most this many pieces more than the source has positions.
+        num_best: Hypotheses returned for each source, at most `beam`.
+        examples_per_batch: Sources decoded together.
+        max_pieces: The longest hypothesis, its end counted, however long the source is; `none`: as
+            `extra_pieces` says.
+        stopping: When the search for a source ends. `bound`: when `beam` hypotheses are finished,
+            or no open one can get among the `num_best`. `full` and `heuristic` do what `generate`
+            of Hugging Face's library does with `early_stopping` true and false, for models whose
+            settings were chosen with it: the first ends when `beam` are finished, the second when
+            no open one, at its present length, is better than the worst of them; the length penalty
+            is length^alpha, and at the limit of length the open ones count as well.
+        counted_prompt: Pieces of the prompt that count in the length penalty (1 in M2M100, whose
+            language is a forced piece).
+        end_at_limit: Whether a hypothesis at its limit ends there, at no cost (Marian).
+        suppressed: Ids of pieces that no hypothesis has, such as Whisper's signs of music.
+        suppressed_first: Ids of pieces that none begins with.
+        no_repeat: No hypothesis has the same pieces in a row, this many, twice: what keeps a
+            decoder from repeating itself to the limit; 0: it may.
+    """
+
+    beam: int = 4
+    length_penalty: float = 0.6
+    extra_pieces: int = 50
+    num_best: int = 1
+    examples_per_batch: int = 32
+    max_pieces: int | None = None
+    stopping: Literal["bound", "full", "heuristic"] = "bound"
+    counted_prompt: int = 0
+    end_at_limit: bool = False
+    suppressed: tuple[int, ...] = ()
+    suppressed_first: tuple[int, ...] = ()
+    no_repeat: int = 0
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.max_pieces is not None and self.max_pieces < 1:
+            yield "max_pieces", f"must be at least 1, but is {self.max_pieces}"
+        for name in ("counted_prompt", "no_repeat"):
+            if getattr(self, name) < 0:
+                yield name, f"must not be negative, but is {getattr(self, name)}"
+        for name in ("suppressed", "suppressed_first"):
+            if any(piece < 0 for piece in getattr(self, name)):
+                yield name, "must be ids of pieces, from 0 up"
+        for name in ("beam", "extra_pieces", "num_best", "examples_per_batch"):
+            if getattr(self, name) < 1:
+                yield name, f"must be at least 1, but is {getattr(self, name)}"
+        if self.beam > _WIDEST_BEAM:
+            yield "beam", f"must be at most {_WIDEST_BEAM}, but is {self.beam}"
+        if self.num_best > max(self.beam, 1):
+            yield "num_best", f"must be at most `beam` ({self.beam}), but is {self.num_best}"
+        if not (math.isfinite(self.length_penalty) and self.length_penalty >= 0):
+            yield "length_penalty", f"must be a number from 0 up, but is {self.length_penalty}"
+
+
+_WIDEST_BEAM = 1000  # a wider one finds nothing more, and fills the memory

@@ -1,0 +1,205 @@
+"""Train a run, from its experiment to its models: what each process does, in order."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from taskaware.data.batches.stream import killed_workers_named
+from taskaware.run.checks import check_run
+from taskaware.run.feed import training_batches
+from taskaware.run.finish import write_models
+from taskaware.run.folder import claim, write_experiment
+from taskaware.run.lock import lock
+from taskaware.run.log import RunLog
+from taskaware.run.resume import resume
+from taskaware.run.retention import create_retention
+from taskaware.run.run import Run, set_up
+from taskaware.run.validation import validate
+from taskaware.settings import typed as settings_file
+from taskaware.training.best import BestWeights
+from taskaware.training.loop import Validation, Watchers, stop_signals, train
+from taskaware.training.memory import bound_caches
+from taskaware.training.processes import Processes, Seat, join
+from taskaware.training.step import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from taskaware.run.experiment import Experiment
+    from taskaware.training.progress import Progress
+
+
+class Display(Protocol):
+    """What shows a run to the person who waits for it."""
+
+    def start(self, run: Run, *, first_update: int) -> None:
+        """The run is set up and goes on from this update."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the person should know."""
+        ...
+
+    def on_update(self, update: int) -> None:
+        """Another update is done."""
+        ...
+
+    def on_progress(self, progress: Progress) -> None:
+        """Another line of the log."""
+        ...
+
+    def on_validation(self, update: int, validation: Validation) -> None:
+        """Another validation."""
+        ...
+
+
+def train_experiment(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    display: Display,
+    restart: bool = False,
+    seat: Seat | None = None,
+) -> bool:
+    """Train an experiment, or go on with it, in this process or as one of several.
+
+    The processes meet and part here; ``train_with`` is for those that have met already.
+
+    Args:
+        experiment: What to train.
+        folder: Where to write; what is there of the same experiment is gone on with.
+        display: Shows the run.
+        restart: Whether to delete what is there and start over.
+        seat: Which of several processes this is; by default what ``torchrun`` says, or the
+            only one.
+
+    Returns:
+        Whether it is finished.
+
+    Raises:
+        ExperimentError: A setting is impossible, the folder holds another experiment, or the data
+            does not fit this one.
+        DataError: The data is missing, incomplete, or not what the run began with.
+        RunInUseError: Another command trains in the folder.
+        NotFiniteError: A loss, a gradient, a weight or a moment is not finite.
+        WriteError: The disk is full, for example; the checkpoints before are as they were.
+    """
+    settings_file.require_valid(experiment, where=experiment.name)
+    with join(experiment.training.device, seat or Seat.from_environment()) as processes:
+        return train_with(processes, experiment, folder, display=display, restart=restart)
+
+
+def train_with(
+    processes: Processes,
+    experiment: Experiment,
+    folder: Path,
+    *,
+    display: Display,
+    restart: bool = False,
+    is_known: bool = False,
+) -> bool:
+    """Train an experiment, or go on with it, in processes that have joined; see there.
+
+    Args:
+        processes: Which of them this is.
+        experiment: What to train.
+        folder: Where to write; what is there of the same experiment is gone on with.
+        display: Shows the run.
+        restart: Whether to delete what is there and start over.
+        is_known: Whether the caller holds the folder's lock and knows that the folder holds this
+            experiment, if any: paths may then be written in another way than before.
+    """
+    bound_caches()
+    if experiment.training.num_threads:
+        torch.set_num_threads(experiment.training.num_threads)
+    with ExitStack() as stack:
+        # First, so that a folder is not claimed for data that is not there.
+        run = set_up(experiment, folder, processes)
+        batches = training_batches(run)
+        stack.callback(batches.close)
+        run.remarks = check_run(experiment, run.data, trained=run.trained_tasks, tasks=run.tasks)
+        changes: dict[str, float] = {}
+        with processes.together():
+            if processes.is_first:
+                if not is_known:
+                    stack.enter_context(lock(folder))
+                changes = claim(folder, experiment, restart=restart, is_known=is_known)
+        retention = create_retention(run)
+        best_weights = BestWeights(folder / "best_weights")
+        note = display.note if processes.is_first else _say_nothing
+        state = resume(run, batches, retention, best_weights, note)
+        with processes.together():
+            if processes.is_first:
+                write_experiment(folder, experiment)
+            log = RunLog(folder, first_update=state.update, on=processes.is_first)
+            stack.enter_context(log)
+        for remark in run.remarks:
+            log.write_remark({"kind": "remark", "update": state.update, **asdict(remark)})
+        if processes.is_first:
+            _log_changes(changes, state.update, log, note)
+            display.start(run, first_update=state.update)
+        with killed_workers_named():
+            finished = train(
+                state,
+                run.model,
+                batches,
+                tasks=run.tasks,
+                recipe=_recipe(experiment),
+                retention=retention,
+                processes=processes,
+                checkpoint_folder=folder / "checkpoints",
+                best_weights=best_weights,
+                watchers=_watchers(run, display, log),
+                frames_per_second=1000 / run.data.feature_settings.hop_ms,
+            )
+        with processes.together():
+            if finished and processes.is_first:
+                with stop_signals():  # a moment: better finished than broken off
+                    write_models(run, state, best_weights)
+    return finished
+
+
+def _say_nothing(_text: str) -> None:
+    pass
+
+
+def _log_changes(
+    changes: Mapping[str, float], update: int, log: RunLog, note: Callable[[str], None]
+) -> None:
+    """Write down from where on a run has another learning rate, for example."""
+    if changes:
+        log.write({"kind": "change", "update": update, "optimiser": dict(changes)})
+        words = ", ".join(f"optimiser.{name} = {value}" for name, value in changes.items())
+        note(f"from update {update:,} on: {words} (noted in log.jsonl)")
+
+
+def _recipe(experiment: Experiment) -> Recipe:
+    return Recipe(
+        training=experiment.training,
+        optimiser=experiment.optimiser,
+        objective=experiment.objective,
+        learning=experiment.learning,
+        conditioning=experiment.model.conditioning,
+    )
+
+
+def _watchers(run: Run, display: Display, log: RunLog) -> Watchers:
+    def on_progress(progress: Progress) -> None:
+        log.write({"kind": "progress", **asdict(progress)})
+        display.on_progress(progress)
+
+    def on_validation(update: int, validation: Validation) -> None:
+        log.write({"kind": "validation", "update": update, **asdict(validation)})
+        display.on_validation(update, validation)
+
+    return Watchers(
+        on_update=display.on_update,
+        on_progress=on_progress,
+        validate=lambda: validate(run),
+        on_validation=on_validation,
+    )
