@@ -7,8 +7,8 @@
 
 The first column is the source and every other a target. TSV has no quoting; in CSV, quotes and
 commas or semicolons are understood (``data/manifest/table_forms.py``). The request names a file, or
-a folder with files such as ``train.tsv``, ``news.dev.jsonl`` and ``test.tsv.gz``: one part of a file's
-name says its split. A file that is named itself and says nothing is train.
+a folder with files such as ``train.tsv``, ``news.dev.jsonl`` and ``test.tsv.gz``: one part of a
+file's name says its split. A file that is named itself and says nothing is train.
 
 A manifest, which says more about every line than two texts, needs no recipe.
 """
