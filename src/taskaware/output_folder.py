@@ -10,6 +10,7 @@ in the way, the command refuses before it does anything.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -71,6 +72,10 @@ class OutputFolder:
         In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``.
         """
         self._note({name: "" for name in names if name not in self._written})
+
+    def assume(self, names: Iterable[str]) -> None:
+        """Take up files as ``adopt`` does, but for this object alone: nothing is written."""
+        self._remember({name: "" for name in names if name not in self._written})
 
     def require_free(self, names: Iterable[str]) -> None:
         """Require that nothing of these names is there, or only what commands of ours wrote.
@@ -210,6 +215,9 @@ class OutputFolder:
             # A line feed comes first as well, as a command may have been killed inside a line.
             lines = [json.dumps([name, noted]) for name, noted in names.items()]
             file.write("\n" + "\n".join(lines) + "\n")
+        self._remember(names)
+
+    def _remember(self, names: dict[str, str]) -> None:
         self._written |= names
         self._patterns += [name for name in names if "*" in name]
 
@@ -238,15 +246,15 @@ def claimed(
         OutputError: Somebody's files are in the way, the folder cannot be written, or another
             command is writing it.
     """
+    # Once before the lock, which is a file in the folder: a folder of somebody's gets none.
+    require_usable(folder, names=names, whole=whole, earlier=earlier)
     made = _make(folder)
     try:
         with _locked(folder, waits=waits):
             claim = OutputFolder(folder)
             if not claim.holds_ours:
                 claim.adopt(earlier())
-            if whole and not claim.holds_ours:
-                _require_empty(folder)
-            claim.require_free(names)
+            _check(claim, names, whole=whole)
             try:
                 yield claim
             except BaseException:
@@ -254,27 +262,55 @@ def claimed(
                     claim.forget()
                 raise
     finally:
-        with contextlib.suppress(OSError):  # nothing was written: leave no trace
-            if not (folder / RECORD_NAME).exists():
+        with contextlib.suppress(OSError):
+            if not (folder / RECORD_NAME).exists():  # nothing was written: leave no trace
                 (folder / LOCK_NAME).unlink(missing_ok=True)
             for path in reversed(made):
                 path.rmdir()
 
 
 def require_usable(
-    folder: Path, *, names: Sequence[str] = (), whole: bool = True, waits: bool = False
+    folder: Path,
+    *,
+    names: Sequence[str] = (),
+    whole: bool = True,
+    earlier: Callable[[], Sequence[str]] = tuple,
 ) -> None:
-    """Require before long work that ``claimed`` will take a folder afterwards; see there."""
-    with claimed(folder, names=names, whole=whole, waits=waits):
-        pass
+    """Require before long work that ``claimed`` will take a folder afterwards; see there.
+
+    Nothing is made or written, so that any number of commands may ask at a time.
+    """
+    _require_place(folder)
+    if not folder.is_dir():
+        return
+    claim = OutputFolder(folder)
+    if not claim.holds_ours:
+        claim.assume(earlier())
+    _check(claim, names, whole=whole)
+
+
+def _check(claim: OutputFolder, names: Sequence[str], *, whole: bool) -> None:
+    if whole and not claim.holds_ours:
+        _require_empty(claim.path)
+    claim.require_free(names)
+
+
+def _require_place(folder: Path) -> None:
+    """Require that there is a folder that can be written, or that one can be made."""
+    with _as_output_error(folder, "made"):
+        if os.path.lexists(folder) and not folder.is_dir():
+            what = "a link to nothing" if folder.is_symlink() else "a file"
+            raise OutputError(f"{folder}: must be a folder, but is {what}: give another name")
+        place = next((path for path in (folder, *folder.parents) if path.exists()), None)
+        if place is not None and not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if place is not None and not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _make(folder: Path) -> list[Path]:
     """Make a folder; return those that were missing, the outermost first."""
     with _as_output_error(folder, "made"):
-        if os.path.lexists(folder) and not folder.is_dir():
-            what = "a link to nothing" if folder.is_symlink() else "a file"
-            raise OutputError(f"{folder}: must be a folder, but is {what}: give another name")
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
@@ -291,6 +327,8 @@ def _locked(folder: Path, *, waits: bool) -> Iterator[None]:
                 f"{folder}: only one command may write a folder at a time, but another one is "
                 "writing this one: wait until it is done, or name another folder"
             ) from None
+        except NotImplementedError:
+            pass  # some network file systems have no locks
     try:
         yield
     finally:
@@ -301,7 +339,7 @@ def _locked(folder: Path, *, waits: bool) -> Iterator[None]:
 def _as_output_error(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, NotImplementedError, RuntimeError) as error:  # a loop of links is the last
+    except (OSError, RuntimeError) as error:  # a loop of links is the latter
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
             f"{folder}: the folder cannot be {what} ({reason}): name one that can be written"

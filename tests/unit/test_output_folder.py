@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taskaware.errors import OutputError
-from taskaware.output_folder import LOCK_NAME, RECORD_NAME, claimed
+from taskaware.output_folder import LOCK_NAME, RECORD_NAME, claimed, require_usable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def test_a_folder_with_files_of_somebody_is_refused_and_stays_as_it_is(tmp_path:
     with pytest.raises(OutputError, match=f"but holds {there.partition('/')[0]}.*another folder"):
         write(tmp_path, "a.txt")
     assert contents(tmp_path) == {there: b"mine"}
-    assert not (tmp_path / RECORD_NAME).exists()
+    assert not {RECORD_NAME, LOCK_NAME} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_files_that_somebody_adds_to_our_folder_stay_and_those_in_the_way_stop_us(tmp_path: Path):
@@ -135,6 +135,20 @@ def test_one_command_writes_a_folder_at_a_time(tmp_path: Path):
         output.write("b.txt", b"ours")
     thread.join()
     assert found == [True]
+
+
+def test_asking_beforehand_writes_nothing_and_needs_no_lock(tmp_path: Path):
+    require_usable(tmp_path / "a/b")
+    assert list(tmp_path.iterdir()) == []
+    with claimed(tmp_path / "out") as output:
+        output.write("a.txt", b"ours")
+        require_usable(tmp_path / "out", names=["a.txt"])
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/a.txt").write_text("of an earlier version")
+    require_usable(tmp_path / "old", earlier=lambda: ["a.txt"])
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["a.txt"]
+    with pytest.raises(OutputError, match=r"holds a\.txt"):
+        require_usable(tmp_path / "old")
 
 
 def test_a_command_that_wrote_nothing_leaves_no_folder(tmp_path: Path):

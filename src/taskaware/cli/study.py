@@ -102,7 +102,7 @@ def _do(plan: Plan, jobs: int) -> bool:
     from taskaware.study.write import WRITTEN
     from taskaware.training.processes import Seat
 
-    require_usable(plan.folder, names=WRITTEN, whole=False, waits=True)  # before any training
+    require_usable(plan.folder, names=WRITTEN, whole=False)  # before any training
     seat = Seat.from_environment()
     with stage_display() as progress:
         make_data(plan, progress=progress)
