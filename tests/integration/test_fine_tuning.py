@@ -224,15 +224,16 @@ def test_keeping_where_there_is_nothing_to_keep_is_refused(
         tune(data, vanilla, tmp_path / "tuned", tasks=(), retention={"method": "ewc"})
 
 
-def test_a_start_that_is_not_there_or_not_a_runs_checkpoint_is_refused(
-    data: Path, vanilla: Path, tmp_path: Path
-):
-    with pytest.raises(CheckpointError):
+def test_a_start_that_is_not_there_or_damaged_is_refused(data: Path, vanilla: Path, tmp_path: Path):
+    with pytest.raises(CheckpointError, match="nowhere"):
         tune(data, tmp_path / "nowhere", tmp_path / "tuned")
-    alone = tmp_path / "alone"
-    shutil.copytree(sorted((vanilla / "checkpoints").iterdir())[-1], alone / "a" / "b")
-    with pytest.raises(CheckpointError, match=r"experiment\.toml"):
-        tune(data, alone / "a" / "b", tmp_path / "tuned")
+    # A checkpoint says itself what it is, wherever it lies.
+    alone = tmp_path / "alone" / "a"
+    shutil.copytree(sorted((vanilla / "checkpoints").iterdir())[-1], alone)
+    tune(data, alone, tmp_path / "tuned", updates=1)
+    (alone / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        tune(data, alone, tmp_path / "again")
 
 
 def test_replay_remembers_so_many_examples_of_each_old_task_and_sees_one_task_an_update(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
+    from taskaware.data.sound.settings import FeatureSettings
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -28,7 +29,7 @@ def describe(data: PreparedData, experiment: Experiment, tasks: Sequence[Task]) 
     return {
         "folder": str(data.folder),
         "vocabulary": data.vocabulary.sha256,
-        "features": _digest(asdict(data.feature_settings)),
+        "features": features_digest(data.feature_settings),
         "train": _split_digest(data, train),
         "dev": _split_digest(data, dev) if dev in data.split_names else "",
         "tasks": [asdict(task) for task in tasks],
@@ -80,6 +81,11 @@ def _from_its_weights(folder: Path, others: Sequence[str]) -> str:
         "; to go on from this run's weights there, prepare the data with "
         f"`--vocabulary {vocabulary}` and add start.model={folder}"
     )
+
+
+def features_digest(settings: FeatureSettings) -> str:
+    """Return what stands for the way in which recordings become features."""
+    return _digest(asdict(settings))
 
 
 def _split_digest(data: PreparedData, name: str) -> str:

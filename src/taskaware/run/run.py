@@ -27,7 +27,7 @@ from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference.model import TaskAwareModel
 from taskaware.model.task_embedding import mean_task_embedding
 from taskaware.model.transformer import TaskAwareTransformer, create_model
-from taskaware.run.start import open_start, require_vocabulary
+from taskaware.run.start import open_start, require_prepared_for
 from taskaware.training.checkpoint import fill_weights
 from taskaware.version import __version__
 
@@ -196,5 +196,5 @@ def _tasks(
             "cannot add one. Name tasks of the model in `data.tasks`, or train a new model on data "
             "of all the tasks, the old and the new, without `start.model`"
         )
-    require_vocabulary(start, path, data)
+    require_prepared_for(start, path, data)
     return start.tasks, tuple(known[name] for name in names), start

@@ -9,7 +9,8 @@ from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
 from taskaware.errors import CheckpointError, DataError
 from taskaware.inference.model import load
 from taskaware.inference.model_folder import find_model
-from taskaware.training.checkpoint import load_tensors, read_content, weights
+from taskaware.run.data import features_digest
+from taskaware.training.checkpoint import check_file, load_tensors, read_content, weights
 from taskaware.types import Task
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Start:
         tasks: Its tasks.
         tensors: Its weights.
         vocabulary_sha256: Of its vocabulary.
+        features: What stands for how it hears a recording (``run.data.features_digest``).
         task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
     """
 
     tasks: tuple[Task, ...]
     tensors: Mapping[str, Tensor]
     vocabulary_sha256: str
+    features: str
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -56,13 +59,19 @@ def open_start(path: Path, data: PreparedData) -> Start:
     return start
 
 
-def require_vocabulary(start: Start, path: Path, data: PreparedData) -> None:
-    """Check that the data's pieces are the start's.
+def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
+    """Check that the data's pieces and features are those that the start was trained with.
 
     Raises:
-        DataError: They are not; the message says how data with them is prepared.
+        DataError: They are not; the message says how data with its vocabulary is prepared.
     """
-    if start.vocabulary_sha256 in ("", data.vocabulary.sha256):
+    hears = any(task.source_modality == "speech" for task in start.tasks)
+    if hears and start.features != features_digest(data.feature_settings):
+        raise DataError(
+            f"{data.folder} must have the features that {path} was trained with, but has others "
+            f"({data.feature_settings}); prepare it with the settings of that run's data"
+        )
+    if start.vocabulary_sha256 == data.vocabulary.sha256:
         return
     run = path.parent.parent if _is_checkpoint(path) else path
     found = [p for p in (run / "model", run) if (p / "vocabulary.model").is_file()]
@@ -80,25 +89,30 @@ def _open_model(path: Path) -> Start:
         tasks=model.tasks,
         tensors=weights(model.transformer),
         vocabulary_sha256=model.vocabulary.sha256,
+        features=features_digest(model.feature_settings),
         task_embeddings=model.task_embeddings,
     )
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return path.parent.name == "checkpoints" and path.name.startswith("update-")
+    is_named = path.parent.name == "checkpoints" and path.name.startswith("update-")
+    return is_named or (path / "state.json").is_file()
 
 
 def _open_checkpoint(path: Path) -> Start:
     """A checkpoint holds weights, and says of what tasks and vocabulary they are."""
-    data = read_content(path).get("data", {})
+    content = read_content(path)
+    data = content.get("data", {})
     if not data:
         raise CheckpointError(
             f"{path} must say of which tasks and vocabulary its weights are, but does not: an "
             "earlier version of taskaware wrote it; name its run, or one of its models, instead"
         )
-    tasks = tuple(Task(**task) for task in data["tasks"])
+    weights_path = path / "model.safetensors"
+    check_file(weights_path, content.get("sha256", {}).get(weights_path.name))
     return Start(
-        tasks=tasks,
-        tensors=load_tensors(path / "model.safetensors"),
+        tasks=tuple(Task(**task) for task in data["tasks"]),
+        tensors=load_tensors(weights_path),
         vocabulary_sha256=data["vocabulary"],
+        features=data["features"],
     )

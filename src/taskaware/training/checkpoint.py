@@ -182,7 +182,7 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
         )
     random_name = f"random-{processes.rank}.safetensors"
     for name in ("model.safetensors", "optimiser.safetensors", random_name):
-        _check_file(path / name, content.get("sha256", {}).get(name))
+        check_file(path / name, content.get("sha256", {}).get(name))
     load_weights(state.model, path / "model.safetensors")
     _load_optimiser(state.optimiser, load_tensors(path / "optimiser.safetensors"))
     _restore_random(state.generator, load_tensors(path / random_name))
@@ -226,8 +226,12 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_file(path: Path, sha256: str | None) -> None:
-    """Compare a file with its checksum, where there is one."""
+def check_file(path: Path, sha256: str | None) -> None:
+    """Compare a file with its checksum, where there is one.
+
+    Raises:
+        DamagedCheckpointError: It is missing or another.
+    """
     try:
         found = file_sha256(path)
     except OSError as error:
