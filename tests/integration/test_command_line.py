@@ -243,7 +243,7 @@ def test_predict_uses_the_model_that_is_asked_for(place: Place, command):
     assert command("predict", place.run / "average", "--text", "two")[0] == 0
     code, _, err = command("predict", place.run, "--text", "two", "--which", "taskwise/nothing")
     assert code == 1
-    assert "model.json is missing" in err
+    assert "must have a model 'taskwise/nothing', but has model, best, average" in err
 
 
 def test_inspect_shows_parameters_tasks_vocabulary_and_origin(place: Place, command):

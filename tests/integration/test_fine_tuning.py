@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -215,6 +216,24 @@ def test_a_start_of_other_sizes_or_another_vocabulary_is_refused(
     prepare(manifests, other / "data", PrepareSettings(vocabulary_size=290, num_workers=1))
     with pytest.raises(DataError, match="vocabulary"):
         tune(other / "data", vanilla, tmp_path / "tuned")
+
+
+def test_a_start_that_hears_otherwise_is_refused(
+    data: Path, vanilla: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from taskaware.data.prepared import PreparedData
+
+    open_data = PreparedData.open
+
+    def open_with_other_features(folder: Path) -> PreparedData:
+        opened = open_data(folder)
+        opened.feature_settings = replace(opened.feature_settings, window_ms=30.0)
+        return opened
+
+    monkeypatch.setattr(PreparedData, "open", open_with_other_features)
+    for start in (vanilla, sorted((vanilla / "checkpoints").iterdir())[-1]):
+        with pytest.raises(DataError, match=r"must have the features that .* was trained with"):
+            tune(data, start, tmp_path / "tuned")
 
 
 def test_keeping_where_there_is_nothing_to_keep_is_refused(

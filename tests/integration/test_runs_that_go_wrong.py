@@ -143,10 +143,10 @@ def test_a_vocabulary_of_the_same_size_is_another_vocabulary(tmp_path: Path):
 
 def test_a_task_of_the_same_name_between_other_languages_is_refused(trained: Path, tmp_path: Path):
     other = write_data(tmp_path, tasks={"mt_en_de": ("en", "fr")})
-    with pytest.raises(DataError, match=r"'mt_en_de' must be the same .* to text in fr"):
+    with pytest.raises(UserError, match=r"'mt_en_de' must be the same .* to text in 'fr'"):
         require_tasks(run_model(trained), PreparedData.open(other), ())
     tuned = text_experiment(other, start=trained)
-    with pytest.raises(DataError, match=r"'mt_en_de' must be the same .* to text in fr"):
+    with pytest.raises(UserError, match=r"'mt_en_de' must be the same .* to text in 'fr'"):
         train_experiment(tuned, tmp_path / "tuned", display=Silent())
 
 

@@ -86,7 +86,7 @@ def find_model(folder: Path, which: str = "model") -> Path:
         if which == "model" and (run / _RUN_FILE).is_file() and run != folder:
             return find_model(run, str(folder.relative_to(run)))
     if not folder.exists():
-        raise CheckpointError(f"{folder} must be a run's folder or a model's, but does not exist")
+        raise CheckpointError(f"{folder} must be a model folder or a run's, but does not exist")
     return found if which != "model" else folder  # what is missing there is told by who reads it
 
 

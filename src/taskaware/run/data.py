@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
-    from taskaware.data.sound.settings import FeatureSettings
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.data.sound.settings import FeatureSettings
     from taskaware.run.experiment import Experiment
     from taskaware.types import Task
 

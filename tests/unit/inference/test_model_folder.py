@@ -49,5 +49,7 @@ def test_a_run_that_is_not_finished_is_named_as_that(tmp_path: Path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(CheckpointError, match="nowhere must be a run's folder or a model's"):
+    with pytest.raises(
+        CheckpointError, match="nowhere must be a model folder or a run's, but does not"
+    ):
         find_model(tmp_path / "nowhere")
