@@ -239,7 +239,7 @@ def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str], to: Path) 
     ("options", "wanted"),
     [
         (["--tasks", "translate"], "asr_LANGUAGE"),
-        (["--tasks", "mt_en_de"], "asr_LANGUAGE"),
+        (["--tasks", "mt_en_de"], "must be for speech"),
         (["--tasks", "asr_xx"], "that Whisper knows"),
         (["--hears-seconds", "31"], "from 0 to 2"),
         (["--hears-seconds", "-1"], "from 0 to 2"),

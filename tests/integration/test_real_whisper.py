@@ -66,6 +66,7 @@ def whisper() -> Whisper:
     vocabulary = Vocabulary(
         tokenizer_bytes(
             tokenizer,
+            family="whisper",
             pad=pretrained.pad,
             begin=pretrained.begin,
             end=pretrained.end,
