@@ -41,8 +41,9 @@ def import_model(
 
     Args:
         folder: In Hugging Face's layout: config.json, safetensors, the files of its tokenizer.
-        tasks: What it can do: ``"asr_en"``, ``"st_de_en"``, ``"mt_en_de"``, ``"mt_eng_Latn_deu_Latn"``.
-            If none: recognition of English for Whisper, the direction that an OPUS-MT model names.
+        tasks: What it can do: ``"asr_en"``, ``"st_de_en"``, ``"mt_en_de"`` (of NLLB
+            ``"mt_eng_Latn_deu_Latn"``). If none: recognition of English for Whisper, the direction
+            that an OPUS-MT model names.
         hears_seconds: What every recording is filled up to with silence; ``None``: what the model
             was trained on, 30 s for Whisper. 0: nothing; then it must be trained to stop.
 

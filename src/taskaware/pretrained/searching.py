@@ -42,16 +42,17 @@ def decoding_settings(
         suppressed = sorted({*vocabulary.control_ids} - {pretrained.end})
     if is_whisper and first is None:  # neither nothing nor two spaces
         first = [pretrained.end, *vocabulary.encode(" ")[:1]]
+    counted_prompt = 1 if _has_language(vocabulary) else 0
     settings = DecodingSettings(
         beam=_number(path, said, "num_beams", 4),
         length_penalty=float(said.get("length_penalty") or 1.0),
         extra_pieces=1000,
-        max_pieces=_longest(path, said, pretrained),
+        max_pieces=None if is_whisper else _longest(path, said, counted_prompt),
         examples_per_batch=_RECORDINGS_TOGETHER if is_whisper else _TEXTS_TOGETHER,
         stopping="full" if said.get("early_stopping") is True else "heuristic",
-        counted_prompt=1 if _has_language(vocabulary) else 0,
+        counted_prompt=counted_prompt,
         end_at_limit=said.get("forced_eos_token_id") == pretrained.end,
-        suppressed=tuple([*(suppressed or ()), *_single(said.get("bad_words_ids"))]),
+        suppressed=(*(suppressed or ()), *_single(said.get("bad_words_ids"))),
         suppressed_first=tuple(first or ()),
         no_repeat=_NO_REPEAT if is_whisper else _number(path, said, "no_repeat_ngram_size", 0),
     )
@@ -68,11 +69,9 @@ def _has_language(vocabulary: Vocabulary) -> bool:
     )
 
 
-def _longest(path: Path, said: Mapping[str, Any], pretrained: Pretrained) -> int | None:
-    if pretrained.family == "whisper":
-        return None  # its positions end there
-    # Theirs counts the decoder's first piece.
-    return max(_number(path, said, "max_length", _LONGEST) - 1, 1)
+def _longest(path: Path, said: Mapping[str, Any], counted_prompt: int) -> int:
+    # Theirs counts the decoder's first piece, and the language.
+    return max(_number(path, said, "max_length", _LONGEST) - 1 - counted_prompt, 1)
 
 
 def _number(path: Path, said: Mapping[str, Any], name: str, default: int) -> int:
