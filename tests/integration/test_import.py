@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import soundfile
 import torch
 
 import taskaware
+from taskaware import experiment as experiment_file
 from taskaware.cli.main import run
 from taskaware.data.batches.batching import collate, text_cue
 from taskaware.data.sound.whisper_features import whisper_log_mel
@@ -23,7 +25,7 @@ from taskaware.data.vocabulary.prompts import whisper_prompt
 from taskaware.errors import UnknownTaskError
 from taskaware.inference.model import decoding_with
 from taskaware.types import Task
-from tiny_corpus import write_corpus
+from tiny_corpus import tiny_experiment, write_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,7 +241,7 @@ def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str], to: Path) 
     ("options", "wanted"),
     [
         (["--tasks", "translate"], "asr_LANGUAGE"),
-        (["--tasks", "mt_en_de"], "asr_LANGUAGE"),
+        (["--tasks", "mt_en_de"], "must be for speech"),
         (["--tasks", "asr_xx"], "that Whisper knows"),
         (["--hears-seconds", "31"], "from 0 to 2"),
         (["--hears-seconds", "-1"], "from 0 to 2"),
@@ -309,3 +311,28 @@ def test_data_prepared_with_its_vocabulary_and_features_evaluates_it(
     assert run(["prepare", *options, *vocabulary, "--to", str(other)]) == 0
     assert run(["evaluate", str(imported), "--data", str(other), "--split", "test"]) == 1
     assert "must have the model's features" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::taskaware.errors.SourceWarning")
+def test_training_goes_on_from_it(imported: Path, tmp_path: Path):
+    manifests = write_corpus(tmp_path)
+    options = [word for split, path in manifests.items() for word in (f"--{split}", str(path))]
+    data, vocabulary = tmp_path / "data", str(imported / "vocabulary.model")
+    settings = ["features.kind=whisper", f"features.padded_seconds={SECONDS}"]
+    wanted = ["--vocabulary", vocabulary, *settings, "--to", str(data)]
+    assert run(["prepare", *options, *wanted]) == 0
+    whisper = taskaware.load(imported, device="cpu")
+    experiment = replace(
+        tiny_experiment(data, start=imported, tasks=("asr_en",), updates=2),
+        model=whisper.settings,
+        decoding=whisper.decoding,
+    )
+    path = tmp_path / "tiny.toml"
+    path.write_text(experiment_file.dump(experiment))
+    assert run(["train", str(path), "--to", str(tmp_path / "run")]) == 0
+    trained = taskaware.load(tmp_path / "run", device="cpu")
+    assert trained.settings == whisper.settings
+    assert [task.name for task in trained.tasks] == ["asr_en", "st_de_en"]
+    assert not torch.equal(
+        trained.transformer.token_embedding.weight, whisper.transformer.token_embedding.weight
+    )

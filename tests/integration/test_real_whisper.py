@@ -19,8 +19,8 @@ import torch
 from conftest import ASR
 from taskaware.data.sound import audio
 from taskaware.data.sound.whisper_features import whisper_log_mel
-from taskaware.data.vocabulary import Vocabulary
 from taskaware.data.vocabulary.tokenizer_pieces import tokenizer_bytes
+from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.model.pretrained.read import create_pretrained, read_pretrained
@@ -66,6 +66,7 @@ def whisper() -> Whisper:
     vocabulary = Vocabulary(
         tokenizer_bytes(
             tokenizer,
+            family="whisper",
             pad=pretrained.pad,
             begin=pretrained.begin,
             end=pretrained.end,

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.prepare", "data.batches", "data.corpora"),
     ("training", "decoding"),
     ("inference",),
-    ("evaluation", "augment"),
+    ("evaluation", "augment", "pretrained"),
     ("run",),
     ("report",),
     ("study", "demo"),

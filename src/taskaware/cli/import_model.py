@@ -19,10 +19,10 @@ def import_model(
     tasks: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     hears_seconds: float | None = None,
 ) -> int:
-    """Make a model folder of ours from a pretrained Whisper, of any size.
+    """Make a model folder of ours from a pretrained Whisper, Speech2Text, Marian or M2M100/NLLB.
 
-    The folder has Hugging Face's layout: config.json, model.safetensors (or its parts),
-    tokenizer.json and perhaps generation_config.json. Nothing in it is executed, and the
+    The folder has Hugging Face's layout: config.json, model.safetensors (or its parts), the files
+    of its tokenizer and perhaps generation_config.json. Nothing in it is executed, and the
     transformers library is not needed.
 
     Parameters
@@ -32,14 +32,15 @@ def import_model(
     to
         The model folder to make; it must not be there.
     tasks
-        What the model can do: `asr_LANGUAGE` (recognition), `st_LANGUAGE_en` (translation of speech
-        into English); several are separated by commas, or the option is repeated. Default: asr_en.
+        What the model can do: `asr_en` (recognition), `st_de_en` (translation of speech),
+        `mt_en_de` (of text; NLLB: `mt_eng_Latn_deu_Latn`); several are separated by commas, or the
+        option is repeated. Default: asr_en for Whisper, the direction that an OPUS-MT model names.
     hears_seconds
-        Every recording is filled up to this length with silence. Default: what the model was
+        Of Whisper: every recording is filled up to this length with silence. Default: what it was
         trained on, 30 s. 0: not at all, which is many times faster, but an untrained model then
         repeats itself instead of stopping.
     """
-    from taskaware.inference.pretrained import import_model as read
+    from taskaware.pretrained.importing import import_model as read
 
     if to.exists():
         raise UserError(f"{to} must not be there yet, but is: choose another folder for the model")

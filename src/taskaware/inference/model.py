@@ -402,9 +402,7 @@ class TaskAwareModel:
         decoding = decoding or self.decoding
         settings_file.require_valid(decoding, where="decoding")
         cue = self.cue(task)
-        prefix = np.array(cue.source_prefix, dtype=np.int64)
-        if len(prefix):
-            sources = [np.concatenate([prefix, source]) for source in sources]
+        sources = cue.around(sources)
         device = self.transformer.token_embedding.weight.device
         embedding = self._task_embedding(task, task_embedding)
         answers: list[list[Hypothesis]] = [[] for _ in sources]

@@ -211,7 +211,7 @@ def read_source(
         case "text":
             text = _text(source)
             return ReadSource(
-                array=np.array(vocabulary.encode(text), dtype=np.int64),
+                array=np.array(vocabulary.encode_source(text), dtype=np.int64),
                 name=_short(text),
                 is_blank=not text.strip(),
             )

@@ -25,12 +25,13 @@ _MODEL = (
 _MODELS = ("model", "best", "average", "taskwise/*")
 # Files; a star stands for any part of a name. ``partial`` is what a killed run leaves behind.
 _WRITTEN = (
-    *("experiment.toml", "log.jsonl", ".lock", ".*.partial"),
+    *("experiment.toml", "log.jsonl", ".lock", ".*.partial", ".*.link"),
     *("checkpoints/*update-*/*.safetensors", "checkpoints/*update-*/state.json"),
-    *("best_weights/*.safetensors", "best_weights/.*.partial"),
+    *("best_weights/*.safetensors", "best_weights/.*.partial", "best_weights/.*.link"),
     *(f"{folder}/{name}" for folder in _MODELS for name in _MODEL),
     *(f".{folder}.partial/{name}" for folder in _MODELS for name in _MODEL),
-    *(f"taskwise/.*.partial/{name}" for name in _MODEL),
+    *(f".{folder}.old/{name}" for folder in _MODELS for name in _MODEL),
+    *(f"taskwise/.*.{end}/{name}" for end in ("partial", "old") for name in _MODEL),
     *("evaluation/*outputs.jsonl", "evaluation/*results.json", "evaluation/*study.json"),
     *("evaluation/*embeddings.npz", "tensorboard/*tfevents*"),
 )

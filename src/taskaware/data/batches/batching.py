@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from taskaware.data.prepared.length_limits import within_limits
-from taskaware.data.vocabulary.prompts import is_whisper, whisper_prompt
+from taskaware.data.vocabulary.prompts import own_pieces
 from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag
 from taskaware.types import Batch, Task
 
@@ -33,15 +33,25 @@ class TextCue:
 
     Attributes:
         source_prefix: Before a text source.
+        source_suffix: Behind it.
         begin: The piece after which the decoder writes.
         before: What stands before that in the prompt of a pretrained model.
         end: The end-of-sequence piece.
     """
 
     source_prefix: tuple[int, ...] = ()
+    source_suffix: tuple[int, ...] = ()
     begin: int = Vocabulary.BOS
     before: tuple[int, ...] = ()
     end: int = Vocabulary.EOS
+
+    def around(self, sources: Sequence[NDArray]) -> Sequence[NDArray]:
+        """Return the sources with what the task puts before and behind them."""
+        if not self.source_prefix and not self.source_suffix:
+            return sources
+        before = np.array(self.source_prefix, dtype=np.int64)
+        behind = np.array(self.source_suffix, dtype=np.int64)
+        return [np.concatenate([before, source, behind]) for source in sources]
 
     @property
     def prompt(self) -> tuple[int, ...]:
@@ -55,13 +65,15 @@ def text_cue(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue:
     Raises:
         UnknownTaskError: A pretrained model does not know the task's language.
     """
-    if is_whisper(vocabulary):
-        *before, begin = whisper_prompt(vocabulary, task, names_task=cue == "target_tag")
-        labelled = cue == "text_label" and task.source_modality == "text"
+    if vocabulary.family:
+        own = own_pieces(vocabulary, task, names_task=cue == "target_tag")
+        is_text = task.source_modality == "text"
+        label = vocabulary.encode_source(task.label) if cue == "text_label" and is_text else ()
         return TextCue(
-            source_prefix=tuple(vocabulary.encode(task.label)) if labelled else (),
-            begin=begin,
-            before=tuple(before),
+            source_prefix=(*own.source_prefix, *label) if is_text else (),
+            source_suffix=own.source_suffix if is_text else (),
+            begin=own.prompt[-1],
+            before=own.prompt[:-1],
             end=vocabulary.EOS,
         )
     match cue:
@@ -100,10 +112,7 @@ def collate(
         cue: What the task puts into the text.
         example_ids: Where the rows come from.
     """
-    if cue.source_prefix:
-        prefix = np.array(cue.source_prefix, dtype=np.int64)
-        sources = [np.concatenate([prefix, source]) for source in sources]
-    source, source_lengths = pad_sources(sources)
+    source, source_lengths = pad_sources(cue.around(sources))
     prompt, end = np.array(cue.prompt), np.array([cue.end])
     target_input, target_lengths = pad_sources([np.concatenate([prompt, t]) for t in targets])
     target_output, _ = pad_sources([np.concatenate([prompt[1:], t, end]) for t in targets])

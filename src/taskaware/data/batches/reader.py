@@ -59,7 +59,10 @@ class AugmentedReader:
         examples = [self._split.example(i) for i in indices]
         texts = [example.source_text for example in examples]
         if all(text is not None for text in texts):
-            sources = self._encode([text or "" for text in texts])
+            vocabulary = self._split.contents.vocabulary
+            sources = [
+                np.array(vocabulary.encode_source(text or ""), dtype=np.int64) for text in texts
+            ]
         else:
             sources = [self._source(i, planned.epoch) for i in indices]
         targets = self._encode([example.target_text for example in examples])

@@ -229,7 +229,8 @@ class Split:
         number, row = self._place(index)
         shard = self._shard(number)
         if not shard.index[row]["source_bytes"]:
-            return self._encode(shard.example(row).source_text or "")
+            text = shard.example(row).source_text or ""
+            return np.array(self.contents.vocabulary.encode_source(text), dtype=np.int64)
         if self._holds_audio(shard, row):
             rows = log_mel(torch.from_numpy(self._waveform(shard, row)), self.contents.features)
             return rows.numpy()

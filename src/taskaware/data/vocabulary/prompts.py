@@ -1,10 +1,11 @@
-"""The pieces with which a pretrained model is told what to do, before its decoder's output."""
+"""The pieces that tell a pretrained model what to do: around its source, before its output."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskaware.errors import UnknownTaskError
+from taskaware.errors import UnknownTaskError, nearest
 
 if TYPE_CHECKING:
     from taskaware.data.vocabulary.vocabulary import Vocabulary
@@ -13,13 +14,88 @@ if TYPE_CHECKING:
 _START, _TRANSCRIBE, _TRANSLATE = "<|startoftranscript|>", "<|transcribe|>", "<|translate|>"
 _NO_TIMES = "<|notimestamps|>"
 _ENGLISH = "en"
+_SHOWN = 20  # languages in one message
 # English-only models have the names of the languages, but other ids and one piece less: theirs
 # begins where that of the multilingual ones ends a text.
 _START_OF_ENGLISH_ONLY = 50_257
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnPieces:
+    """What a pretrained model is given besides its source.
+
+    Attributes:
+        prompt: Before the decoder's output.
+        source_prefix: Before a text source.
+        source_suffix: Behind a text source.
+    """
+
+    prompt: tuple[int, ...]
+    source_prefix: tuple[int, ...] = ()
+    source_suffix: tuple[int, ...] = ()
+
+
+def own_pieces(vocabulary: Vocabulary, task: Task, *, names_task: bool) -> OwnPieces:
+    """Return the pieces of a task in the way of the vocabulary's family.
+
+    Args:
+        vocabulary: A pretrained model's.
+        task: The task.
+        names_task: Whether the pieces tell the task; else all tasks of a source language have the
+            same, and something else must tell.
+
+    Raises:
+        UnknownTaskError: The model does not know a language of the task.
+    """
+    end = (vocabulary.EOS,)
+    target = task.target_language if names_task else task.source_language
+    match vocabulary.family:
+        case "whisper":
+            return OwnPieces(prompt=whisper_prompt(vocabulary, task, names_task=names_task))
+        case "marian":  # models of several target languages name it before the source
+            language = f">>{target}<<"
+            known = vocabulary.has_tag(language)
+            if not known and any(tag.startswith(">>") for tag in vocabulary.tags):
+                raise _unknown(task, target, vocabulary, ">>", "<<")
+            prefix = (vocabulary.tag_id(language),) if known else ()
+            return OwnPieces(prompt=(vocabulary.BOS,), source_prefix=prefix, source_suffix=end)
+        case "m2m_100":
+            form = "__{}__" if any(tag.startswith("__") for tag in vocabulary.tags) else "{}"
+            before, behind = form.split("{}")
+            for language in (task.source_language, target):
+                if not vocabulary.has_tag(form.format(language)):
+                    raise _unknown(task, language, vocabulary, before, behind)
+            return OwnPieces(
+                prompt=(vocabulary.BOS, vocabulary.tag_id(form.format(target))),
+                source_prefix=(vocabulary.tag_id(form.format(task.source_language)),),
+                source_suffix=end,
+            )
+        case _:  # Speech2Text, which names the target's language where it has several
+            language = f"<lang:{target}>"
+            if vocabulary.has_tag(language):
+                return OwnPieces(prompt=(vocabulary.BOS, vocabulary.tag_id(language)))
+            if any(tag.startswith("<lang:") for tag in vocabulary.tags):
+                raise _unknown(task, target, vocabulary, "<lang:", ">")
+            return OwnPieces(prompt=(vocabulary.BOS,))
+
+
+def _unknown(
+    task: Task, language: str, vocabulary: Vocabulary, before: str, behind: str
+) -> UnknownTaskError:
+    languages = [
+        tag.removeprefix(before).removesuffix(behind)
+        for tag in vocabulary.tags
+        if tag.startswith(before) and tag.endswith(behind)
+    ]
+    return UnknownTaskError(
+        f"the language of task '{task.name}' must be one that the model knows "
+        f"({', '.join(languages[:_SHOWN])}{', ...' if len(languages) > _SHOWN else ''}), but is "
+        f"'{language}'{nearest(language, languages)}"
+    )
+
+
 def is_whisper(vocabulary: Vocabulary) -> bool:
-    """Return whether a vocabulary is one of Whisper's."""
+    """Return whether a vocabulary has the pieces of Whisper's prompts."""
     return all(vocabulary.has_tag(tag) for tag in (_START, _TRANSCRIBE, _NO_TIMES))
 
 

@@ -22,6 +22,7 @@ class SentencePieces:
     """A sentencepiece model with byte fallback, made by ``Vocabulary.train``.
 
     Attributes:
+        family: Of a pretrained model; none.
         special: Ids of pad, begin-of-sequence, end-of-sequence, unknown.
         never: Ids that no output has.
         names: The pieces as they are written.
@@ -29,6 +30,8 @@ class SentencePieces:
         tags: Ids of the pieces that no text contains, by their names.
         adds_space: Whether a text is encoded, and comes back, with a space in front.
     """
+
+    family = ""
 
     def __init__(self, model_bytes: bytes) -> None:
         """Open a serialised model.
@@ -58,11 +61,17 @@ class SentencePieces:
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, which has no lone surrogate."""
-        encoded = self._processor.EncodeAsIds(list(texts))
+        # The space in front makes a first word the same piece as the word inside a sentence.
+        texts = [" " + text for text in texts]
+        encoded = self._processor.EncodeAsIds(texts)
         for row, text in enumerate(texts):
             if _SPACE in text:
                 encoded[row] = self._encode_with_space_sign(text)
         return encoded
+
+    def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of source texts: as those of targets."""
+        return self.encode_many(texts)
 
     def _content(self, piece_id: int, piece: str) -> bytes:
         if piece in self.tags or piece_id <= UNK:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMAT = "taskaware byte-level pieces"
-_KEYS = ("pad", "begin", "end", "adds_space", "size", "tokenizer")
+_KEYS = ("family", "pad", "begin", "end", "adds_space", "size", "tokenizer")
 _MISSING = (
     "a byte-level vocabulary needs the tokenizers library: pip install 'taskaware[pretrained]'"
 )
@@ -24,6 +24,7 @@ _MISSING = (
 def tokenizer_bytes(
     tokenizer: Mapping[str, Any],
     *,
+    family: str = "",
     pad: int,
     begin: int,
     end: int,
@@ -34,13 +35,21 @@ def tokenizer_bytes(
 
     Args:
         tokenizer: The content of ``tokenizer.json``.
+        family: The ``model_type`` of the model; says how its prompts are made.
         pad: Id of the piece that fills a batch.
         begin: Id of the decoder's first piece.
         end: Id of the end-of-sequence piece.
         size: Rows of the model's embedding, some of them perhaps without a piece.
         adds_space: Whether a text has a space in front, as in Whisper's training.
     """
-    values = {"format": FORMAT, "pad": pad, "begin": begin, "end": end, "size": size}
+    values = {
+        "format": FORMAT,
+        "family": family,
+        "pad": pad,
+        "begin": begin,
+        "end": end,
+        "size": size,
+    }
     values |= {"adds_space": adds_space, "tokenizer": tokenizer}
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -49,6 +58,7 @@ class TokenizerPieces:
     """A byte-level BPE; its added pieces are control pieces, which no text contains.
 
     Attributes:
+        family: Of the pretrained model: the ``model_type`` that the file says.
         special: Ids of pad, begin-of-sequence, end-of-sequence and unknown; no text needs the last,
             which is the padding.
         never: Ids that no output has: none beside those that the decoding settings suppress.
@@ -58,14 +68,15 @@ class TokenizerPieces:
         adds_space: Whether a text is encoded, and comes back, with a space in front.
     """
 
-    def __init__(self, model_bytes: bytes) -> None:
-        """Open what ``tokenizer_bytes`` made.
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Open what ``tokenizer_bytes`` made, read as JSON.
 
         Raises:
             DataError: It is something else, or no byte-level BPE, or does not fit together.
             MissingDependencyError: The tokenizers library is not installed.
         """
-        values = _values(model_bytes)
+        _check(values)
+        self.family = str(values["family"])
         tokenizer = _checked(values["tokenizer"])
         self._tokenizer = _open(tokenizer)
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
@@ -96,19 +107,17 @@ class TokenizerPieces:
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, which has no lone surrogate."""
-        return [self._tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+        space = " " if self.adds_space else ""
+        return [
+            self._tokenizer.encode(space + text, add_special_tokens=False).ids for text in texts
+        ]
+
+    def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of source texts: as those of targets."""
+        return self.encode_many(texts)
 
 
-def _values(model_bytes: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(model_bytes)
-    except ValueError as error:
-        raise DataError(f"the vocabulary must be a JSON file, but: {error}") from error
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise DataError(
-            f"the vocabulary must be of the format '{FORMAT}', but is not: `taskaware import` "
-            "makes one from a tokenizer.json"
-        )
+def _check(values: Mapping[str, Any]) -> None:
     if missing := [key for key in _KEYS if key not in values]:
         raise DataError(f"the vocabulary must say {', '.join(_KEYS)}, but lacks {missing[0]}")
     size = values["size"]
@@ -119,7 +128,6 @@ def _values(model_bytes: bytes) -> dict[str, Any]:
             raise DataError(
                 f"the id of the piece '{key}' must be from 0 to {size - 1}, but is {values[key]!r}"
             )
-    return values
 
 
 def _checked(tokenizer: Any) -> dict[str, Any]:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sentencepiece
 
-from taskaware.data.vocabulary import sentence_pieces
+from taskaware.data.vocabulary.mapped_pieces import MappedPieces
 from taskaware.data.vocabulary.sentence_pieces import SentencePieces
 from taskaware.data.vocabulary.tokenizer_pieces import TokenizerPieces
+from taskaware.data.vocabulary import mapped_pieces, sentence_pieces, tokenizer_pieces
 from taskaware.errors import DataError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class Vocabulary:
         EOS: Id of the end-of-sequence piece.
         UNK: Id of the unknown piece; no text needs it, as all bytes are pieces.
         NEVER: Ids that no output has.
+        family: The ``model_type`` of the pretrained model that it belongs to; empty for those that
+            are trained here.
         model_bytes: The sentencepiece model, or that of a pretrained model, as in the file.
     """
 
@@ -91,8 +95,8 @@ class Vocabulary:
             MissingDependencyError: It needs a library that is not installed.
         """
         self.model_bytes = model_bytes
-        is_json = model_bytes[:1] == b"{"
-        self._pieces = TokenizerPieces(model_bytes) if is_json else SentencePieces(model_bytes)
+        self._pieces = _open(model_bytes)
+        self.family = self._pieces.family
         self.PAD, self.BOS, self.EOS, self.UNK = self._pieces.special
         self.NEVER: tuple[int, ...] = self._pieces.never
 
@@ -194,9 +198,16 @@ class Vocabulary:
         """Return the piece ids of each text; see ``encode``."""
         for text in texts:
             _check_is_text(text)
-        # The space in front makes a first word the same piece as the word inside a sentence.
-        space = " " if self._pieces.adds_space else ""
-        return self._pieces.encode_many([space + text for text in texts])
+        return self._pieces.encode_many(texts)
+
+    def encode_source(self, text: str) -> list[int]:
+        """Return the piece ids of a source text: as ``encode``, unless its model has two cutters.
+
+        Raises:
+            ValueError: The text holds a lone surrogate, which is no character.
+        """
+        _check_is_text(text)
+        return self._pieces.encode_sources([text])[0]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of pieces; pad, begin- and end-of-sequence and tags are left out.
@@ -222,6 +233,11 @@ class Vocabulary:
         """The ids of all pieces that no text contains."""
         return sorted({*self._pieces.tags.values(), *self._pieces.special})
 
+    @property
+    def tags(self) -> list[str]:
+        """The names of the pieces that no text contains."""
+        return list(self._pieces.tags)
+
     def has_tag(self, tag: str) -> bool:
         """Return whether ``tag`` is a piece that no text contains."""
         return tag in self._pieces.tags
@@ -239,6 +255,24 @@ class Vocabulary:
                 "is trained with it"
             )
         return self._pieces.tags[tag]
+
+
+def _open(model_bytes: bytes) -> SentencePieces | TokenizerPieces | MappedPieces:
+    if model_bytes[:1] != b"{":
+        return SentencePieces(model_bytes)
+    try:
+        values = json.loads(model_bytes)
+    except ValueError as error:
+        raise DataError(f"the vocabulary must be a JSON file, but: {error}") from error
+    match values.get("format"):
+        case tokenizer_pieces.FORMAT:
+            return TokenizerPieces(values)
+        case mapped_pieces.FORMAT:
+            return MappedPieces(values)
+    raise DataError(
+        f"the vocabulary must be of the format '{tokenizer_pieces.FORMAT}' or "
+        f"'{mapped_pieces.FORMAT}', but is not: `taskaware import` makes one"
+    )
 
 
 def _check_is_text(text: str) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskaware.data.vocabulary import Vocabulary
 from taskaware.data.vocabulary.tokenizer_pieces import tokenizer_bytes
+from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.errors import DataError, MissingDependencyError
 
 tokenizers = pytest.importorskip("tokenizers", reason="the extra `pretrained` is not there")

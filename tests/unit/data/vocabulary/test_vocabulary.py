@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskaware.data.vocabulary import Vocabulary
-from taskaware.data.vocabulary.vocabulary import task_tag, too_large
+from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag, too_large
 from taskaware.errors import DataError, UserError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Pretrained models of other libraries, imported: everything about them but their weights."""

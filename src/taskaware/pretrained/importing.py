@@ -1,0 +1,158 @@
+"""Models that others trained, as models of ours: a folder in Hugging Face's layout in, ours out.
+
+``model.pretrained`` has the weights, a file for each family; here is the rest of a model: what it
+can do, its vocabulary, how it hears, how it searches.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskaware.data.sound.settings import FeatureSettings
+from taskaware.data.vocabulary.prompts import own_pieces
+from taskaware.errors import CheckpointError, UserError
+from taskaware.inference.model import TaskAwareModel
+from taskaware.model.pretrained.read import check_family, convert, create_pretrained
+from taskaware.model.pretrained.source import read_config, read_tensors
+from taskaware.model.settings import ConditioningSettings
+from taskaware.pretrained.files import read_json
+from taskaware.pretrained.searching import decoding_settings
+from taskaware.pretrained.vocabularies import read_vocabulary
+from taskaware.types import Task
+from taskaware.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskaware.model.pretrained.source import Pretrained
+
+_LANGUAGE = "[a-z]{2,3}(?:_[A-Z][a-z]{3})?"  # de; deu_Latn
+_TASK = re.compile(f"(asr)_({_LANGUAGE})|(st|mt)_({_LANGUAGE})_({_LANGUAGE})")
+_FRAMES_PER_SECOND = 100
+
+
+def import_model(
+    folder: Path | str, *, tasks: Sequence[str] = (), hears_seconds: float | None = None
+) -> TaskAwareModel:
+    """Return a pretrained model as one of ours, not yet saved. Nothing in the folder is executed.
+
+    Args:
+        folder: In Hugging Face's layout: config.json, safetensors, the files of its tokenizer.
+        tasks: What it can do: ``"asr_en"``, ``"st_de_en"``, ``"mt_en_de"`` (of NLLB
+            ``"mt_eng_Latn_deu_Latn"``). If none: recognition of English for Whisper, the direction
+            that an OPUS-MT model names.
+        hears_seconds: What every recording is filled up to with silence; ``None``: what the model
+            was trained on, 30 s for Whisper. 0: nothing; then it must be trained to stop.
+
+    Raises:
+        CheckpointError: The folder is no model of a known family, or its parts do not fit.
+        UserError: A task is not of a form that is known, or none is named.
+        UnknownTaskError: The model cannot do a task.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} must be a folder in Hugging Face's layout, but is none")
+    config = read_config(folder)
+    check_family(config)
+    family = str(config.values["model_type"])
+    names = list(dict.fromkeys(tasks)) or _default_tasks(folder, family)
+    wanted = tuple(_task(name) for name in names)
+    pretrained = convert(config, read_tensors(folder))
+    _check_modality(wanted, pretrained)
+    vocabulary = read_vocabulary(folder, pretrained)
+    for task in wanted:
+        own_pieces(vocabulary, task, names_task=True)
+    features = _features(folder, pretrained, hears_seconds)
+    frames = int(features.padded_seconds * _FRAMES_PER_SECOND)
+    return TaskAwareModel(
+        transformer=create_pretrained(pretrained, wanted),
+        # Its own pieces are what tells it the task.
+        settings=replace(pretrained.settings, conditioning=ConditioningSettings(cue="target_tag")),
+        tasks=wanted,
+        vocabulary=vocabulary,
+        feature_settings=features,
+        decoding=decoding_settings(folder, config, pretrained, vocabulary),
+        provenance={
+            "imported_from": str(folder),
+            "family": pretrained.family,
+            "taskaware": __version__,
+        },
+        longest_sources={task.name: frames for task in wanted} if frames else {},
+    )
+
+
+def _default_tasks(folder: Path, family: str) -> list[str]:
+    if family == "whisper":
+        return ["asr_en"]
+    said = read_json(folder / "tokenizer_config.json") or {}
+    source, target = said.get("source_lang"), said.get("target_lang")
+    if family == "marian" and source and target:
+        name = f"mt_{source}_{target}"
+        if _TASK.fullmatch(name):
+            return [name]
+    example = "st_en_de" if family == "speech_to_text" else "mt_en_de"
+    raise UserError(
+        f"the tasks of a {family} model must be named, as it does not name them itself: for "
+        f"example --tasks {example}"
+    )
+
+
+def _task(name: str) -> Task:
+    """Return the task that a name such as ``asr_en`` or ``st_de_en`` means.
+
+    Raises:
+        UserError: It is not of such a form.
+    """
+    found = _TASK.fullmatch(name)
+    if found is None:
+        raise UserError(
+            "a task must be named asr_LANGUAGE (recognition), st_LANGUAGE_LANGUAGE (translation of "
+            "speech) or mt_LANGUAGE_LANGUAGE (of text), for example asr_en, st_de_en or mt_en_de, "
+            f"but is '{name}'"
+        )
+    kind = found[1] or found[3]
+    return Task(
+        name=name,
+        kind=kind,
+        source_modality="text" if kind == "mt" else "speech",
+        source_language=found[2] or found[4],
+        target_language=found[2] or found[5],
+    )
+
+
+def _check_modality(tasks: Sequence[Task], pretrained: Pretrained) -> None:
+    for task in tasks:
+        if task.source_modality != pretrained.modality:
+            raise UserError(
+                f"the tasks of a {pretrained.family} model must be for {pretrained.modality}, but "
+                f"'{task.name}' is for {task.source_modality}"
+            )
+
+
+def _features(folder: Path, pretrained: Pretrained, hears_seconds: float | None) -> FeatureSettings:
+    bins = pretrained.settings.num_features
+    if pretrained.family != "whisper":
+        if hears_seconds:
+            raise UserError(
+                "the seconds that a model hears must be left out for all but Whisper, which alone "
+                f"was trained on recordings of one length, but are {hears_seconds:g}"
+            )
+        said = read_json(folder / "preprocessor_config.json") or {}
+        for name in ("do_ceptral_normalize", "normalize_means", "normalize_vars"):
+            if pretrained.modality == "speech" and said.get(name, True) is not True:
+                raise CheckpointError(
+                    f"{folder / 'preprocessor_config.json'}: {name} must be true, but is "
+                    f"{said[name]!r}: models with it cannot be imported"
+                )
+        return FeatureSettings(num_mel_bins=bins)
+    # Of its two convolutions one has stride 2.
+    longest = 2 * pretrained.settings.num_source_positions / _FRAMES_PER_SECOND
+    seconds = longest if hears_seconds is None else hears_seconds
+    if not 0 <= seconds <= longest:
+        raise UserError(
+            f"the seconds that the model hears must be from 0 to {longest:g}, but are {seconds:g}"
+        )
+    return FeatureSettings(kind="whisper", num_mel_bins=bins, padded_seconds=float(seconds))

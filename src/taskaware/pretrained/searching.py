@@ -1,0 +1,104 @@
+"""How a pretrained model searches: what its generation_config.json says, as our settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from taskaware.decoding.settings import DecodingSettings
+from taskaware.errors import CheckpointError
+from taskaware.pretrained.files import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.model.pretrained.source import Config, Pretrained
+
+_NO_REPEAT = (
+    10  # pieces: longer than what people say twice in a row, shorter than a looped sentence
+)
+_RECORDINGS_TOGETHER = 8  # of 30 s each
+_TEXTS_TOGETHER = 32
+_LONGEST = 200  # pieces, where nothing is said
+
+
+def decoding_settings(
+    folder: Path, config: Config, pretrained: Pretrained, vocabulary: Vocabulary
+) -> DecodingSettings:
+    """Return the settings with which our search gives the sequences of ``generate``.
+
+    Beside a ``beam`` that nothing says, 4, the guard against repetition for Whisper is ours.
+
+    Raises:
+        CheckpointError: A value is impossible.
+    """
+    path = folder / "generation_config.json"
+    said = {**config.values, **(read_json(path) or {})}  # older models say it all in config.json
+    is_whisper = pretrained.family == "whisper"
+    suppressed = _ids(path, said, "suppress_tokens", vocabulary)
+    first = _ids(path, said, "begin_suppress_tokens", vocabulary)
+    if is_whisper and suppressed is None:  # no prompt, language or time within a text
+        suppressed = sorted({*vocabulary.control_ids} - {pretrained.end})
+    if is_whisper and first is None:  # neither nothing nor two spaces
+        first = [pretrained.end, *vocabulary.encode(" ")[:1]]
+    counted_prompt = 1 if _has_language(vocabulary) else 0
+    settings = DecodingSettings(
+        beam=_number(path, said, "num_beams", 4),
+        length_penalty=float(said.get("length_penalty") or 1.0),
+        extra_pieces=1000,
+        max_pieces=None if is_whisper else _longest(path, said, counted_prompt),
+        examples_per_batch=_RECORDINGS_TOGETHER if is_whisper else _TEXTS_TOGETHER,
+        stopping="full" if said.get("early_stopping") is True else "heuristic",
+        counted_prompt=counted_prompt,
+        end_at_limit=said.get("forced_eos_token_id") == pretrained.end,
+        suppressed=(*(suppressed or ()), *_single(said.get("bad_words_ids"))),
+        suppressed_first=tuple(first or ()),
+        no_repeat=_NO_REPEAT if is_whisper else _number(path, said, "no_repeat_ngram_size", 0),
+    )
+    problems = [f"{name} {message}" for name, message in settings.validate()]
+    if problems:
+        raise CheckpointError(f"{path} must say how to search, but {'; '.join(problems)}")
+    return settings
+
+
+def _has_language(vocabulary: Vocabulary) -> bool:
+    """Return whether the language is a piece that ``generate`` forces, and so counts."""
+    return vocabulary.family == "m2m_100" or any(
+        tag.startswith("<lang:") for tag in vocabulary.tags
+    )
+
+
+def _longest(path: Path, said: Mapping[str, Any], counted_prompt: int) -> int:
+    # Theirs counts the decoder's first piece, and the language.
+    return max(_number(path, said, "max_length", _LONGEST) - 1 - counted_prompt, 1)
+
+
+def _number(path: Path, said: Mapping[str, Any], name: str, default: int) -> int:
+    value = said.get(name)
+    if value is None:
+        return default
+    if type(value) is not int or value < 0:
+        raise CheckpointError(f"{path}: {name} must be a whole number, but is {value!r}")
+    return value
+
+
+def _single(ids: Any) -> list[int]:
+    """Return the pieces that are forbidden by themselves."""
+    rows = ids if isinstance(ids, list) else []
+    return [row[0] for row in rows if isinstance(row, list) and len(row) == 1]
+
+
+def _ids(
+    path: Path, said: Mapping[str, Any], name: str, vocabulary: Vocabulary
+) -> list[int] | None:
+    ids = said.get(name)
+    if ids is None:
+        return None
+    if not isinstance(ids, list | tuple) or not all(
+        type(i) is int and 0 <= i < vocabulary.size for i in ids
+    ):
+        raise CheckpointError(
+            f"{path}: {name} must be ids of pieces from 0 to {vocabulary.size - 1}, but is {ids!r}"
+        )
+    return list(ids)
