@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import sentencepiece
 
+from taskaware.data.vocabulary import mapped_pieces, sentence_pieces, tokenizer_pieces
 from taskaware.data.vocabulary.mapped_pieces import MappedPieces
 from taskaware.data.vocabulary.sentence_pieces import SentencePieces
 from taskaware.data.vocabulary.tokenizer_pieces import TokenizerPieces
-from taskaware.data.vocabulary import mapped_pieces, sentence_pieces, tokenizer_pieces
 from taskaware.errors import DataError, UserError, nearest
 
 if TYPE_CHECKING:
