@@ -387,3 +387,14 @@ def test_outputs_are_utf_8_whatever_the_terminal_says(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert run(["predict", str(folder), "--text", "one"]) == 0
     assert written.getvalue() == "你好\n".encode()
+
+
+def test_a_progress_bar_leaves_the_outputs_where_they_belong(
+    predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "lines.txt"
+    path.write_text("one\ntwo\n")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # the bar takes standard error for a terminal
+    _, lines, err = predict(path)
+    assert len(lines) == 2
+    assert "lines.txt" in err

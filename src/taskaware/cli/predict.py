@@ -152,7 +152,7 @@ class _Job:
                 self._writer.flush()
                 done += len(group)
                 if display is not None and one.total is not None:
-                    display(one.name, done, one.total)
+                    display(one.name.rpartition("/")[2], done, one.total)
         if not done:
             self._warn(f"{one.name} is empty, so there is no output")
 
