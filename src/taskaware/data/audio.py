@@ -267,6 +267,8 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
     if isinstance(path, str | Path):
         name, source = shown(path), _openable(path)
         _check_is_file(Path(path), name)
+        if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
+            source = io.BytesIO(Path(path).read_bytes())
     else:
         name, source = shown(getattr(path, "name", "the recording")), _seekable(path)
     try:
@@ -277,7 +279,7 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
             f"but cannot be read as one{_reason(error)}: convert it (ffmpeg -i IN OUT.flac)"
         ) from error
     with file:
-        check_header(file, path, name)
+        check_header(file, path if isinstance(source, str | bytes) else source, name)
         replacement = with_known_length(file, source, name)
         if replacement is None:
             yield file, name
@@ -305,8 +307,9 @@ def _check_is_file(path: Path, name: str) -> None:
         size = path.stat().st_size
         if path.is_dir():
             raise AudioError(f"{name}: must be a recording, but is a folder")
-        with path.open("rb"):
-            pass
+        if path.is_file():
+            with path.open("rb"):
+                pass
     except FileNotFoundError as error:
         raise AudioError(f"{name}: the file does not exist") from error
     except (OSError, ValueError) as error:

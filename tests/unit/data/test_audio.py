@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -309,3 +310,13 @@ def test_a_path_that_is_not_utf_8_is_read_and_shown(tmp_path: Path):
     cut(path)
     with pytest.raises(AudioError, match=r"caf\\xe9\.wav: the file is truncated"):
         audio.read(path, sample_rate_hz=RATE_HZ)
+
+
+def test_a_named_pipe_is_read_once(tmp_path: Path):
+    data = write(tmp_path / "a.wav", sine(0.5)).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    assert len(audio.read(pipe, sample_rate_hz=RATE_HZ)) == RATE_HZ // 2
+    writer.join()
