@@ -21,6 +21,7 @@ from torch import Tensor
 
 from taskaware import settings as settings_file
 from taskaware.data.batching import TextCue, collate, pad_sources, text_cue
+from taskaware.data.doubts import doubt_about_length
 from taskaware.decoding.batches import batches, memory_named
 from taskaware.decoding.beam_search import beam_search
 from taskaware.errors import (
@@ -37,7 +38,6 @@ from taskaware.sources import (
     Hearing,
     HearingOptions,
     as_list,
-    doubt_about_length,
     modality_of,
     read_source,
 )
@@ -550,8 +550,8 @@ def load(folder: Path | str, *, which: str = "model", device: str = "auto") -> T
     )
 
 
-def decoding_with(
-    decoding: DecodingSettings, *, beam: int | None = None, num_best: int = 1
+def with_beam(
+    decoding: DecodingSettings, beam: int | None = None, num_best: int = 1
 ) -> DecodingSettings:
     """Return the settings with another beam.
 
@@ -569,11 +569,6 @@ def decoding_with(
     changed = replace(decoding, beam=beam, num_best=num_best)
     settings_file.require_valid(changed, where="decoding")
     return changed
-
-
-def with_beam(decoding: DecodingSettings, beam: int | None, num_best: int = 1) -> DecodingSettings:
-    """Return the settings with another beam; see ``decoding_with``."""
-    return decoding_with(decoding, beam=beam, num_best=num_best)
 
 
 def _warn(message: str) -> None:

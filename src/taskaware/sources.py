@@ -29,7 +29,8 @@ import torch
 
 from taskaware.data import audio
 from taskaware.data.audio import Sound
-from taskaware.data.checks import CheckSettings, check_features, check_sound
+from taskaware.data.checks import check_features
+from taskaware.data.doubts import doubts_about_sound
 from taskaware.data.features import FeatureSettings, log_mel
 from taskaware.errors import AudioError, DataError, UserError
 from taskaware.types import Speech, Text
@@ -58,12 +59,6 @@ _EXPECTED: Mapping[Modality, str] = {
     "features": "a .npy file or an array of two dimensions",
 }
 _FULL_SCALE = {"int16": (0, 1 << 15), "int32": (0, 1 << 31), "uint8": (128, 1 << 7)}
-# Much longer is half as long again and 1 s or 10 pieces more: a text of 6 pieces is no doubt after
-# training on 3.
-_MUCH_LONGER = 1.5
-_MUCH_MORE: Mapping[Modality, int] = {"speech": 100, "text": 10, "features": 100}
-# What `prepare` takes by default: 40 s of speech, 500 pieces.
-_LONGEST_UNLESS_KNOWN: Mapping[Modality, int] = {"speech": 4_000, "text": 500, "features": 4_000}
 _SAMPLE_RATES_HZ = (1_000, 1_000_000)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARACTERS = 60
@@ -224,7 +219,7 @@ def read_source(
             return ReadSource(
                 array=_log_mel(sound.waveform, name, feature_settings),
                 name=name,
-                doubts=_doubts(sound, feature_settings),
+                doubts=doubts_about_sound(sound, feature_settings),
             )
         case "features":
             return ReadSource(array=_features(source, num_columns), name=source_name(source))
@@ -338,55 +333,6 @@ def _log_mel(waveform: np.ndarray, name: str, feature_settings: FeatureSettings)
             f"{len(waveform)} samples"
         )
     return frames
-
-
-def _doubts(sound: Sound, feature_settings: FeatureSettings) -> tuple[str, ...]:
-    """Return why ``prepare`` would not have trained on a recording."""
-    checks = CheckSettings()
-    doubts = []
-    finding = check_sound(sound, checks)
-    if finding is not None:
-        doubts.append(finding.reason)
-    seconds = len(sound.waveform) / feature_settings.sample_rate_hz
-    if seconds < checks.min_seconds:
-        doubts.append(
-            f"the speech must last at least {checks.min_seconds:g} s, but lasts {seconds:.3f} s"
-        )
-    if sound.sample_rate_hz < checks.min_sample_rate_hz:
-        doubts.append(
-            f"the sample rate must be at least {checks.min_sample_rate_hz} Hz, but is "
-            f"{sound.sample_rate_hz} Hz"
-        )
-    return tuple(doubts)
-
-
-def doubt_about_length(
-    length: int, longest: int | None, modality: Modality, feature_settings: FeatureSettings
-) -> str | None:
-    """Return a warning where a source is much longer than anything in training.
-
-    Args:
-        length: Of the source, in frames or pieces.
-        longest: Of the sources in training; ``None``: not known, so what is usual is taken.
-        modality: Of the source.
-        feature_settings: How long a frame is.
-    """
-    bound = longest or _LONGEST_UNLESS_KNOWN[modality]
-    if length <= max(_MUCH_LONGER * bound, bound + _MUCH_MORE[modality]):
-        return None
-    match modality:
-        case "speech":
-            hop_seconds = feature_settings.hop_ms / 1000
-            is_, most = f"{length * hop_seconds:,.1f} s", f"{bound * hop_seconds:,.1f} s"
-        case "text":
-            is_, most = f"{length:,} pieces", f"{bound:,} pieces"
-        case "features":
-            is_, most = f"{length:,} frames", f"{bound:,} frames"
-    where = "that the model was trained on" if longest else "that models are usually trained on"
-    return (
-        f"the source is {is_} long, but the longest {where} is {most}: the output may be wrong or "
-        "break off; cut the source into shorter ones"
-    )
 
 
 # --- features ---

@@ -376,19 +376,25 @@ def test_standard_input_may_be_a_recording(
     assert predict("-")[1] == predict(recording)[1]
 
 
-def test_outputs_are_utf_8_whatever_the_terminal_says(folder: Path, tmp_path: Path):
-    import subprocess
+def test_outputs_are_utf_8_whatever_the_terminal_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def decode(self, task, sources, **_):
+        return [[taskaware.Hypothesis(token_ids=(), text="你好", log_prob=0.0, score=0.0)]]
 
-    code = (
-        "import sys, taskaware; from taskaware.cli.main import run\n"
-        "taskaware.TaskAwareModel.decode = lambda *a, **k: "
-        "[[taskaware.Hypothesis(token_ids=(), text='\\u4f60\\u597d', log_prob=0.0, score=0.0)]]\n"
-        "sys.exit(run(['predict', sys.argv[1], '--text', 'one']))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        capture_output=True,
-        check=True,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-    )
-    assert result.stdout == "你好\n".encode()
+    monkeypatch.setattr(taskaware.TaskAwareModel, "decode", decode)
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert run(["predict", str(folder), "--text", "one"]) == 0
+    assert written.getvalue() == "你好\n".encode()
+
+
+def test_a_progress_bar_leaves_the_outputs_where_they_belong(
+    predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "lines.txt"
+    path.write_text("one\ntwo\n")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # the bar takes standard error for a terminal
+    _, lines, err = predict(path)
+    assert len(lines) == 2
+    assert "lines.txt" in err

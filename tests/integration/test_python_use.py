@@ -23,7 +23,7 @@ from taskaware.errors import (
     UnknownTaskError,
     UserError,
 )
-from taskaware.inference import decoding_with, with_beam
+from taskaware.inference import with_beam
 from taskaware.runs import train_experiment
 from taskaware.sources import Hearing
 from tiny_corpus import RATE_HZ, Silent, prepare_corpus, speak, tiny_experiment
@@ -580,12 +580,12 @@ def test_impossible_numbers_are_refused_however_they_come(change: dict, model: T
 
 
 def test_a_beam_is_as_wide_as_it_must_be_and_never_silently_another(model: TaskAwareModel):
-    assert decoding_with(model.decoding).beam == model.decoding.beam
-    wide = decoding_with(model.decoding, num_best=9)
+    assert with_beam(model.decoding).beam == model.decoding.beam
+    wide = with_beam(model.decoding, num_best=9)
     assert (wide.beam, wide.num_best) == (9, 9)
     for beam, num_best in ((0, 1), (2, 3), (-1, 1), (1, 0)):
         with pytest.raises(UserError, match=r"decoding: (beam|num_best) must be at"):
-            decoding_with(model.decoding, beam=beam, num_best=num_best)
+            with_beam(model.decoding, beam=beam, num_best=num_best)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 32), (32,)])

@@ -32,6 +32,7 @@ def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
         "tasks": [asdict(task) for task in loaded.tasks],
         "task_embedding_size": next((v.shape[1] for v in loaded.task_embeddings.values()), 0),
         "vocabulary": {"pieces": loaded.vocabulary.size, "sha256": loaded.vocabulary.sha256},
+        "longest_sources": dict(loaded.longest_sources),
         "decoding": asdict(loaded.decoding),
         "provenance": dict(loaded.provenance),
     }
@@ -48,9 +49,14 @@ def _print(content: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = out()
-    for title in ("parameters", "tasks", "vocabulary", "decoding", "provenance", "settings"):
+    for title in (
+        *("parameters", "tasks", "vocabulary", "longest_sources", "decoding", "provenance"),
+        "settings",
+    ):
+        if not content[title]:
+            continue
         table = Table(box=None, pad_edge=False, show_header=False)
-        console.print(f"[bold]{title}[/bold]")
+        console.print(f"[bold]{title.replace('_', ' ')}[/bold]")
         match content[title]:
             case list() as tasks:
                 for task in tasks:

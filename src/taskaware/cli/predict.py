@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from taskaware.cli.display import stage_display
 from taskaware.errors import TaskawareError, UserError
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def predict(
     """
     from taskaware.cli.predict_inputs import open_inputs
     from taskaware.cli.predict_output import Labels, Writer
-    from taskaware.inference import decoding_with, load
+    from taskaware.inference import load, with_beam
     from taskaware.sources import Hearing
 
     for file in files:
@@ -87,7 +89,7 @@ def predict(
     hearing = Hearing.of(channel=channel)
     loaded = load(model, which=which, device=device)
     chosen = tuple(dict.fromkeys(loaded.task(name).name for name in task))
-    decoding = decoding_with(loaded.decoding, beam=beam, num_best=num_best)
+    decoding = with_beam(loaded.decoding, beam, num_best)
     inputs = open_inputs(files, text, input)
     labels = Labels(
         file=len(inputs) > 1,
@@ -142,12 +144,16 @@ class _Job:
             self._fail(f"{one.name}: {self._why_no_task(one)}")
             return
         size = _TEXTS_TOGETHER if "text" in one.modalities else _RECORDINGS_TOGETHER
-        is_empty = True
-        for group in grouped(one.items, size):
-            is_empty = False
-            self._group(group)
-            self._writer.flush()
-        if is_empty:
+        done = 0
+        # Where the outputs themselves are on the terminal, they show how far it is.
+        with nullcontext() if sys.stdout.isatty() or one.total == 1 else stage_display() as display:
+            for group in grouped(one.items, size):
+                self._group(group)
+                self._writer.flush()
+                done += len(group)
+                if display is not None and one.total is not None:
+                    display(one.name.rpartition("/")[2], done, one.total)
+        if not done:
             self._warn(f"{one.name} is empty, so there is no output")
 
     def _why_no_task(self, one: Input) -> str:

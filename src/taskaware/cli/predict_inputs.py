@@ -123,6 +123,8 @@ def _file(path: Path, reading: Reading) -> Input:
     suffix = path.suffix.lower()
     if path.is_dir():
         raise UserError(f"{_shown(path)} must be a file, but is a folder: give the files in it")
+    if path.is_fifo() or path.is_char_device():
+        return _stream(_shown(path), path.open("rb"), reading)
     if reading == "manifest" or (reading == "auto" and suffix in LIST_SUFFIXES):
         return _manifest(path)
     if suffix == ".npy":
@@ -149,17 +151,20 @@ def _file(path: Path, reading: Reading) -> Input:
 def _standard_input(reading: Reading) -> Input:
     if sys.stdin is None or sys.stdin.closed:
         raise UserError("`-` is standard input, which must be open, but is closed")
-    stream = sys.stdin.buffer
+    return _stream("standard input", sys.stdin.buffer, reading)
+
+
+def _stream(name: str, stream: BinaryIO, reading: Reading) -> Input:
+    """Return what can be read only once, as a recording or as text lines."""
     head = stream.read(_HEAD_BYTES)
-    name = "standard input"
     whole = io.BufferedReader(_Rewound(head, stream))
     if not _is_text(head, name):
         item = Item(file=name, modality="speech", source=whole.read(), shown=name, fields={})
         return Input(name=name, items=[item], modalities=frozenset({"speech"}), total=1)
     if reading == "manifest" or (reading == "auto" and _begins_like_a_list(head)):
         raise UserError(
-            "a manifest must be given as a file, but is on standard input: its paths start from "
-            "its folder (to take its lines for texts: --input text)"
+            f"a manifest must be given as a file, but is on {name}: its paths start from its "
+            "folder (to take its lines for texts: --input text)"
         )
     return _lines(name, lambda: whole, head, reading)
 

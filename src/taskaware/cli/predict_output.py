@@ -41,6 +41,7 @@ class Writer:
     def __init__(self, form: Literal["text", "jsonl"], labels: Labels) -> None:
         self._form = form
         self._labels = labels
+        self._stream = sys.stdout  # a progress bar puts itself in its place
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Whatever the terminal's language, as the texts that are read are in UTF-8.
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
@@ -73,7 +74,7 @@ class Writer:
 
     def flush(self) -> None:
         """Show what is written."""
-        sys.stdout.flush()
+        self._stream.flush()
 
     def _text(self, item: Item, task: str, rank: int, text: str) -> None:
         from taskaware.cli.predict_inputs import TEXTS
@@ -84,13 +85,13 @@ class Writer:
             *([str(rank)] if self._labels.rank else []),
             _one_line(text),
         ]
-        sys.stdout.write("\t".join(cells) + "\n")
+        self._stream.write("\t".join(cells) + "\n")
 
     def _json(self, item: Item, **values: object) -> None:
         place = {"file": item.file or None, "line": item.line, "source": item.shown}
         line = json.dumps({**place, **item.fields, **values}, ensure_ascii=False)
         escaped = _SPLITS_JSON.sub(lambda sign: f"\\u{ord(sign[0]):04x}", line)
-        sys.stdout.write(escaped + "\n")
+        self._stream.write(escaped + "\n")
 
 
 def _one_line(text: str) -> str:

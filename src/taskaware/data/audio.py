@@ -2,7 +2,7 @@
 
 Reads every container that libsndfile reads: wav, flac, mp3, ogg, NIST sphere and others. Where a
 header does not say how long the recording is (mp3, flac from a pipe), libsndfile guesses or fails;
-such a recording is given a header that does (``_with_known_length``).
+such a recording is given a header that does (``audio_length``).
 
 Shape legend: N samples, C channels.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from taskaware.data import mpeg
+from taskaware.data.audio_length import check_header, is_mpeg, with_known_length
 from taskaware.errors import AudioError, UserError
 
 if TYPE_CHECKING:
@@ -31,18 +30,7 @@ if TYPE_CHECKING:
 
 # A stretch may end this much after its file: manifests round times to a hundredth of a second.
 END_TOLERANCE_SECONDS = 0.01
-# What libsndfile notes of wav, aiff, w64, rf64 and au where the data end before their header says.
-_DECLARED_SIZE = re.compile(
-    r"^\s*(?:data|SSND|riff|Riff size|Data Size) +: (\d+) \(should be \d+\)", re.MULTILINE
-)
 _COMPRESSED_SUFFIXES = ("flac", "mp3", "ogg", "opus")
-_OGG_MAX_PAGE_BYTES = 65_307
-_NIST_SAMPLE_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
-_NIST_HEADER_BYTES = 1024
-_UNKNOWN_SIZE = 0x7FFF0000  # programs that write to a pipe declare at least this many bytes
-_UNKNOWN_FRAMES = 1 << 36  # as many samples as a FLAC header can hold; libsndfile says more
-_FLAC_TOTAL_BYTE = 21  # STREAMINFO: 4 bits of this byte and 4 bytes are the number of samples
-_BLOCK_FRAMES = 1 << 20
 _MPEG_TOLERANCE_SECONDS = 0.25  # the first frames may need what was before them to be decoded
 # Channels cancel where their mean has less than this share of the power that the mean of unrelated
 # channels of the same power would have: in stereo, where they correlate below -0.95.
@@ -250,7 +238,7 @@ def _decode(file: soundfile.SoundFile, first: int, wanted: int, name: str) -> np
     except soundfile.SoundFileError as error:
         raise AudioError(f"{name}: the file is truncated or damaged ({error})") from error
     # Lossy containers may end some samples early; a truncated file lacks far more.
-    tolerance = _MPEG_TOLERANCE_SECONDS if _is_mpeg(file) else END_TOLERANCE_SECONDS
+    tolerance = _MPEG_TOLERANCE_SECONDS if is_mpeg(file) else END_TOLERANCE_SECONDS
     if len(samples) < wanted - tolerance * file.samplerate:
         expected_seconds = (first + wanted) / file.samplerate
         actual_seconds = (first + len(samples)) / file.samplerate
@@ -279,6 +267,8 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
     if isinstance(path, str | Path):
         name, source = shown(path), _openable(path)
         _check_is_file(Path(path), name)
+        if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
+            source = io.BytesIO(Path(path).read_bytes())
     else:
         name, source = shown(getattr(path, "name", "the recording")), _seekable(path)
     try:
@@ -289,8 +279,8 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
             f"but cannot be read as one{_reason(error)}: convert it (ffmpeg -i IN OUT.flac)"
         ) from error
     with file:
-        _check_header(file, path, name)
-        replacement = _with_known_length(file, source, name)
+        check_header(file, path if isinstance(source, str | bytes) else source, name)
+        replacement = with_known_length(file, source, name)
         if replacement is None:
             yield file, name
             return
@@ -317,8 +307,9 @@ def _check_is_file(path: Path, name: str) -> None:
         size = path.stat().st_size
         if path.is_dir():
             raise AudioError(f"{name}: must be a recording, but is a folder")
-        with path.open("rb"):
-            pass
+        if path.is_file():
+            with path.open("rb"):
+                pass
     except FileNotFoundError as error:
         raise AudioError(f"{name}: the file does not exist") from error
     except (OSError, ValueError) as error:
@@ -337,106 +328,3 @@ def _reason(error: Exception) -> str:
 def _seekable(stream: BinaryIO) -> BinaryIO:
     """Standard input cannot seek, and libsndfile must."""
     return stream if stream.seekable() else io.BytesIO(stream.read())
-
-
-def _is_mpeg(file: soundfile.SoundFile) -> bool:
-    return file.subtype.startswith("MPEG_LAYER")
-
-
-def _with_known_length(
-    file: soundfile.SoundFile, source: str | bytes | BinaryIO, name: str
-) -> bytes | None:
-    """Return a recording with a header that says its length, or ``None`` where its header does.
-
-    Raises:
-        AudioError: The recording is known to be truncated.
-    """
-    if _is_mpeg(file):
-        data = _all_bytes(source)
-        stream = mpeg.wav_payload(data) if file.format in ("WAV", "WAVEX") else data
-        found = mpeg.scan(stream) if stream else None
-        if stream is None or found is None:
-            return None
-        if found.is_truncated:
-            raise AudioError(
-                f"{name}: the file is truncated: it ends after "
-                f"{found.num_samples / file.samplerate:.3f} s, inside a frame or before the length "
-                "that its header says"
-            )
-        # Only of layer III do decoders read such a header; the others have constant bit rates.
-        return (
-            None
-            if found.header_is_right or found.layer != 3
-            else mpeg.with_frame_count(stream, found)
-        )
-    if file.format == "FLAC" and file.frames >= _UNKNOWN_FRAMES:
-        data = bytearray(_all_bytes(source))
-        total = _count_frames(file)
-        data[_FLAC_TOTAL_BYTE] = data[_FLAC_TOTAL_BYTE] & 0xF0 | total >> 32
-        data[_FLAC_TOTAL_BYTE + 1 : _FLAC_TOTAL_BYTE + 5] = (total & 0xFFFFFFFF).to_bytes(4, "big")
-        return bytes(data) if data.startswith(b"fLaC") else None
-    return None
-
-
-def _all_bytes(source: str | bytes | BinaryIO) -> bytes:
-    if isinstance(source, str | bytes):
-        return Path(os.fsdecode(source)).read_bytes()
-    source.seek(0)
-    return source.read()
-
-
-def _count_frames(file: soundfile.SoundFile) -> int:
-    """Return the samples of each channel of a FLAC file, by decoding it.
-
-    At the end of a file that does not say its length libsndfile raises an error, after it has
-    filled what there is: so the block is filled with NaN before, which integers never become.
-    """
-    import soundfile
-
-    count = 0
-    while True:
-        block = np.full((_BLOCK_FRAMES, file.channels), np.nan, dtype=np.float32)
-        try:
-            read = len(file.read(out=block))
-        except soundfile.SoundFileError:
-            read = int(np.isfinite(block[:, 0]).sum())
-        count += read
-        if read < _BLOCK_FRAMES:
-            return count
-
-
-def _check_header(file: soundfile.SoundFile, path: Path | str | BinaryIO, name: str) -> None:
-    """Find what libsndfile forgives silently: a file that ends before its header says it does."""
-    declared = _DECLARED_SIZE.search(file.extra_info)
-    truncated = declared is not None and 0 < int(declared[1]) < _UNKNOWN_SIZE
-    if isinstance(path, str | Path):
-        match file.format:
-            case "NIST":
-                truncated = _nist_num_frames(Path(path)) > file.frames
-            case "OGG":
-                truncated = _last_ogg_page_is_cut(Path(path))
-    if truncated:
-        raise AudioError(
-            f"{name}: the file is truncated: it ends after {file.frames / file.samplerate:.3f} s, "
-            "before the length that its header says"
-        )
-    if file.frames <= 0:
-        raise AudioError(f"{name}: the recording is empty (0 samples)")
-
-
-def _nist_num_frames(path: Path) -> int:
-    """Return the samples of each channel that a NIST sphere header declares, or 0."""
-    with path.open("rb") as file:
-        count = _NIST_SAMPLE_COUNT.search(file.read(_NIST_HEADER_BYTES))
-    return int(count[1]) if count else 0
-
-
-def _last_ogg_page_is_cut(path: Path) -> bool:
-    """Return whether an Ogg file ends inside a page (RFC 3533, section 6)."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _OGG_MAX_PAGE_BYTES))
-        tail = file.read()
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    num_segments = page[26] if len(page) > 26 else 255
-    return len(page) < 27 + num_segments + sum(page[27 : 27 + num_segments])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,12 +130,13 @@ def test_any_rate_becomes_the_same_sound(tmp_path: Path, rate_hz: int):
     np.testing.assert_allclose(waveform[2000:14000], sine(1.0)[2000:14000], atol=0.005)
 
 
-def test_a_binary_stream_reads_like_its_file(tmp_path: Path):
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_binary_stream_reads_like_its_file(container: str, tmp_path: Path):
     class Pipe(io.BytesIO):  # standard input cannot seek
         def seekable(self) -> bool:
             return False
 
-    path = write(tmp_path / "a.flac", sine(0.5))
+    path = write(tmp_path / f"a.{container}", sine(0.5))
     expected = audio.read(path, sample_rate_hz=RATE_HZ)
     for stream in (io.BytesIO(path.read_bytes()), Pipe(path.read_bytes())):
         np.testing.assert_array_equal(audio.read(stream, sample_rate_hz=RATE_HZ), expected)
@@ -219,16 +221,20 @@ def test_an_mp3_without_a_header_that_ends_inside_a_frame_is_truncated(tmp_path:
         audio.info(path)
 
 
-def test_a_flac_that_a_program_wrote_to_a_pipe_is_read_to_its_end(tmp_path: Path):
-    path = write(tmp_path / "a.flac", noise(1.2))
+@pytest.mark.parametrize("seconds", [1.2, 70.0])
+def test_a_flac_that_a_program_wrote_to_a_pipe_is_read_to_its_end(seconds: float, tmp_path: Path):
+    path = write(tmp_path / "a.flac", noise(seconds))
     expected = audio.read(path, sample_rate_hz=RATE_HZ)
     data = bytearray(path.read_bytes())
     data[21] &= 0xF0  # the number of samples
     data[22:26] = bytes(4)
     data[26:42] = bytes(16)  # their MD5
     path.write_bytes(bytes(data))
-    assert audio.info(path).duration_seconds == 1.2
+    assert audio.info(path).duration_seconds == seconds
     np.testing.assert_array_equal(audio.read(path, sample_rate_hz=RATE_HZ), expected)
+    path.write_bytes(b"ID3\4\0\0\0\0\0\x0a" + bytes(10) + data)
+    with pytest.raises(AudioError, match=r"does not: write the file anew|must be a recording"):
+        audio.info(path)
 
 
 @pytest.mark.parametrize("format_", ["AIFF", "AU", "W64", "RF64"])
@@ -304,3 +310,13 @@ def test_a_path_that_is_not_utf_8_is_read_and_shown(tmp_path: Path):
     cut(path)
     with pytest.raises(AudioError, match=r"caf\\xe9\.wav: the file is truncated"):
         audio.read(path, sample_rate_hz=RATE_HZ)
+
+
+def test_a_named_pipe_is_read_once(tmp_path: Path):
+    data = write(tmp_path / "a.wav", sine(0.5)).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    assert len(audio.read(pipe, sample_rate_hz=RATE_HZ)) == RATE_HZ // 2
+    writer.join()
