@@ -80,7 +80,11 @@ def made_up_run(updates: int, folder: str = "runs/mine") -> Any:
         training=SimpleNamespace(updates=updates),
     )
     return SimpleNamespace(
-        experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder
+        experiment=experiment,
+        model=torch.nn.Linear(2, 2),
+        tasks=tasks,
+        folder=folder,
+        remarks=(),
     )
 
 
