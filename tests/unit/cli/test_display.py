@@ -117,7 +117,7 @@ def show_training(console: Console, clock: SimpleNamespace, *, folder: str = "ru
         shown.on_update(update)
         shown.on_progress(made_up_progress(update))
         shown.on_validation(
-            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={})
+            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={}, remarks=())
         )  # type: ignore[arg-type]
     shown.close()
 
