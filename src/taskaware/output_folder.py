@@ -50,12 +50,12 @@ class OutputFolder:
         self.path = path
         self._record = path / RECORD_NAME
         self._written = _read_record(self._record)
-        self._patterns = [name for name in self._written if "*" in name]
+        self._patterns = [name for name in self._written if _is_pattern(name)]
 
     @property
     def holds_ours(self) -> bool:
         """Whether anything is there that a command of ours wrote."""
-        return any("*" in name or os.path.lexists(self.path / name) for name in self._written)
+        return any(_is_pattern(name) or os.path.lexists(self.path / name) for name in self._written)
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -69,7 +69,8 @@ class OutputFolder:
     def adopt(self, names: Iterable[str]) -> None:
         """Take up files as ours without writing them: of an earlier version, or all of a pattern.
 
-        In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``.
+        In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``, and
+        ``[0-9]`` for a digit.
         """
         self._note({name: "" for name in names if name not in self._written})
 
@@ -166,7 +167,7 @@ class OutputFolder:
         kept = {
             name: of
             for name, of in self._written.items()
-            if "*" in name or os.path.lexists(self.path / name)
+            if _is_pattern(name) or os.path.lexists(self.path / name)
         }
         self._written = kept
         if not kept:
@@ -186,7 +187,7 @@ class OutputFolder:
         if not path.is_dir():
             return self.owns(name)
         inside = [each for each in self._written if each.startswith(f"{name}/")]
-        is_ours = any("*" in each or os.path.lexists(self.path / each) for each in inside)
+        is_ours = any(_is_pattern(each) or os.path.lexists(self.path / each) for each in inside)
         return is_ours or not _holds_a_file(path)
 
     def _owns_file(self, name: str) -> bool:
@@ -219,7 +220,7 @@ class OutputFolder:
 
     def _remember(self, names: dict[str, str]) -> None:
         self._written |= names
-        self._patterns += [name for name in names if "*" in name]
+        self._patterns += [name for name in names if _is_pattern(name)]
 
 
 @contextmanager
@@ -397,6 +398,10 @@ def _read_record(path: Path) -> dict[str, str]:
 def _is_inside(name: str) -> bool:
     path = PurePosixPath(name)
     return bool(name) and not path.is_absolute() and ".." not in path.parts
+
+
+def _is_pattern(name: str) -> bool:
+    return "*" in name or "[0-9]" in name
 
 
 def _sha256(path: Path) -> str:

@@ -201,7 +201,7 @@ def test_a_manifest_gives_stretches_channels_and_tasks(
         "st_en_de": model.run("st_en_de", other),
     }
     code, lines, err = predict(path)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "list.tsv 3/3  done\n")
     assert lines == [f"{task}\t{one_line(text)}" for task, text in expected.items()]
     code, lines, _ = predict(path, "--task", "st_en_de")
     assert (code, lines) == (0, [one_line(expected["st_en_de"])])
@@ -322,12 +322,11 @@ def test_a_recording_much_longer_than_in_training_gives_one_warning(predict, tmp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (
-            ("--text", "one", "--num-best", 0),
-            "--num-best must be a whole number of at least 1, but is 0",
-        ),
+        (("--text", "one", "--num-best", 0), "--num-best must be a whole number of at least 1"),
+        (("--text", "one", "--num-best", "2.5"), "--num-best must be a whole number, but is '2.5'"),
         (("--text", "one", "--beam", 0), "--beam must be a whole number of at least 1, but is 0"),
-        (("--text", "one", "--beam", -2), "--beam must be a whole number of at least 1, but is -2"),
+        (("--text", "one", "--beam", -2), "but is -2"),
+        (("--text", "one", "--beam", "1_0"), "--beam must be a whole number, but is '1_0'"),
         (("--text", "one", "--beam", 2, "--num-best", 3), "must be at most `beam` (2), but is 3"),
         (("--text", "\udcff"), r"text 1 has bytes that are not: \xff"),
         (("-", "-"), "standard input (`-`) must be given once"),

@@ -46,10 +46,12 @@ def after_not_finite(
         to: The folder that the command named, if it did.
         processes: Processes that train together.
     """
+    from taskaware.training.checkpoint import checkpoints
+
     optimiser = described.optimiser
     lower = f"{_RATE}={min(optimiser.learning_rate / 10, _SAFE_RATES[optimiser.schedule]):g}"
     slower = [*(one for one in overrides if one.partition("=")[0].strip() != _RATE), lower]
-    found = sorted((folder / "checkpoints").glob("update-*"))
+    found = checkpoints(folder / "checkpoints")
     lines = [
         "Nothing of it was saved. A lower `optimiser.learning_rate`, a longer "
         "`optimiser.warmup_updates` or a limit `optimiser.max_gradient_norm` helps most often."

@@ -487,6 +487,10 @@ class TaskAwareModel:
         stored = self.task_embeddings.get(task.name)
         if not self.settings.conditioning.has_task_network:
             return given
+        if given is not None and not isinstance(given, Tensor):
+            raise UserError(
+                f"`task_embedding` must be a torch tensor, but is of type {type(given).__name__}"
+            )
         embedding = stored if given is None else given
         if embedding is None:
             raise CheckpointError(
@@ -533,13 +537,16 @@ class TaskAwareModel:
         return found[0].name
 
 
-def load(folder: Path | str, *, which: str = "model", device: str = "auto") -> TaskAwareModel:
+def load(
+    folder: Path | str, *, which: str = "model", device: str | torch.device = "auto"
+) -> TaskAwareModel:
     """Load a model. Nothing in its folder is executed.
 
     Args:
         folder: The model's folder, or the folder of a run that has finished.
         which: Which of a run's models: ``"model"``, ``"best"``, ``"average"``, ``"taskwise/TASK"``.
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a CUDA device where there is one.
+        device: ``"cpu"``, ``"cuda"``, a ``torch.device``, or ``"auto"``: a CUDA device where there
+            is one.
 
     Raises:
         CheckpointError: It is missing, incomplete, damaged, or of another version.

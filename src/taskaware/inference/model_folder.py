@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,7 @@ from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.settings import typed as settings_file
 from taskaware.training.checkpoint import (
+    checkpoints,
     file_sha256,
     fill_weights,
     load_tensors,
@@ -36,7 +38,6 @@ from taskaware.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
@@ -75,7 +76,10 @@ def find_model(folder: Path, which: str = "model") -> Path:
     Raises:
         CheckpointError: There is none; the message says what there is.
     """
+    which = str(which)
     found = folder / which
+    if ".." in Path(which).parts or Path(which).is_absolute():
+        raise CheckpointError(f"`which` must be one of the models of {folder}, but is '{which}'")
     if (found / DESCRIPTION).is_file():
         return found
     if which == "model" and (folder / DESCRIPTION).is_file():
@@ -93,7 +97,7 @@ def find_model(folder: Path, which: str = "model") -> Path:
 def _of_a_run(run: Path, which: str) -> Path:
     there = _models(run)
     if not there:
-        newest = max((run / "checkpoints").glob("update-*"), default=None)
+        newest = max(checkpoints(run / "checkpoints"), default=None)
         how_far = f"; its newest checkpoint is {newest.name}" if newest else ""
         raise CheckpointError(
             f"{run} must be a finished run, but has no model yet{how_far}. Wait for its training, "

@@ -33,6 +33,7 @@ from taskaware.data.quality.doubts import doubts_about_sound
 from taskaware.data.sound import audio
 from taskaware.data.sound.audio import Sound
 from taskaware.data.sound.features import log_mel
+from taskaware.data.writing_systems import visible
 from taskaware.errors import AudioError, DataError, UserError
 from taskaware.types import Speech, Text
 
@@ -138,18 +139,17 @@ def as_list(sources: Iterable[Source]) -> list[Source]:
 def names_a_file(text: str) -> bool:
     """Return whether a string names a file rather than being a text.
 
-    It does where it ends like a recording (``.wav``) and is one word, or begins with a folder
-    (``my recordings/talk one.wav``); and where a file of this name exists, unless the name is a
-    mere word and the file is no recording. "See www.abc.net.au" does not.
+    It does where it ends like a recording (``.wav``) or features (``.npy``) and is one word, or
+    begins with a folder (``my recordings/talk one.wav``); and where a file of this name exists,
+    unless the name is a mere word and the file is no recording. "See www.abc.net.au" does not.
     """
     words = text.split()
     if not words:
         return False
     separators = (os.sep, os.altsep or os.sep)
     begins_with_folder = any(sign in words[0] for sign in separators) and "://" not in words[0]
-    if text.rpartition(".")[2].lower() in AUDIO_SUFFIXES and (
-        len(words) == 1 or begins_with_folder
-    ):
+    suffix = text.rpartition(".")[2].lower()
+    if (suffix in AUDIO_SUFFIXES or suffix == "npy") and (len(words) == 1 or begins_with_folder):
         return True
     # Not Path.is_file, which fails for a text that is too long for a name.
     if not os.path.isfile(text):  # noqa: PTH113
@@ -213,7 +213,7 @@ def read_source(
             return ReadSource(
                 array=np.array(vocabulary.encode_source(text), dtype=np.int64),
                 name=_short(text),
-                is_blank=not text.strip(),
+                is_blank=not visible(text).strip(),
             )
         case "speech":
             name = source_name(source)
@@ -311,13 +311,13 @@ def _waveform(source: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
         array = array.reshape(-1)
     if array.ndim != 1:
         raise UserError(
-            f"{name} must have one dimension, [samples], but is {list(array.shape)}: choose a "
+            f"a waveform must have one dimension, [samples], but is {list(array.shape)}: choose a "
             "channel or take the mean of all (waveform[0] of [channels, samples], waveform[:, 0] "
             "of [samples, channels])"
         )
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return np.ascontiguousarray(array, dtype=np.float32)
+            return np.require(array, np.float32, ["C", "W"])  # torch warns of what is read-only
     if array.dtype.name in _FULL_SCALE:
         zero, full_scale = _FULL_SCALE[array.dtype.name]
         return (array.astype(np.float32) - zero) / full_scale

@@ -22,12 +22,19 @@ _MODEL = (
     *("model.json", "model.safetensors", "provenance.json", "task_embeddings.safetensors"),
     "vocabulary.model",
 )
+_UPDATE = f"update-{8 * '[0-9]'}"  # not `update-00001000-good`, a copy that somebody made
+_CHECKPOINT = ("model.safetensors", "optimiser.safetensors", "random-*.safetensors", "state.json")
 _MODELS = ("model", "best", "average", "taskwise/*")
 # Files; a star stands for any part of a name. ``partial`` is what a killed run leaves behind.
 _WRITTEN = (
     *("experiment.toml", "log.jsonl", ".lock", ".*.partial", ".*.link"),
-    *("checkpoints/*update-*/*.safetensors", "checkpoints/*update-*/state.json"),
-    *("best_weights/*.safetensors", "best_weights/.*.partial", "best_weights/.*.link"),
+    *(
+        f"checkpoints/{folder}/{name}"
+        for folder in (_UPDATE, f".{_UPDATE}.partial", f".{_UPDATE}.old")
+        for name in _CHECKPOINT
+    ),
+    *(f"best_weights/{_UPDATE}.safetensors", f"best_weights/.{_UPDATE}.*.partial"),
+    f"best_weights/.{_UPDATE}.*.link",
     *(f"{folder}/{name}" for folder in _MODELS for name in _MODEL),
     *(f".{folder}.partial/{name}" for folder in _MODELS for name in _MODEL),
     *(f".{folder}.old/{name}" for folder in _MODELS for name in _MODEL),

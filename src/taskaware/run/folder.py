@@ -11,6 +11,7 @@ from taskaware.errors import ExperimentError
 from taskaware.files import write_text
 from taskaware.run import experiment as experiment_file
 from taskaware.run.files import claim_files
+from taskaware.training.checkpoint import checkpoints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,13 +85,13 @@ def write_experiment(folder: Path, experiment: Experiment) -> None:
 
 
 def _has_work(folder: Path) -> bool:
-    return any((folder / "checkpoints").glob("update-*")) or (folder / "model").exists()
+    return bool(checkpoints(folder / "checkpoints")) or (folder / "model").exists()
 
 
 def _has_updates_left(folder: Path, experiment: Experiment) -> bool:
-    names = [path.name for path in (folder / "checkpoints").glob("update-*")]
+    names = [path.name for path in checkpoints(folder / "checkpoints")]
     newest = max(names, default="update-0").removeprefix("update-")
-    return newest.isdecimal() and int(newest) < experiment.training.updates
+    return int(newest) < experiment.training.updates
 
 
 def _differing_lines(before: Experiment, now: Experiment) -> str:

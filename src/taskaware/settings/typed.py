@@ -278,6 +278,10 @@ def require_valid(settings: DataclassInstance, *, where: str = "settings") -> No
     Raises:
         ExperimentError: All that is wrong, one problem a line, each beginning with ``where``.
     """
+    if not dataclasses.is_dataclass(settings) or isinstance(settings, type):
+        raise ExperimentError(
+            f"{where}: must be an object of settings, but is of type {type(settings).__name__}"
+        )
     from_mapping(type(settings), to_mapping(settings), where=where)
 
 

@@ -63,7 +63,8 @@ class BestWeights:
             needed |= {self.path(int(found["update"])) for found in content["best"].values()}
         with reporting(self._folder):
             for path in self._folder.glob("update-*.safetensors"):
-                if path not in needed:
+                is_ours = path.stem.removeprefix("update-").isdecimal()  # not a copy by somebody
+                if is_ours and path not in needed:
                     path.unlink()
 
     def _is_there(self, update: int) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from taskaware.training.processes import Processes
 
 FORMAT_VERSION = 1
+# A copy that somebody made, `update-00001000-good`, is theirs: not gone on from, not deleted.
+_FOLDER = re.compile(r"update-[0-9]{8,}")
+_FILE = re.compile(r"(model|optimiser|random-[0-9]+)\.safetensors|state\.json")
 
 
 @dataclass
@@ -112,11 +116,14 @@ def save_state(
                 _write_content(state, partial, processes.num_ranks)
                 for file in partial.iterdir():
                     sync(file)
+                for theirs in _foreign(path):
+                    theirs.replace(partial / theirs.name)
                 _remove(path)
                 partial.replace(path)
                 sync(folder)
                 for old in _surplus(checkpoints(folder), keep=keep, every=every):
-                    _remove(old)
+                    if not _foreign(old):
+                        _remove(old)
     finally:
         if processes.is_first:
             shutil.rmtree(partial, ignore_errors=True)
@@ -154,6 +161,12 @@ def _remove(path: Path) -> None:
         shutil.rmtree(hidden, ignore_errors=True)
         path.replace(hidden)
         shutil.rmtree(hidden)
+
+
+def _foreign(path: Path) -> list[Path]:
+    """Return what somebody put into a checkpoint, notes for example."""
+    there = path.iterdir() if path.is_dir() else ()
+    return [file for file in there if not _FILE.fullmatch(file.name)]
 
 
 def _surplus(paths: Sequence[Path], *, keep: int, every: int) -> list[Path]:
@@ -277,7 +290,7 @@ def _devices(tensors: Sequence[Tensor]) -> set[torch.device]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints below a folder, oldest first."""
-    return sorted(folder.glob("update-*")) if folder.is_dir() else []
+    return sorted(path for path in folder.glob("update-*") if _FOLDER.fullmatch(path.name))
 
 
 def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:

@@ -7,12 +7,13 @@ import torch
 from taskaware.errors import UserError
 
 
-def device_named(name: str) -> torch.device:
+def device_named(name: str | torch.device) -> torch.device:
     """Return ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or for ``"auto"`` CUDA where there is a device.
 
     Raises:
         UserError: The name is another, or this machine has no such device.
     """
+    name = str(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")

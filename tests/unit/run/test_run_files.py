@@ -43,7 +43,14 @@ def test_starting_over_deletes_what_the_run_wrote_and_nothing_else(tmp_path: Pat
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("name", ["model/notes.md", "checkpoints/mine.pt", "evaluation/mine.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model/notes.md", "checkpoints/mine.pt", "evaluation/mine.csv"),
+        "checkpoints/update-00000002-good/model.safetensors",
+        "best_weights/update-00000002-good.safetensors",
+    ],
+)
 def test_starting_over_is_refused_where_somebody_put_a_file_among_the_runs(
     tmp_path: Path, name: str
 ):

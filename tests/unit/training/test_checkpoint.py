@@ -24,6 +24,7 @@ from taskaware.errors import (
 )
 from taskaware.model.transformer import create_model
 from taskaware.training import checkpoint
+from taskaware.training.best import BestWeights
 from taskaware.training.checkpoint import (
     TrainState,
     average_weights,
@@ -133,6 +134,30 @@ def test_only_the_newest_stay(tmp_path: Path):
         "update-00000100",
         "update-00020000",
     ]
+
+
+def test_a_copy_that_somebody_made_and_a_checkpoint_with_their_notes_stay(tmp_path: Path):
+    state = new_state()
+    state.update = 5
+    written = save_state(state, tmp_path, processes=ALONE, keep=1)
+    copy = shutil.copytree(written, tmp_path / "update-00000005-good")
+    (written / "notes.txt").write_text("the best so far")
+    save_state(state, tmp_path, processes=ALONE, keep=1)  # the same update again
+    for number in (10, 15):
+        state.update = number
+        save_state(state, tmp_path, processes=ALONE, keep=1)
+    names = [path.name for path in checkpoints(tmp_path)]
+    assert names == ["update-00000005", "update-00000015"]  # no copy is gone on from
+    assert (written / "notes.txt").read_text() == "the best so far"
+    assert (copy / "state.json").exists()
+
+
+def test_copies_of_the_best_weights_that_somebody_made_stay(tmp_path: Path):
+    best = BestWeights(tmp_path)
+    best.write(new_state().model, 5)
+    shutil.copy(best.path(5), tmp_path / "update-00000005-good.safetensors")
+    best.prune({}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["update-00000005-good.safetensors"]
 
 
 def test_a_checkpoint_that_is_written_again_replaces_the_old_one(tmp_path: Path):

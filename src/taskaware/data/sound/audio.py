@@ -10,6 +10,7 @@ Shape legend: N samples, C channels.
 from __future__ import annotations
 
 import io
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -197,9 +198,16 @@ def _stretch(
 ) -> tuple[int, int]:
     """Return the first sample of a stretch and how many it has, which must lie in the file."""
     rate = file.samplerate
+    length = 0.0 if duration_seconds is None else duration_seconds
+    if not all(math.isfinite(value) and value >= 0 for value in (start_seconds, length)):
+        raise AudioError(
+            f"{name}: a stretch must start and last a number of seconds from 0 up, but starts at "
+            f"{start_seconds} s"
+            + ("" if duration_seconds is None else f" and lasts {duration_seconds} s")
+        )
     first = round(start_seconds * rate)
     available = file.frames - first
-    if available <= 0 or first < 0:
+    if available <= 0:
         raise AudioError(
             f"{name}: the stretch must start before the end of the recording "
             f"({file.frames / rate:.3f} s), but starts at {start_seconds:.3f} s"
