@@ -57,7 +57,7 @@ def text_cue(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue:
     """
     if is_whisper(vocabulary):
         *before, begin = whisper_prompt(vocabulary, task, names_task=cue == "target_tag")
-        labelled = cue == "text_label" and task.source_modality == "text"
+        labelled = cue == "text_label" and task.modality.is_text
         return TextCue(
             source_prefix=tuple(vocabulary.encode(task.label)) if labelled else (),
             begin=begin,
@@ -65,7 +65,7 @@ def text_cue(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue:
             end=vocabulary.EOS,
         )
     match cue:
-        case "text_label" if task.source_modality == "text":
+        case "text_label" if task.modality.is_text:
             return TextCue(source_prefix=tuple(vocabulary.encode(task.label)))
         case "target_tag":
             return TextCue(begin=vocabulary.tag_id(task_tag(task.name)))

@@ -35,7 +35,7 @@ from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag, too_large
 from taskaware.errors import DataError, UserError
 from taskaware.output_folder import claimed
 from taskaware.settings import typed as settings_file
-from taskaware.types import TRAIN
+from taskaware.types import MODALITIES, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from taskaware.types import Example, Task
 
 _SPLIT_NAME = re.compile(r"[\w-]+")
-_SHARD_FILE = re.compile(r"[\w-]+/(text|speech)-\d+\..*")
+_SHARD_FILE = re.compile(rf"[\w-]+/({'|'.join(MODALITIES)})-\d+\..*")
 _JOURNAL_NAME = "journal.jsonl"
 
 
@@ -194,7 +194,7 @@ def _train_filter(
         cleaned = cleaner.clean(example, task) if cleans else example
         if isinstance(cleaned, Finding):
             return Removed(by="cleaning", finding=cleaned)
-        finding = held_out.find(cleaned) if has_later_splits else None
+        finding = held_out.find(cleaned, task.modality.column) if has_later_splits else None
         if finding is not None and settings.overlap.action != "allow":
             return Removed(by="overlap", finding=finding)
         return cleaned

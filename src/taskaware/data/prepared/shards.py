@@ -28,7 +28,7 @@ import numpy as np
 from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
 from taskaware.files import to_json
-from taskaware.types import Example, Speech
+from taskaware.types import MODALITIES, Example, Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taskaware.data.prepared.settings import ShardLimits
+    from taskaware.types import Modality
 
 INDEX = np.dtype(
     [
@@ -162,13 +163,13 @@ class _Hashed(io.RawIOBase):
 
 
 class ShardWriter:
-    """Writes the shards of one series, ``text-NNNNNN.jsonl`` or ``speech-NNNNNN.tar``.
+    """Writes the shards of one modality, e.g. ``text-NNNNNN.jsonl`` or ``speech-NNNNNN.tar``.
 
     Equal examples in equal order give equal bytes.
 
     Args:
         folder: The split's folder.
-        series: ``"text"`` or ``"speech"``.
+        modality: Of all examples.
         task_numbers: Position of each task, by name.
         limits: When a shard is full.
         first: Number of the first shard, where earlier ones are there already.
@@ -178,14 +179,14 @@ class ShardWriter:
     def __init__(
         self,
         folder: Path,
-        series: str,
+        modality: Modality,
         task_numbers: Mapping[str, int],
         limits: ShardLimits,
         first: int = 0,
         begin: Callable[[str], object] | None = None,
     ) -> None:
         self._folder = folder
-        self._series = series
+        self._modality = MODALITIES[modality]
         self._task_numbers = task_numbers
         self._limits = limits
         self._number = first
@@ -216,7 +217,6 @@ class ShardWriter:
         suffix: str,
         *,
         num_frames: int,
-        is_speech: bool,
     ) -> None:
         """Write a source and the examples on it, each with its number of target pieces."""
         file = self._opened()
@@ -231,7 +231,7 @@ class ShardWriter:
             self._add_row(example, entry, num_frames, target_length, (*text_place, *data_place))
         self._num_sources += 1
         self._num_frames += num_frames
-        self._num_speech_frames += num_frames if is_speech else 0
+        self._num_speech_frames += num_frames if self._modality.is_recording else 0
 
     def close(self) -> ShardRecord | None:
         """Complete the shard under way; ``None`` where nothing was written to it."""
@@ -265,8 +265,8 @@ class ShardWriter:
 
     @property
     def _name(self) -> str:
-        suffix = "jsonl" if self._series == "text" else "tar"
-        return f"{self._series}-{self._number:06d}.{suffix}"
+        suffix = "jsonl" if self._modality.is_text else "tar"
+        return f"{self._modality.name}-{self._number:06d}.{suffix}"
 
     def _opened(self) -> _Hashed:
         if self._file is None:
@@ -275,7 +275,7 @@ class ShardWriter:
                 self._begin(name)
             # Buffered: members of an archive are written in several small pieces.
             self._file = _Hashed((self._folder / f"{self._name}.unfinished").open("wb", 1 << 20))
-            if self._series != "text":
+            if not self._modality.is_text:
                 self._tar = tarfile.open(  # noqa: SIM115 - closed with the shard
                     fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT
                 )
