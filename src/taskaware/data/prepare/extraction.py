@@ -6,11 +6,10 @@ threads take as long as two processes, start at once, and need nothing of the ca
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from taskaware.data.quality.checks import Finding, check_features, check_recordi
 from taskaware.data.sound import audio
 from taskaware.data.sound.features import log_mel, num_frames
 from taskaware.errors import AudioError
+from taskaware.threads import in_order
 from taskaware.types import Speech
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ Source = Speech | Path
 """A segment of a recording, or a NumPy file of features."""
 
 _SOURCES_PER_CALL = 4
-_CALLS_AHEAD_PER_WORKER = 4  # bounds what waits in memory for its turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,23 +117,15 @@ def extract(
     Close the iterator to stop early: what has not begun is dropped. A few results wait in memory at
     a time, whatever the number of sources. Torch runs on one thread meanwhile.
     """
-    calls = iter(
-        [sources[i : i + _SOURCES_PER_CALL] for i in range(0, len(sources), _SOURCES_PER_CALL)]
-    )
+    calls = [sources[i : i + _SOURCES_PER_CALL] for i in range(0, len(sources), _SOURCES_PER_CALL)]
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
-    executor = ThreadPoolExecutor(num_workers, thread_name_prefix="features")
-    waiting: deque[Future[list[Extracted | Finding]]] = deque()
     try:
-        for call in itertools.islice(calls, num_workers * _CALLS_AHEAD_PER_WORKER):
-            waiting.append(executor.submit(_extract_each, extract_one, call))
-        while waiting:
-            results = waiting.popleft().result()
-            for call in itertools.islice(calls, 1):
-                waiting.append(executor.submit(_extract_each, extract_one, call))
-            yield from results
+        each = partial(_extract_each, extract_one)
+        with closing(in_order(each, calls, num_workers=num_workers)) as results:
+            for found in results:
+                yield from found
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads_before)
 
 

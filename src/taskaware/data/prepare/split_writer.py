@@ -136,7 +136,7 @@ class SplitWriter:
             numbers,
             self.settings.shards,
             first=len(records),
-            begin=lambda name: self.output.begin(f"{split}/{name}"),
+            writing=lambda name: self.output.writing(f"{split}/{name}", noted=False),
         )
         what = f"{'texts' if modality.is_text else 'features'} of {split}"
         size = _TEXTS_PER_CHUNK if modality.is_text else _SOURCES_PER_CHUNK

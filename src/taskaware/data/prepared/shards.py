@@ -19,6 +19,7 @@ import io
 import json
 import os
 import tarfile
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,7 +28,7 @@ import numpy as np
 
 from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
-from taskaware.files import to_json
+from taskaware.files import atomic_file, to_json
 from taskaware.types import MODALITIES, Example, Speech
 
 if TYPE_CHECKING:
@@ -162,6 +163,10 @@ class _Hashed(io.RawIOBase):
         return self._digest.hexdigest()
 
 
+class _AbandonedError(Exception):
+    """A file is not to be completed."""
+
+
 class ShardWriter:
     """Writes the shards of one modality, e.g. ``text-NNNNNN.jsonl`` or ``speech-NNNNNN.tar``.
 
@@ -173,7 +178,8 @@ class ShardWriter:
         task_numbers: Position of each task, by name.
         limits: When a shard is full.
         first: Number of the first shard, where earlier ones are there already.
-        begin: Called with the name of each file before it is there.
+        writing: Yields where to write a file of this name in the folder, which gets its name at the
+            end.
     """
 
     def __init__(
@@ -183,14 +189,15 @@ class ShardWriter:
         task_numbers: Mapping[str, int],
         limits: ShardLimits,
         first: int = 0,
-        begin: Callable[[str], object] | None = None,
+        writing: Callable[[str], AbstractContextManager[Path]] | None = None,
     ) -> None:
         self._folder = folder
         self._modality = MODALITIES[modality]
         self._task_numbers = task_numbers
         self._limits = limits
         self._number = first
-        self._begin = begin or (lambda _: None)
+        self._writing = writing or (lambda name: atomic_file(folder / name))
+        self._unfinished = ExitStack()  # the files that get their names when it is closed
         self._file: _Hashed | None = None
         self._tar: tarfile.TarFile | None = None
 
@@ -243,8 +250,12 @@ class ShardWriter:
         file.close()
         index_path = self._folder / index_name(name)
         index = np.array(self._rows, dtype=INDEX)
-        np.save(index_path, index)
-        (self._folder / f"{name}.unfinished").replace(self._folder / name)
+        with (
+            self._unfinished,
+            self._writing(index_path.name) as partial,
+            partial.open("wb") as index_file,
+        ):
+            np.save(index_file, index)
         self._file = self._tar = None
         self._number += 1
         return ShardRecord(
@@ -258,10 +269,12 @@ class ShardWriter:
         )
 
     def abandon(self) -> None:
-        """Close the files of a shard that will not be completed."""
+        """Drop a shard that will not be completed."""
         if self._file is not None:
             self._file.close()
             self._file = self._tar = None
+            with suppress(_AbandonedError), self._unfinished:
+                raise _AbandonedError
 
     @property
     def _name(self) -> str:
@@ -270,11 +283,9 @@ class ShardWriter:
 
     def _opened(self) -> _Hashed:
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for name in (f"{self._name}.unfinished", self._name, index_name(self._name)):
-                self._begin(name)
+            partial = self._unfinished.enter_context(self._writing(self._name))
             # Buffered: members of an archive are written in several small pieces.
-            self._file = _Hashed((self._folder / f"{self._name}.unfinished").open("wb", 1 << 20))
+            self._file = _Hashed(partial.open("wb", 1 << 20))
             if not self._modality.is_text:
                 self._tar = tarfile.open(  # noqa: SIM115 - closed with the shard
                     fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT

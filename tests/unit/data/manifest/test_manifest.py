@@ -301,7 +301,7 @@ def test_a_reserved_name_of_a_task_is_refused_with_its_line(tmp_path: Path, name
         ("task\taudio\taudio\ttarget_text", "'audio' must be there once"),
         ("audio\ttarget_text", "the column 'task' is missing"),
         ("task\taudio", "the column 'target_text' is missing"),
-        ("task\ttarget_text", "one of the columns audio, source_text, features"),
+        ("task\ttarget_text", "one of the columns source_text, audio, features"),
     ],
 )
 def test_a_wrong_header_is_refused(tmp_path: Path, header: str, message: str):
