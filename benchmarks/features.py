@@ -128,6 +128,7 @@ def steps(recordings: Recordings) -> dict[str, Callable[[], None]]:
     def prepare(path: Path) -> None:
         found = extract_source(
             Speech(path=path),
+            column="audio",
             features=FEATURES,
             checks=checks,
             num_columns=None,

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import threading
 from typing import TYPE_CHECKING
 
 from taskaware.errors import WriteError
@@ -34,16 +35,22 @@ def reporting(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
     """Yield where to write a file that becomes ``path`` at the end; on failure nothing is left.
 
     The folder is made where it is missing. Any way to write is possible: whether the given path is
     opened, or replaced by another file.
 
+    Args:
+        path: The file.
+        partial: What it is called until then; ``None``: a name that is this thread's own, so that
+            several may write one file.
+
     Raises:
         WriteError: The disk is full, the folder may not be written, or something of the kind.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    own = f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial"
+    partial = path.with_name(own) if partial is None else partial
     with reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -52,12 +59,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with reporting(path):
             yield partial
             partial.chmod(mode)
-            sync(partial)
-            partial.replace(path)
-            sync(path.parent)
+            publish(partial, path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Give a complete file its name, once it is on the disk."""
+    sync(partial)
+    partial.replace(path)
+    sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

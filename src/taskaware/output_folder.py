@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from taskaware.errors import OutputError
+from taskaware.files import atomic_file, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -116,28 +117,38 @@ class OutputFolder:
         stat = path.stat()
         self._note({name: f"{stat.st_size} {stat.st_mtime_ns} {_sha256(path)}"})
 
-    def write(self, name: str, data: bytes, *, noted: bool = True) -> Path:
-        """Write a file in one step: nobody sees it half.
+    @contextmanager
+    def writing(self, name: str, *, noted: bool = True) -> Iterator[Path]:
+        """Yield where to write a file, ``NAME.unfinished``, that gets its name at the end.
+
+        On failure nothing of it is left, and what had the name before is unchanged.
 
         Args:
             name: Its name.
-            data: Its contents.
             noted: Whether a change of it by somebody makes it theirs.
+
+        Raises:
+            OutputError: It is there and is somebody's.
+            WriteError: See ``files.atomic_file``.
         """
-        path, partial = self.begin(name), self.begin(f"{name}.unfinished")
-        partial.write_bytes(data)
-        partial.replace(path)
+        self.require_free([name])
+        with atomic_file(self.path / name, self.begin(f"{name}.unfinished")) as partial:
+            yield partial
+            self.begin(name)
         if noted:
             self.finish(name)
-        return path
+
+    def write(self, name: str, data: bytes, *, noted: bool = True) -> Path:
+        """Write a file in one step, see ``writing``."""
+        with self.writing(name, noted=noted) as partial:
+            partial.write_bytes(data)
+        return self.path / name
 
     def copy(self, source: Path, name: str) -> Path:
-        """Write a file in one step, with the contents of another; a change of it is noticed."""
-        path, partial = self.begin(name), self.begin(f"{name}.unfinished")
-        shutil.copyfile(source, partial)
-        partial.replace(path)
-        self.finish(name)
-        return path
+        """Write a file in one step, with the contents of another; see ``writing``."""
+        with self.writing(name) as partial:
+            shutil.copyfile(source, partial)
+        return self.path / name
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files that commands of ours wrote, and the folders that become empty by it.
@@ -174,12 +185,7 @@ class OutputFolder:
             self._record.unlink(missing_ok=True)
             return
         lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in kept.items())]
-        partial = self._record.with_name(f"{RECORD_NAME}.unfinished")
-        try:
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            partial.replace(self._record)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_text(self._record, "".join(f"{line}\n" for line in lines))
 
     def _is_ours(self, name: str) -> bool:
         """Whether what is there is ours: a folder is, where something of ours is in it."""

@@ -9,13 +9,73 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
     from torch import Tensor
 
-Modality = Literal["speech", "text", "features"]
-MODALITIES: tuple[Modality, ...] = ("speech", "text", "features")
+Modality = Literal["text", "speech", "features"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalityFacts:
+    """What the rooms ask of a kind of source, instead of comparing its name.
+
+    Attributes:
+        name: What tasks call it, also the name of its shards (``speech-000000.tar``).
+        column: The column of a manifest that gives a source.
+        unit: What a source is made of, and so which limits apply. ``"pieces"``: a text in the
+            manifest. ``"frames"``: rows of numbers, from a file that the manifest names.
+        is_recording: Whether that file is a recording, of which the manifest may name a segment and
+            a channel, whose features are computed, and whose signal can be augmented. Other files
+            of frames are NumPy arrays ``[S, F]``.
+        kind: Kind of a task whose manifest names none.
+        kind_between_languages: The same where source and target language are given and differ.
+    """
+
+    name: Modality
+    column: str
+    unit: Literal["pieces", "frames"]
+    is_recording: bool = False
+    kind: str
+    kind_between_languages: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a source is a text."""
+        return self.unit == "pieces"
+
+
+# A new modality is its name in `Modality`, an entry here, and its front end in
+# `model.parts.create_frontend`. The order is that of the shards and of the front ends' weights.
+MODALITIES: Mapping[Modality, ModalityFacts] = {
+    facts.name: facts
+    for facts in (
+        ModalityFacts(
+            name="text",
+            column="source_text",
+            unit="pieces",
+            kind="mt",
+            kind_between_languages="mt",
+        ),
+        ModalityFacts(
+            name="speech",
+            column="audio",
+            unit="frames",
+            is_recording=True,
+            kind="asr",
+            kind_between_languages="st",
+        ),
+        ModalityFacts(
+            name="features",
+            column="features",
+            unit="frames",
+            kind="other",
+            kind_between_languages="other",
+        ),
+    )
+}
 
 _LANGUAGE_NAMES = {
     "cs": "Czech",
@@ -53,6 +113,11 @@ class Task:
     target_language: str = ""
 
     @property
+    def modality(self) -> ModalityFacts:
+        """What is known of the kind of source."""
+        return MODALITIES[self.source_modality]
+
+    @property
     def label(self) -> str:
         """The task as text, put before a text source by the ``text_label`` cue (section 3.1.1)."""
         if self.source_language and self.target_language:
@@ -75,11 +140,11 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """A stretch of a recording.
+    """A segment of a recording.
 
     Attributes:
         path: The audio file.
-        start_seconds: Where the stretch starts.
+        start_seconds: Where the segment starts.
         duration_seconds: How long it is; ``None`` means to the end of the file.
         channel: The channel that is heard, from 1; ``None``: the mean of all channels.
     """
@@ -94,16 +159,17 @@ class Speech:
 class Example:
     """One source and its target text, for one task.
 
-    Exactly one of ``speech``, ``source_text`` and ``features_path`` describes the source.
+    Exactly one of ``source_text``, ``speech`` and ``features_path`` describes the source, whichever
+    the modality of its task says (``ModalityFacts``).
 
     Attributes:
         id: Unique within its split.
         task: Name of its task.
         dataset: Name of the corpus that it comes from.
         target_text: What the model must write.
-        source_text: The source, for a text task.
-        speech: The source, for a speech task.
-        features_path: The source as a NumPy file ``[S, F]``, for a ``features`` task.
+        source_text: The source, where it is a text.
+        speech: The source, where it is a recording.
+        features_path: The source, where it is a NumPy file ``[S, F]``.
         speaker: Who speaks, where known.
         utterance: What several examples share when they come from the same input, so that the
             references of the other tasks on that input are known (confusion rate).

@@ -19,7 +19,8 @@ ROOT = Path(taskaware.__file__).parent
 # sees count as well: who reads a module must be able to read it without those above it.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "version"),
-    ("files", "output_folder", "settings", "data.hashes", "data.writing_systems"),
+    ("files", "threads", "settings", "data.hashes", "data.writing_systems"),
+    ("output_folder",),
     ("data.vocabulary", "data.manifest", "data.sound", "model"),
     ("data.prepared", "data.embedded"),
     ("data.quality",),

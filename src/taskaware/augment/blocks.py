@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock, Timeout
 
 from taskaware.errors import DataError, UserError
+from taskaware.files import publish, write_text
 from taskaware.output_folder import claimed
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def complete_manifest(path: Path, made_from: Mapping[str, Any]) -> Written | Non
         return None
     _require_same(path, journal, made_from)
     if journal.complete and not path.exists():
-        partial.replace(path)
+        publish(partial, path)
     if not journal.complete:
         return None
     if path.stat().st_size != journal.num_bytes:
@@ -184,7 +185,7 @@ def write_in_blocks(
                 _write_journal(path, journal)
         journal.complete = True
         _write_journal(path, journal)
-        partial.replace(path)
+        publish(partial, path)
     return Written(path=path, counts=journal.counts, went_on_from=went_on_from)
 
 
@@ -250,13 +251,7 @@ def _write_journal(path: Path, journal: _Journal) -> None:
         "counts": counts,
         "complete": journal.complete,
     }
-    journal_path = _journal_path(path)
-    partial = journal_path.with_name(f".{journal_path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(journal_path)
+    write_text(_journal_path(path), json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def _require_same(path: Path, journal: _Journal, made_from: Mapping[str, Any]) -> None:

@@ -175,25 +175,21 @@ def run_recipe(
             )
     train = recipe.to / "train.jsonl"
     with claimed(recipe.to, names=_JOINED, whole=False) as output:
-        counts = join(_parts(recipe, steps), output.begin(train.name), progress)
-        output.finish(train.name)
+        with output.writing(train.name) as unfinished:
+            counts = join(_parts(recipe, steps), unfinished, progress)
         counts.left_out.update(_left_out(steps))
         write_counts(counts, output)
     return RecipeResult(train=train, counts=counts, steps=steps)
 
 
 def join(parts: Iterable[Part], to: Path, progress: Progress | None = None) -> RecipeCounts:
-    """Write one manifest of all parts, in order, and count what it holds.
-
-    The manifest becomes visible when it is complete.
+    """Write one manifest of all parts, in order, and count its examples.
 
     Raises:
         ManifestError: A manifest is not one, or two lines disagree about a task.
     """
-    to.parent.mkdir(parents=True, exist_ok=True)
-    partial = to.with_name(f"{to.name}.unfinished")
     counts, tasks, number = RecipeCounts(examples=Counter(), left_out=Counter()), TaskTable(), 0
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with to.open("w", encoding="utf-8", newline="\n") as file:
         for part in parts:
             for item in (item for path in part.paths for item in manifest.iterate(path)):
                 if isinstance(item, LineProblem):
@@ -204,8 +200,7 @@ def join(parts: Iterable[Part], to: Path, progress: Progress | None = None) -> R
                 counts.examples[part.dataset, item.task.name, part.origin] += 1
                 number += 1
                 if progress is not None and number % _LINES_BETWEEN_REPORTS == 0:
-                    progress(f"join {to.name}", number, 0)
-    partial.replace(to)
+                    progress("join manifests", number, 0)
     return counts
 
 

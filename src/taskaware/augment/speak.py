@@ -7,8 +7,9 @@ import os
 import random
 import signal
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from taskaware.data.manifest.write import to_line
 from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
 from taskaware.errors import TaskawareError, UserError
 from taskaware.settings import typed as settings_file
+from taskaware.threads import in_order
 from taskaware.types import Speech, Task
 
 if TYPE_CHECKING:
@@ -261,16 +263,14 @@ def _speak_all(jobs: Iterable[_Job], num_workers: int) -> Iterator[list[str]]:
     Raises:
         TaskawareError: A process ended without a result.
     """
-    threads = ThreadPoolExecutor(num_workers, thread_name_prefix="speak")
     try:
-        yield from threads.map(_speak_in_a_process, jobs)
+        with closing(in_order(_speak_in_a_process, jobs, num_workers=num_workers)) as results:
+            yield from results
     except BrokenProcessPool as error:
         raise TaskawareError(
             "a process that speaks must end with its recordings, but ended before (was it killed, "
             "for want of memory?): the same command goes on from the last block"
         ) from error
-    finally:
-        threads.shutdown(cancel_futures=True)
 
 
 def _speak_in_a_process(job: _Job) -> list[str]:

@@ -358,9 +358,7 @@ class TaskAwareModel:
     def doubts(self, read: ReadSource, task: Task) -> tuple[str, ...]:
         """Return why a task's output for a source may be worth nothing."""
         known = self.longest_sources.get(task.name)
-        doubt = doubt_about_length(
-            len(read.array), known, task.source_modality, self.feature_settings
-        )
+        doubt = doubt_about_length(len(read.array), known, task.modality, self.feature_settings)
         return read.doubts if doubt is None else (*read.doubts, doubt)
 
     def decode_read(

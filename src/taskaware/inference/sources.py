@@ -35,7 +35,7 @@ from taskaware.data.sound.audio import Sound
 from taskaware.data.sound.features import log_mel
 from taskaware.data.writing_systems import visible
 from taskaware.errors import AudioError, DataError, UserError
-from taskaware.types import Speech, Text
+from taskaware.types import MODALITIES, Speech, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -207,24 +207,23 @@ def read_source(
         UserError: The source is of another modality.
     """
     hearing = hearing or Hearing()
-    match modality:
-        case "text":
-            text = _text(source)
-            return ReadSource(
-                array=np.array(vocabulary.encode_source(text), dtype=np.int64),
-                name=_short(text),
-                is_blank=not visible(text).strip(),
-            )
-        case "speech":
-            name = source_name(source)
-            sound = _sound(source, name, feature_settings, hearing)
-            return ReadSource(
-                array=_log_mel(sound.waveform, name, feature_settings),
-                name=name,
-                doubts=doubts_about_sound(sound, feature_settings),
-            )
-        case "features":
-            return ReadSource(array=_features(source, num_columns), name=source_name(source))
+    facts = MODALITIES[modality]
+    if facts.is_text:
+        text = _text(source)
+        return ReadSource(
+            array=np.array(vocabulary.encode_source(text), dtype=np.int64),
+            name=_short(text),
+            is_blank=not visible(text).strip(),
+        )
+    name = source_name(source)
+    if not facts.is_recording:
+        return ReadSource(array=_features(source, num_columns), name=name)
+    sound = _sound(source, name, feature_settings, hearing)
+    return ReadSource(
+        array=_log_mel(sound.waveform, name, feature_settings),
+        name=name,
+        doubts=doubts_about_sound(sound, feature_settings),
+    )
 
 
 def source_name(source: Source) -> str:

@@ -1,7 +1,7 @@
 """Preprocessing layers: from a source of any modality to a sequence of d_model-sized vectors.
 
-A front end is a module with ``forward(source, lengths) -> (sequence, lengths)`` and
-``output_lengths``; a new modality is one more class here and one more line in ``create_model``.
+A front end is a module with ``forward(source, lengths) -> (sequence, lengths)``. A new modality is
+one more class here, its case in ``parts.create_frontend`` and its entry in ``types.MODALITIES``.
 
 Shape legend: B batch, S source positions before and R after, F feature bins, C channels, D d_model,
 V vocabulary.
@@ -54,10 +54,6 @@ class TokenEmbedding(nn.Module):
         nn.init.normal_(self.weight, std=d_model**-0.5)
         self.output_weight = None if tied else nn.Parameter(self.weight.detach().clone())
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size)) if output_bias else None
-
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """A piece is a position."""
-        return lengths
 
     def embed(self, pieces_BS: Tensor) -> Tensor:
         """Return ``[B, S, D]`` for int64 pieces."""
@@ -118,10 +114,6 @@ class SpeechFrontend(nn.Module):
             bins = (bins + 1) // 2
         self.projection = nn.Linear(channels * bins, d_model)
 
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Return the positions that ``lengths`` frames become, int64 ``[B]``."""
-        return _strided(lengths, self.strides)
-
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``.
 
@@ -176,10 +168,6 @@ class TimeConvolutions(nn.Module):
             for size, following, stride in zip(sizes, sizes[1:], self.strides, strict=False)
         )
 
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Return the positions that ``lengths`` frames become, int64 ``[B]``."""
-        return _strided(lengths, self.strides)
-
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``; padding as in speech above."""
         x_BCS = frames_BSF.transpose(1, 2)
@@ -213,10 +201,6 @@ class FeatureFrontend(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(num_features)
         self.projection = nn.Linear(num_features, d_model)
-
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """A vector is a position."""
-        return lengths
 
     def forward(self, features_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, S, D]`` and its lengths ``[B]``."""

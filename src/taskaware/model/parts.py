@@ -17,6 +17,7 @@ from taskaware.model.frontend import (
 )
 from taskaware.model.layers import DecoderLayer, EncoderLayer
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, identity_bias
+from taskaware.types import MODALITIES
 
 if TYPE_CHECKING:
     from taskaware.model.settings import ModelSettings, PositionKind
@@ -27,21 +28,35 @@ _NOT_IN_A_CONFORMER = ("norm", "activation")
 
 
 def create_frontends(settings: ModelSettings, modalities: set[Modality]) -> dict[str, nn.Module]:
-    """Return the preprocessing layers of the kinds of source that are not text."""
-    frontends: dict[str, nn.Module] = {}
-    if "speech" in modalities:
-        kind = SpeechFrontend if settings.frontend == "conv2d" else TimeConvolutions
-        frontends["speech"] = kind(
-            settings.num_features,
-            settings.d_model,
-            channels=settings.cnn_channels,
-            kernel=settings.cnn_kernel,
-            strides=settings.time_strides,
-            activation=settings.cnn_activation,
-        )
-    if "features" in modalities:
-        frontends["features"] = FeatureFrontend(settings.num_features, settings.d_model)
-    return frontends
+    """Return the preprocessing layers of the modalities that are not text, by name."""
+    return {
+        name: create_frontend(settings, name)
+        for name, facts in MODALITIES.items()
+        if name in modalities and not facts.is_text
+    }
+
+
+def create_frontend(settings: ModelSettings, modality: Modality) -> nn.Module:
+    """Return the preprocessing layers of a modality.
+
+    Raises:
+        ValueError: It is text, whose preprocessing layer is the token embedding.
+    """
+    match modality:
+        case "speech":
+            kind = SpeechFrontend if settings.frontend == "conv2d" else TimeConvolutions
+            return kind(
+                settings.num_features,
+                settings.d_model,
+                channels=settings.cnn_channels,
+                kernel=settings.cnn_kernel,
+                strides=settings.time_strides,
+                activation=settings.cnn_activation,
+            )
+        case "features":
+            return FeatureFrontend(settings.num_features, settings.d_model)
+        case "text":
+            raise ValueError("the front end of text is the token embedding")
 
 
 def create_token_embedding(settings: ModelSettings, vocabulary_size: int) -> TokenEmbedding:

@@ -26,6 +26,7 @@ from taskaware.model.parts import (
     last_norm,
 )
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork
+from taskaware.types import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +163,9 @@ class TaskAwareTransformer(nn.Module):
         self, source: Tensor, lengths: Tensor, modality: Modality
     ) -> tuple[Tensor, Tensor]:
         """Return the source sequence ``[B, S, D]`` and its lengths ``[B]``."""
-        frontend = self.token_embedding if modality == "text" else self.frontends[modality]
+        frontend = (
+            self.token_embedding if MODALITIES[modality].is_text else self.frontends[modality]
+        )
         return frontend(source, lengths)
 
     def embed_task(self, support: Preprocessed, task_index: int) -> Tensor | None:

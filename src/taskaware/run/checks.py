@@ -82,7 +82,7 @@ def _lengths(
     changed: dict[str, ChangedLengths] = {}
     if augmentation.changes_signal:
         reader = AugmentedReader(split, augmentation, seed=experiment.training.seed)
-        speech = [task.name for task in tasks if task.source_modality == "speech"]
+        speech = [task.name for task in tasks if task.modality.is_recording]
         changed = dict.fromkeys(speech, reader.changed_lengths)
     parts = split.read_lengths({task.name for task in tasks})
     counted = count_left_out(parts, experiment.batching, changed_lengths=changed)
@@ -96,7 +96,7 @@ def _lengths(
                 "tasks to train with `data.tasks`, or prepare data for it"
             )
         _refuse_where_nothing_is_left(task, counted[task.name], experiment.batching, to=to)
-        hop_ms = data.feature_settings.hop_ms if task.source_modality == "speech" else None
+        hop_ms = data.feature_settings.hop_ms if task.modality.is_recording else None
         remarks += _left_out(task, counted[task.name], experiment.batching, hop_ms)
     return remarks
 
@@ -118,7 +118,7 @@ def _left_out(
     task: Task, found: LeftOut, batching: BatchingSettings, hop_ms: float | None
 ) -> Iterator[Remark]:
     """Yield a remark for each limit that leaves something out."""
-    unit = "pieces" if task.source_modality == "text" else "frames"
+    unit = task.modality.unit
 
     def remark(name: str, counts: tuple[int, int], limit: str, longest: int) -> Remark:
         number, positions = counts

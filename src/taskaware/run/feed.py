@@ -27,7 +27,7 @@ def training_batches(run: Run) -> TrainingBatches:
     """
     experiment = run.experiment
     split = run.data.split(experiment.data.train_split)
-    takes_speech = any(task.source_modality == "speech" for task in run.trained_tasks)
+    takes_speech = any(task.modality.is_recording for task in run.trained_tasks)
     if experiment.augmentation.changes_signal and takes_speech and not run.data.stores_audio:
         raise ExperimentError(
             "`augmentation.share` must be 0 where the data keeps features alone, but is "

@@ -99,11 +99,11 @@ def _section(experiment: Experiment, dotted: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _takes_frames(tasks: Sequence[Task]) -> bool:
-    return any(task.source_modality != "text" for task in tasks)
+    return any(not task.modality.is_text for task in tasks)
 
 
 def _takes_speech(tasks: Sequence[Task]) -> bool:
-    return any(task.source_modality == "speech" for task in tasks)
+    return any(task.modality.is_recording for task in tasks)
 
 
 def _batching(experiment: Experiment, trained: Sequence[Task]) -> Iterator[_Idle]:

@@ -144,13 +144,13 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     data = PreparedData.open(experiment.data.folder)
     tasks, trained_tasks, start = _tasks(experiment, data)
     width = data.num_feature_columns
-    takes_features = any(task.source_modality != "text" for task in tasks)
+    takes_features = any(not task.modality.is_text for task in tasks)
     if takes_features and width != experiment.model.num_features:
         raise ExperimentError(
             f"`model.num_features` must be {width}, the width of the features in {data.folder}, "
             f"but is {experiment.model.num_features}"
         )
-    speech = [task.name for task in tasks if task.source_modality != "text"]
+    speech = [task.name for task in tasks if not task.modality.is_text]
     if experiment.model.conditioning.cue == "text_label" and len(speech) == len(tasks):
         raise ExperimentError(
             "`model.conditioning.cue` must not be 'text_label' where no task has a text source: a "

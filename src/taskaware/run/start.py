@@ -65,7 +65,7 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
     Raises:
         DataError: They are not; the message says how data with its vocabulary is prepared.
     """
-    hears = any(task.source_modality == "speech" for task in start.tasks)
+    hears = any(task.modality.is_recording for task in start.tasks)
     if hears and start.features != features_digest(data.feature_settings):
         raise DataError(
             f"{data.folder} must have the features that {path} was trained with, but has others "

@@ -98,7 +98,7 @@ def _dev_batches(run: Run, task: Task, split_name: str) -> Iterator[Batch]:
         indices,
         split.source_lengths,
         split.target_lengths,
-        is_text=task.source_modality == "text",
+        is_text=task.modality.is_text,
         settings=replace(run.experiment.batching, strategy="dynamic"),
     )
     return batches_of(

@@ -72,7 +72,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _message(update: Sequence[Batch], device: torch.device) -> str:
     largest = max(update, key=lambda batch: batch.source.numel() + batch.target_input.numel())
     num_examples, num_source = largest.source.shape[:2]
-    what = "pieces" if largest.task.source_modality == "text" else "frames"
+    what = largest.task.modality.unit
     return (
         f"the largest batch must fit in the memory of {device}, but does not: "
         f"{num_examples} examples of '{largest.task.name}' with up to {num_source:,} {what} and "

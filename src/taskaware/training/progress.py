@@ -76,7 +76,7 @@ class Meter:
         self._pieces += num_pieces
         valid = int(batch.source_lengths.sum())
         total = batch.source.shape[0] * batch.source.shape[1]
-        if batch.task.source_modality == "text":
+        if batch.task.modality.is_text:
             valid += int(batch.target_lengths.sum())
             total += batch.target_input.numel()
         else:

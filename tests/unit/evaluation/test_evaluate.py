@@ -62,9 +62,7 @@ def split_with(vocabulary: Vocabulary) -> Split:
         text.add_text(mt, source_length=length, target_length=length)
         asr = Example(id=f"asr-{i}", task=ASR.name, dataset="", target_text=line)
         rows = random.normal(size=(40 - i, NUM_BINS)).astype(np.float16)
-        speech.add_source(
-            [(asr, length)], npy_bytes(rows), "npy", num_frames=len(rows), is_speech=True
-        )
+        speech.add_source([(asr, length)], npy_bytes(rows), "npy", num_frames=len(rows))
     records = [record for record in (text.close(), speech.close()) if record is not None]
     contents = Contents(
         tasks=(ASR, MT),

@@ -67,7 +67,7 @@ def text_cue(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue:
     """
     if vocabulary.family:
         own = own_pieces(vocabulary, task, names_task=cue == "target_tag")
-        is_text = task.source_modality == "text"
+        is_text = task.modality.is_text
         label = vocabulary.encode_source(task.label) if cue == "text_label" and is_text else ()
         return TextCue(
             source_prefix=(*own.source_prefix, *label) if is_text else (),
@@ -77,7 +77,7 @@ def text_cue(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue:
             end=vocabulary.EOS,
         )
     match cue:
-        case "text_label" if task.source_modality == "text":
+        case "text_label" if task.modality.is_text:
             return TextCue(source_prefix=tuple(vocabulary.encode(task.label)))
         case "target_tag":
             return TextCue(begin=vocabulary.tag_id(task_tag(task.name)))

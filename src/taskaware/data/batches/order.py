@@ -128,8 +128,8 @@ class TaskOrder:
         self._keys = (seed, int.from_bytes(task.name.encode(), "big") % 2**61)
         self._rank = rank
         self._num_ranks = num_ranks
-        # A text has no signal that could be changed.
-        self._changed_lengths = changed_lengths if task.source_modality == "speech" else None
+        # Only a recording has a signal that can be changed.
+        self._changed_lengths = changed_lengths if task.modality.is_recording else None
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._next_window: tuple[tuple[int, int], Future[None]] | None = None
         self._batches: list[PlannedBatch] = []
@@ -213,7 +213,7 @@ class TaskOrder:
         found = plan(
             indices,
             (sources, targets),
-            is_text=self._task.source_modality == "text",
+            is_text=self._task.modality.is_text,
             settings=self._settings,
             random=np.random.default_rng([self._keys[0], epoch, self._keys[1], *key]),
             in_order_of_length=self._settings.short_first and epoch == 0,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from taskaware.output_folder import OutputFolder
 
 ASR, ST, MT = "asr", "st", "mt"
-_UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,36 +147,23 @@ def write_manifests(
     with claimed(folder) as output:
         before = [name for name in output.written if (folder / name).exists()]
         output.require_free(before)  # a manifest that somebody corrected since is theirs
-        try:
-            counts, names = _write_unfinished(found, output, progress)
-        except BaseException:
-            output.remove([name for name in output.written if name.endswith(_UNFINISHED)])
-            raise
-        if not counts.examples:
-            output.remove(f"{name}{_UNFINISHED}" for name in names)
-            raise CorpusError(
-                "the corpus must have an example of the languages and kinds of task that are "
-                f"asked for, but has none; left out: {dict(counts.left_out) or 'nothing'}"
-            )
-        output.remove(name for name in before if not name.endswith(_UNFINISHED))
-        for name in names:
-            (folder / f"{name}{_UNFINISHED}").replace(output.begin(name))
-            output.finish(name)
+        counts, names = _write(found, output, progress)
+        output.remove(name for name in before if name not in names)
         output.forget()
     return counts
 
 
-def _write_unfinished(
+def _write(
     found: Iterable[Found], output: OutputFolder, progress: Callable[[int], None] | None
 ) -> tuple[CorpusCounts, list[str]]:
-    """Write ``NAME.unfinished`` for every manifest; return the counts and the names."""
+    """Write the manifests; return the counts and the names."""
     counts = CorpusCounts()
     files: dict[str, TextIO] = {}
     with ExitStack() as stack:
 
         def opened(name: str) -> TextIO:
             if name not in files:
-                path = output.begin(f"{name}{_UNFINISHED}")
+                path = stack.enter_context(output.writing(name))
                 files[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
             return files[name]
 
@@ -195,6 +181,11 @@ def _write_unfinished(
             counts.examples[item.split, task] += 1
             counts.datasets[item.dataset, task, item.split] += 1
             opened(f"{item.split}.jsonl").write(_line(item, task))
+        if not counts.examples:
+            raise CorpusError(
+                "the corpus has no example of the requested languages and kinds of task; left out: "
+                f"{dict(counts.left_out) or 'nothing'}"
+            )
     return counts, list(files)
 
 

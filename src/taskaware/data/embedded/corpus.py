@@ -107,9 +107,11 @@ def write(
         progress: Called twice a second with the number of recordings done and in all.
 
     Raises:
+        ExperimentError: A setting has an impossible value.
         OutputError: ``folder`` holds files that are not an embedded corpus.
         MissingDependencyError: The ``demo`` extra is not installed.
     """
+    settings_file.require_valid(settings, where="embedded corpus")
     marker = folder / "complete.json"
     described = _described(settings)
     if _settings_of(marker) == described:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from taskaware import errors
 from taskaware.data.embedded.ciphers import MAX_NUM_CIPHERS, ciphers
 from taskaware.data.embedded.grammar import MAX_NUM_SENTENCES, MAX_NUM_WORDS, MIN_NUM_WORDS
 from taskaware.data.sound.synthesis import voices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -37,7 +39,7 @@ class EmbeddedCorpusSettings:
         num_ciphers: Cipher languages (see ``ciphers``) to translate into as well: ``c01``,
             ``c02``, ..., at most 99.
         one_dataset_a_task: Whether a train sentence serves one task alone, so that no two tasks
-            share an input in training. The sentences are dealt out to the tasks in turn, and the
+            share an input in training. The sentences are divided among the tasks in turn, and the
             dataset of a task is named after it. Dev and test sentences serve all tasks all the
             same.
         telephone_st: Whether speech translation has recordings of its own, which sound as through
@@ -63,37 +65,37 @@ class EmbeddedCorpusSettings:
     lexicon_share: float = 1.0
     max_words: int = MAX_NUM_WORDS
 
-    def __post_init__(self) -> None:
-        """Refuse sizes that cannot be written.
-
-        Raises:
-            UserError: A field has an impossible value.
-        """
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
         for name in (f"num_{split}_{of}" for split in SPLITS for of in ("sentences", "voices")):
-            _must(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            if getattr(self, name) < 1:
+                yield name, f"must be at least 1, but is {getattr(self, name)}"
         num_voices = self.num_train_voices + self.num_dev_voices + self.num_test_voices
-        there_are = len(voices())
-        _must(num_voices <= there_are, "num_*_voices", f"at most {there_are} in all", num_voices)
-        num_sentences = self.num_sentences
-        most = f"at most {MAX_NUM_SENTENCES} in all"
-        _must(num_sentences <= MAX_NUM_SENTENCES, "num_*_sentences", most, num_sentences)
-        of_train = f"in 1..num_train_voices ({self.num_train_voices})"
-        speech = self.speech_per_sentence
-        _must(1 <= speech <= self.num_train_voices, "speech_per_sentence", of_train, speech)
-        known = set(self.languages) <= set(TRANSLATIONS) and len(self.languages) > 0
+        if num_voices > len(voices()):
+            yield "num_*_voices", f"must be at most {len(voices())} in all, but are {num_voices}"
+        if self.num_sentences > MAX_NUM_SENTENCES:
+            most = f"at most {MAX_NUM_SENTENCES} in all"
+            yield "num_*_sentences", f"must be {most}, but are {self.num_sentences}"
+        if not 1 <= self.speech_per_sentence <= self.num_train_voices:
+            most = f"num_train_voices ({self.num_train_voices})"
+            yield "speech_per_sentence", f"must be from 1 to {most}"
         distinct = len(set(self.languages)) == len(self.languages)
-        _must(known and distinct, "languages", "distinct, of de, tr, ro", self.languages)
-        _must(self.sample_rate_hz >= 8_000, "sample_rate_hz", "at least 8000", self.sample_rate_hz)
-        most = f"in 0..{MAX_NUM_CIPHERS}"
-        _must(0 <= self.num_ciphers <= MAX_NUM_CIPHERS, "num_ciphers", most, self.num_ciphers)
-        share, words = self.lexicon_share, self.max_words
-        _must(0 < share <= 1, "lexicon_share", "above 0 and at most 1", share)
-        in_range = MIN_NUM_WORDS <= words <= MAX_NUM_WORDS
-        _must(in_range, "max_words", f"in {MIN_NUM_WORDS}..{MAX_NUM_WORDS}", words)
-        if self.one_dataset_a_task:
-            num_tasks, num_train = len(self.tasks), self.num_train_sentences
-            one_each = f"at least the number of tasks ({num_tasks}) with `one_dataset_a_task`"
-            _must(num_train >= num_tasks, "num_train_sentences", one_each, num_train)
+        if not (self.languages and distinct and set(self.languages) <= set(TRANSLATIONS)):
+            yield "languages", f"must be distinct, of {', '.join(TRANSLATIONS)}"
+        if self.sample_rate_hz < 8_000:
+            yield "sample_rate_hz", f"must be at least 8000, but is {self.sample_rate_hz}"
+        if not 0 <= self.num_ciphers <= MAX_NUM_CIPHERS:
+            yield "num_ciphers", f"must be from 0 to {MAX_NUM_CIPHERS}, but is {self.num_ciphers}"
+        if not 0 < self.lexicon_share <= 1:
+            yield "lexicon_share", f"must be above 0 and at most 1, but is {self.lexicon_share}"
+        if not MIN_NUM_WORDS <= self.max_words <= MAX_NUM_WORDS:
+            yield "max_words", f"must be from {MIN_NUM_WORDS} to {MAX_NUM_WORDS}"
+        if self.one_dataset_a_task and self.num_train_sentences < len(self.tasks):
+            yield (
+                "num_train_sentences",
+                f"must be at least the number of tasks ({len(self.tasks)}) with "
+                f"`one_dataset_a_task`, but is {self.num_train_sentences}",
+            )
 
     @property
     def num_sentences(self) -> int:
@@ -110,10 +112,3 @@ class EmbeddedCorpusSettings:
         """Names of the tasks: recognition, then speech and then text translation."""
         translation = [f"{kind}_en_{to}" for kind in ("st", "mt") for to in self.target_languages]
         return ("asr_en", *translation)
-
-
-def _must(holds: bool, field: str, rule: str, value: object) -> None:
-    if not holds:
-        raise errors.UserError(
-            f"Embedded corpus: `{field}` must be {rule}, but is {value} instead."
-        )

@@ -6,27 +6,27 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.tasks import form_problem
 from taskaware.errors import UserError
-from taskaware.types import Example, Modality, Speech, Task
+from taskaware.types import MODALITIES, Example, Speech, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from taskaware.types import Modality, ModalityFacts
+
+SOURCE_COLUMNS = tuple(facts.column for facts in MODALITIES.values())
+_RECORDING_COLUMNS = ("start_seconds", "duration_seconds", "channel")
 COLUMNS = (
     "id",
     "task",
     "kind",
     "dataset",
-    "audio",
-    "start_seconds",
-    "duration_seconds",
-    "channel",
-    "source_text",
-    "features",
+    *SOURCE_COLUMNS,
+    *_RECORDING_COLUMNS,
     "target_text",
     "source_language",
     "target_language",
@@ -34,10 +34,9 @@ COLUMNS = (
     "utterance",
     "origin",
 )
-SOURCE_COLUMNS = ("audio", "source_text", "features")
+_BY_COLUMN = {facts.column: facts for facts in MODALITIES.values()}
 _MAX_SHOWN = 80  # characters of a value that is no text
-_AUDIO_COLUMNS = ("start_seconds", "duration_seconds", "channel")
-_MAY_BE_NUMBERS = (*_AUDIO_COLUMNS, "id", "speaker")
+_MAY_BE_NUMBERS = (*_RECORDING_COLUMNS, "id", "speaker")
 WHOLE_LINE = "line"  # the field of a problem that concerns no single field
 
 
@@ -105,7 +104,7 @@ def texts(record: dict[str, object]) -> dict[str, str]:
             value = str(value)
         if not isinstance(value, str):
             raise FieldError(name, f"must be text, but is {repr(value)[:_MAX_SHOWN]}")
-        names_file = name in ("audio", "features")
+        names_file = name in _BY_COLUMN and not _BY_COLUMN[name].is_text
         if (_SURROGATE_OF_NO_BYTE if names_file else _SURROGATE).search(value):
             raise FieldError(name, "must hold characters only, but has a lone surrogate")
         fields[name] = value
@@ -125,13 +124,13 @@ def parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task,
     if not target_text.strip():
         raise FieldError("target_text", "must be the text to write, but is empty")
     modality = _modality(fields)
-    speech = _speech(fields, path) if modality == "speech" else None
-    features_path = path.parent / fields["features"] if modality == "features" else None
-    source_text = fields.get("source_text")
+    source = _source(modality, fields, path)
+    speech = source if isinstance(source, Speech) else None
+    source_text = source if isinstance(source, str) else None
     task = Task(
         name=name,
         kind=fields.get("kind") or _kind(modality, fields),
-        source_modality=modality,
+        source_modality=modality.name,
         source_language=fields.get("source_language", ""),
         target_language=fields.get("target_language", ""),
     )
@@ -142,10 +141,10 @@ def parse(fields: Mapping[str, str], example_id: str, path: Path) -> tuple[Task,
         target_text=target_text,
         source_text=source_text,
         speech=speech,
-        features_path=features_path.absolute() if features_path else None,
+        features_path=source if isinstance(source, Path) else None,
         speaker=fields.get("speaker", ""),
         utterance=fields.get("utterance")
-        or printable(_utterance(speech, source_text, features_path)),
+        or printable(_utterance(source, path.parent / fields[modality.column])),
         origin=fields.get("origin", ""),
     )
     return task, example
@@ -163,52 +162,52 @@ def parse_source(fields: Mapping[str, str], path: Path) -> tuple[Modality, Speec
         FieldError: There is no source, there are several, or one has an impossible value.
     """
     modality = _modality(fields)
-    match modality:
-        case "speech":
-            return modality, _speech(fields, path)
-        case "text":
-            return modality, fields["source_text"]
-        case "features":
-            return modality, (path.parent / fields["features"]).absolute()
+    return modality.name, _source(modality, fields, path)
 
 
-def _modality(fields: Mapping[str, str]) -> Modality:
+def _source(modality: ModalityFacts, fields: Mapping[str, str], path: Path) -> Speech | str | Path:
+    given = fields[modality.column]
+    if modality.is_text:
+        return given
+    if modality.is_recording:
+        return _speech(fields, path.parent / given)
+    return (path.parent / given).absolute()
+
+
+def _modality(fields: Mapping[str, str]) -> ModalityFacts:
     given = [column for column in SOURCE_COLUMNS if column in fields]
     if len(given) != 1:
         what = " and ".join(given) if given else "none of them"
+        *most, last = SOURCE_COLUMNS
         raise FieldError(
-            given[1] if given else "audio",
-            f"exactly one of audio, source_text and features must be given, but {what} is",
+            given[1] if given else WHOLE_LINE,
+            f"exactly one of {', '.join(most)} and {last} must be given, but {what} is",
         )
-    if given[0] != "audio":
-        for column in _AUDIO_COLUMNS:
+    modality = _BY_COLUMN[given[0]]
+    if not modality.is_recording:
+        for column in _RECORDING_COLUMNS:
             if column in fields:
-                raise FieldError(column, "must be empty where there is no audio")
-        if given[0] == "source_text" and not fields["source_text"].strip():
-            raise FieldError("source_text", "must hold more than white space")
-    modalities: dict[str, Modality] = {"audio": "speech", "source_text": "text"}
-    return modalities.get(given[0], "features")
+                raise FieldError(column, "must be empty where the source is not a recording")
+    if modality.is_text and not fields[modality.column].strip():
+        raise FieldError(modality.column, "must contain more than white space")
+    return modality
 
 
-def _kind(modality: Modality, fields: Mapping[str, str]) -> str:
+def _kind(modality: ModalityFacts, fields: Mapping[str, str]) -> str:
     """Return the kind of a line that does not name one."""
-    match modality:
-        case "text":
-            return "mt"
-        case "features":
-            return "other"
-        case "speech":
-            source, target = fields.get("source_language"), fields.get("target_language")
-            return "asr" if source is None or target is None or source == target else "st"
+    source, target = fields.get("source_language"), fields.get("target_language")
+    if source is None or target is None or source == target:
+        return modality.kind
+    return modality.kind_between_languages
 
 
-def _speech(fields: Mapping[str, str], path: Path) -> Speech:
+def _speech(fields: Mapping[str, str], recording: Path) -> Speech:
     start = _seconds(fields, "start_seconds")
     duration = _seconds(fields, "duration_seconds")
     if duration == 0:
         raise FieldError("duration_seconds", "must be above 0, but is 0")
     return Speech(
-        path=(path.parent / fields["audio"]).absolute(),
+        path=recording.absolute(),
         start_seconds=start or 0.0,
         duration_seconds=duration,
         channel=_channel(fields),
@@ -236,11 +235,15 @@ def _seconds(fields: Mapping[str, str], column: str) -> float | None:
     return value
 
 
-def _utterance(speech: Speech | None, source_text: str | None, features_path: Path | None) -> str:
-    if speech is not None:
-        channel = "" if speech.channel is None else f"#{speech.channel}"
-        return f"{speech.path}@{speech.start_seconds:.3f}{channel}"
-    return source_text if source_text is not None else str(features_path)
+def _utterance(source: Speech | str | Path, file: Path) -> str:
+    match source:
+        case Speech():
+            channel = "" if source.channel is None else f"#{source.channel}"
+            return f"{source.path}@{source.start_seconds:.3f}{channel}"
+        case str():
+            return source
+        case _:
+            return str(file)
 
 
 def channel_number(value: int | str) -> int | None:

@@ -21,19 +21,16 @@ def to_line(example: Example, task: Task) -> str:
         task: The task that ``example.task`` names.
     """
     speech = example.speech
+    path = example.features_path if speech is None else speech.path
     record: dict[str, object] = {
         "id": example.id,
         "task": task.name,
         "kind": task.kind,
         "dataset": example.dataset,
-        "audio": None if speech is None else str(speech.path.absolute()),
+        task.modality.column: example.source_text if path is None else str(path.absolute()),
         "start_seconds": None if speech is None else speech.start_seconds or None,
         "duration_seconds": None if speech is None else speech.duration_seconds,
         "channel": None if speech is None else speech.channel,
-        "source_text": example.source_text,
-        "features": None
-        if example.features_path is None
-        else str(example.features_path.absolute()),
         "target_text": example.target_text,
         "source_language": task.source_language,
         "target_language": task.target_language,

@@ -6,11 +6,10 @@ threads take as long as two processes, start at once, and need nothing of the ca
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from taskaware.data.quality.checks import Finding, check_features, check_recordi
 from taskaware.data.sound import audio
 from taskaware.data.sound.features import log_mel, num_frames
 from taskaware.errors import AudioError
+from taskaware.threads import in_order
 from taskaware.types import Speech
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from taskaware.data.sound.settings import FeatureSettings
 
 Source = Speech | Path
-"""A stretch of a recording, or a NumPy file of features."""
+"""A segment of a recording, or a NumPy file of features."""
 
 _SOURCES_PER_CALL = 4
-_CALLS_AHEAD_PER_WORKER = 4  # bounds what waits in memory for its turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +55,7 @@ class Extracted:
 def extract_source(
     source: Source,
     *,
+    column: str,
     features: FeatureSettings,
     checks: CheckSettings,
     num_columns: int | None,
@@ -64,20 +64,20 @@ def extract_source(
     """Return one source as a shard holds it, or what is wrong with it.
 
     Args:
-        source: A stretch of a recording, or a NumPy file ``[S, F]``.
+        source: A segment of a recording, or a NumPy file ``[S, F]``.
+        column: Of the manifest, which gives it.
         features: How a waveform becomes features.
         checks: When a recording is not used.
         num_columns: F of features that come from NumPy files; ``None`` for any.
         keep_audio: Whether to return recordings in place of their features: compressed ones as they
             are where they are used whole, all others as 16-bit FLAC at their own rate.
     """
-    is_speech = isinstance(source, Speech)
-    path = source.path if is_speech else source
+    path = source.path if isinstance(source, Speech) else source
     problem = file_problem(path)
     if problem is not None:
-        return Finding(field="audio" if is_speech else "features", reason=f"{path}: {problem}")
+        return Finding(field=column, reason=f"{path}: {problem}")
     if isinstance(source, Path):
-        rows = _read_features(source, num_columns)
+        rows = _read_features(source, column, num_columns)
         return rows if isinstance(rows, Finding) else _features(rows)
     try:
         finding = check_recording(audio.info(source.path), source, checks)
@@ -91,14 +91,14 @@ def extract_source(
         length = num_frames(len(waveform), features)
         if length == 0:
             reason = f"the speech must be longer than one window ({features.window_ms:g} ms)"
-            return Finding(field="audio", reason=reason)
+            return Finding(field=column, reason=reason)
         if keep_audio:
             data, suffix = audio.compressed(source)
             return Extracted(data=data, suffix=suffix, num_frames=length)
     except AudioError as error:
-        return Finding(field="audio", reason=str(error))
+        return Finding(field=column, reason=str(error))
     except OSError as error:  # of a disk or a network: one recording, not all the work
-        return Finding(field="audio", reason=f"{path}: cannot be read ({error.strerror or error})")
+        return Finding(field=column, reason=f"{path}: cannot be read ({error.strerror or error})")
     return _features(log_mel(torch.from_numpy(waveform), features).half().numpy())
 
 
@@ -117,23 +117,15 @@ def extract(
     Close the iterator to stop early: what has not begun is dropped. A few results wait in memory at
     a time, whatever the number of sources. Torch runs on one thread meanwhile.
     """
-    calls = iter(
-        [sources[i : i + _SOURCES_PER_CALL] for i in range(0, len(sources), _SOURCES_PER_CALL)]
-    )
+    calls = [sources[i : i + _SOURCES_PER_CALL] for i in range(0, len(sources), _SOURCES_PER_CALL)]
     threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
-    executor = ThreadPoolExecutor(num_workers, thread_name_prefix="features")
-    waiting: deque[Future[list[Extracted | Finding]]] = deque()
     try:
-        for call in itertools.islice(calls, num_workers * _CALLS_AHEAD_PER_WORKER):
-            waiting.append(executor.submit(_extract_each, extract_one, call))
-        while waiting:
-            results = waiting.popleft().result()
-            for call in itertools.islice(calls, 1):
-                waiting.append(executor.submit(_extract_each, extract_one, call))
-            yield from results
+        each = partial(_extract_each, extract_one)
+        with closing(in_order(each, calls, num_workers=num_workers)) as results:
+            for found in results:
+                yield from found
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads_before)
 
 
@@ -157,12 +149,12 @@ def num_feature_columns(path: Path) -> int | None:
     return array.shape[1] if isinstance(array, np.ndarray) and array.ndim == 2 else None
 
 
-def _read_features(path: Path, num_columns: int | None) -> np.ndarray | Finding:
+def _read_features(path: Path, column: str, num_columns: int | None) -> np.ndarray | Finding:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        return Finding(field="features", reason=f"{path}: must be a NumPy .npy file ({error})")
+        return Finding(field=column, reason=f"{path}: must be a NumPy .npy file ({error})")
     if not isinstance(array, np.ndarray):
-        return Finding(field="features", reason=f"{path}: must be a NumPy .npy file, but is .npz")
-    finding = check_features(array, num_columns)
+        return Finding(field=column, reason=f"{path}: must be a NumPy .npy file, but is .npz")
+    finding = check_features(array, num_columns, column)
     return array.astype(np.float16) if finding is None else finding

@@ -35,7 +35,7 @@ from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag, too_large
 from taskaware.errors import DataError, UserError
 from taskaware.output_folder import claimed
 from taskaware.settings import typed as settings_file
-from taskaware.types import TRAIN
+from taskaware.types import MODALITIES, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from taskaware.types import Example, Task
 
 _SPLIT_NAME = re.compile(r"[\w-]+")
-_SHARD_FILE = re.compile(r"[\w-]+/(text|speech)-\d+\..*")
+_SHARD_FILE = re.compile(rf"[\w-]+/({'|'.join(MODALITIES)})-\d+\..*")
 _JOURNAL_NAME = "journal.jsonl"
 
 
@@ -54,7 +54,6 @@ def prepare(
     settings: PrepareSettings | None = None,
     *,
     vocabulary: Path | None = None,
-    tags: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Check manifests, compute features, and write a prepared folder.
@@ -68,7 +67,6 @@ def prepare(
         folder: Where to write; made where it is missing.
         settings: How; ``None`` for the defaults.
         vocabulary: An existing vocabulary to use; without it, one is trained on the texts of train.
-        tags: Control pieces of a trained vocabulary, beside the one of each task.
         progress: Called as the work goes on.
 
     Raises:
@@ -83,14 +81,12 @@ def prepare(
     progress = progress or (lambda stage, done, total: None)
     folder = Path(folder)
     _check_request(manifests, vocabulary)
-    settings_file.from_mapping(
-        PrepareSettings, settings_file.to_mapping(settings)
-    )  # as from a file
+    settings_file.require_valid(settings)
     try:
         earlier = partial(written_earlier, folder)
         with claimed(folder, names=written_names(manifests), earlier=earlier) as output:
             try:
-                return _prepare(manifests, output, settings, vocabulary, tags, progress)
+                return _prepare(manifests, output, settings, vocabulary, progress)
             except (UserError, DataError):
                 if not (folder / WORK_NAME / _JOURNAL_NAME).exists():  # nothing to go on with
                     output.remove_below(WORK_NAME)
@@ -110,7 +106,6 @@ def _prepare(
     output: OutputFolder,
     settings: PrepareSettings,
     vocabulary: Path | None,
-    tags: Sequence[str],
     progress: Progress,
 ) -> PrepareReport:
     """Do the work in a folder that is claimed."""
@@ -129,7 +124,7 @@ def _prepare(
                 held_out, settings, has_later_splits=bool(set(manifests) - {TRAIN})
             ),
         )
-        fingerprint = _fingerprint(inputs, settings, vocabulary, tags)
+        fingerprint = _fingerprint(inputs, settings, vocabulary)
         complete = _complete_report(folder, fingerprint)
         if complete is not None:
             problems.close()
@@ -140,7 +135,7 @@ def _prepare(
         _refuse_overlap(output, problems, settings)
         _refuse_bad(output, inputs, problems, settings)
         journal = _begin(output, work, fingerprint)
-        pieces = _make_vocabulary(inputs, settings, vocabulary, tags, progress)
+        pieces = _make_vocabulary(inputs, settings, vocabulary, progress)
         output.write(prepared.VOCABULARY_NAME, pieces.model_bytes)
         num_columns = _num_feature_columns(inputs, settings)
         writer = SplitWriter(
@@ -194,7 +189,7 @@ def _train_filter(
         cleaned = cleaner.clean(example, task) if cleans else example
         if isinstance(cleaned, Finding):
             return Removed(by="cleaning", finding=cleaned)
-        finding = held_out.find(cleaned) if has_later_splits else None
+        finding = held_out.find(cleaned, task.modality.column) if has_later_splits else None
         if finding is not None and settings.overlap.action != "allow":
             return Removed(by="overlap", finding=finding)
         return cleaned
@@ -226,16 +221,14 @@ def _check_request(manifests: Mapping[str, Sequence[Path]], vocabulary: Path | N
             raise UserError(f"the split '{name}' must have a manifest, but has none")
 
 
-def _fingerprint(
-    inputs: Inputs, settings: PrepareSettings, vocabulary: Path | None, tags: Sequence[str]
-) -> str:
+def _fingerprint(inputs: Inputs, settings: PrepareSettings, vocabulary: Path | None) -> str:
     """Return a hash of all that decides what a prepared folder holds."""
     decisive = {
         "format": prepared.FORMAT_VERSION,
         "inputs": inputs.sha256,
         "settings": asdict(replace(settings, num_workers=0)),
         "vocabulary": None if vocabulary is None else Vocabulary.load(vocabulary).sha256,
-        "tags": list(tags),
+        "tags": [],  # an earlier version could have others than the tasks'
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -273,14 +266,13 @@ def _make_vocabulary(
     inputs: Inputs,
     settings: PrepareSettings,
     vocabulary: Path | None,
-    tags: Sequence[str],
     progress: Progress,
 ) -> Vocabulary:
     if vocabulary is not None:
         return Vocabulary.load(vocabulary)
     progress("vocabulary", 0, 1)
-    all_tags = [*(task_tag(task.name) for task in inputs.tasks), *tags]
-    pieces = Vocabulary.train(inputs.texts.texts(), size=settings.vocabulary_size, tags=all_tags)
+    tags = [task_tag(task.name) for task in inputs.tasks]
+    pieces = Vocabulary.train(inputs.texts.texts(), size=settings.vocabulary_size, tags=tags)
     progress("vocabulary", 1, 1)
     return pieces
 

@@ -1,7 +1,7 @@
 """The manifests of all splits, read once: what is good is stored, what is bad reported.
 
 Nothing here grows with the manifests but 16 bytes a line, for the ids. What is stored is a file of
-JSON lines for each split and series of shards, in the order of the manifests.
+JSON lines for each split and modality, in the order of the manifests.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from taskaware.data.manifest.read import IdTable, TaskTable
 from taskaware.data.prepare.text_sample import TextSample
 from taskaware.data.prepared.shards import example_from_record, example_to_record, file_sha256
 from taskaware.files import to_json
-from taskaware.types import TRAIN
+from taskaware.types import MODALITIES, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from taskaware.data.prepare.problems import ProblemReport
     from taskaware.data.quality.checks import Finding
-    from taskaware.types import Example, Task
+    from taskaware.types import Example, Modality, Task
 
-SERIES = ("text", "speech")
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
 
@@ -61,7 +60,7 @@ class Inputs:
         sha256: Changes with the bytes and names of the manifests, and with the size and the time of
             change of every file that they name.
         num_lines: Number of lines by split, good and bad.
-        num_kept: Number of lines stored, by split and series.
+        num_kept: Number of lines stored, by split and modality.
         texts: What a vocabulary can be trained on.
         feature_paths: A NumPy file of features, where the manifests name any.
         has_speech: Whether any example is speech.
@@ -70,7 +69,7 @@ class Inputs:
     tasks: tuple[Task, ...]
     sha256: str
     num_lines: Mapping[str, int]
-    num_kept: Mapping[tuple[str, str], int]
+    num_kept: Mapping[tuple[str, Modality], int]
     texts: TextSample
     feature_paths: tuple[Path, ...]
     has_speech: bool
@@ -86,7 +85,7 @@ class _Scan:
     tasks: dict[str, TaskTable] = field(default_factory=dict)
     digests: dict[str, bytes] = field(default_factory=dict)
     num_lines: dict[str, int] = field(default_factory=dict)
-    num_kept: dict[tuple[str, str], int] = field(default_factory=dict)
+    num_kept: dict[tuple[str, Modality], int] = field(default_factory=dict)
     feature_paths: list[Path] = field(default_factory=list)
     has_speech: bool = False
 
@@ -143,11 +142,11 @@ def read_inputs(
 
 
 def read_kept(
-    folder: Path, split: str, series: str, tasks: Sequence[Task], skip: int = 0
+    folder: Path, split: str, modality: Modality, tasks: Sequence[Task], skip: int = 0
 ) -> Iterator[ManifestLine]:
-    """Yield what was stored for a series of shards, from a line on."""
+    """Yield what was stored of a split and a modality, from a line on."""
     by_name = {task.name: task for task in tasks}
-    with _kept_path(folder, split, series).open(encoding="utf-8", newline="\n") as file:
+    with _kept_path(folder, split, modality).open(encoding="utf-8", newline="\n") as file:
         for number, text in enumerate(file):
             if number < skip:
                 continue
@@ -160,7 +159,7 @@ def read_kept(
 
 def kept_names(splits: Iterable[str]) -> list[str]:
     """Return the names of the files that ``read_inputs`` writes."""
-    return [f"{split}.{series}.jsonl" for split in splits for series in SERIES]
+    return [f"{split}.{modality}.jsonl" for split in splits for modality in MODALITIES]
 
 
 def line_problem(line: ManifestLine, finding: Finding) -> LineProblem:
@@ -189,10 +188,10 @@ def _read_split(
     scan.num_lines[split] = 0
     with ExitStack() as stack:
         files = {
-            series: stack.enter_context(
-                _kept_path(scan.folder, split, series).open("w", encoding="utf-8", newline="\n")
+            modality: stack.enter_context(
+                _kept_path(scan.folder, split, modality).open("w", encoding="utf-8", newline="\n")
             )
-            for series in SERIES
+            for modality in MODALITIES
         }
         for path in paths:
             digest.update(os.fsencode(f"{path.absolute()} {_file_sha256(path)}\n"))
@@ -238,13 +237,13 @@ def _keep(
     if split == TRAIN:
         scan.texts.add(example.target_text)
         scan.texts.add(example.source_text or "")
-    series = "text" if example.source_text is not None else "speech"
+    modality = line.task.source_modality
     if example.features_path is not None and len(scan.feature_paths) < 16:
         scan.feature_paths.append(example.features_path)
     scan.has_speech |= example.speech is not None
     kept = [str(line.file), line.line, example_to_record(example)]
-    files[series].write(to_json(kept).decode() + "\n")
-    scan.num_kept[split, series] = scan.num_kept.get((split, series), 0) + 1
+    files[modality].write(to_json(kept).decode() + "\n")
+    scan.num_kept[split, modality] = scan.num_kept.get((split, modality), 0) + 1
 
 
 def _hash_file(digest: hashlib._Hash, example: Example) -> None:
@@ -259,8 +258,8 @@ def _hash_file(digest: hashlib._Hash, example: Example) -> None:
         digest.update(f"{path} missing\n".encode(errors="surrogatepass"))
 
 
-def _kept_path(folder: Path, split: str, series: str) -> Path:
-    return folder / f"{split}.{series}.jsonl"
+def _kept_path(folder: Path, split: str, modality: Modality) -> Path:
+    return folder / f"{split}.{modality}.jsonl"
 
 
 def _size(path: Path) -> int:

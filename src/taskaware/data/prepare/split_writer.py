@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from taskaware.data.manifest.line import LineProblem
 from taskaware.data.prepare import extraction
-from taskaware.data.prepare.inputs import SERIES, Inputs, Progress, line_problem, read_kept
+from taskaware.data.prepare.inputs import Inputs, Progress, line_problem, read_kept
 from taskaware.data.prepare.results import SplitReport
 from taskaware.data.prepared.shards import ShardRecord, ShardWriter
 from taskaware.data.quality.checks import Finding, check_fits_speech, check_text_length
-from taskaware.types import Speech
+from taskaware.types import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from taskaware.data.prepare.settings import PrepareSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.output_folder import OutputFolder
+    from taskaware.types import Modality, ModalityFacts
 
-_LINES_PER_CHUNK = {"text": 4096, "speech": 256}  # what shares a source shares it within a chunk
+_TEXTS_PER_CHUNK = 4096
+_SOURCES_PER_CHUNK = 256  # what shares a source shares it within a chunk
 
 
 class Journal:
-    """The shards that are complete, and how far that brings their series.
+    """The shards that are complete, and how far that brings their modality.
 
     Args:
         path: A file of JSON lines.
@@ -52,14 +54,15 @@ class Journal:
         except FileNotFoundError:
             lines = []
         found = [json.loads(line) for line in lines[:-1]]  # the last one may be half a line
-        if found and found[0] == {"fingerprint": fingerprint}:
+        first = {"fingerprint": fingerprint, "modalities": list(MODALITIES)}
+        if found and found[0] == first:
             self.entries = found[1:]
         path.unlink(missing_ok=True)
-        self._append({"fingerprint": fingerprint}, *self.entries)
+        self._append(first, *self.entries)
 
-    def of(self, split: str, series: str) -> list[dict[str, Any]]:
-        """Return the entries of one series."""
-        return [e for e in self.entries if e["split"] == split and e["series"] == series]
+    def of(self, split: str, modality: Modality) -> list[dict[str, Any]]:
+        """Return the entries of one split and modality."""
+        return [e for e in self.entries if (e["split"], e["modality"]) == (split, modality)]
 
     def add(self, entry: dict[str, Any]) -> None:
         """Enter a complete shard."""
@@ -100,8 +103,8 @@ class SplitWriter:
     def write(self, split: str) -> SplitReport:
         """Check and write; what was written before is kept."""
         records: list[ShardRecord] = []
-        for series in SERIES:
-            records += self._write_series(split, series)
+        for modality in MODALITIES.values():
+            records += self._write_modality(split, modality)
         examples: Counter[str] = Counter()
         for record in records:
             examples.update(record.examples)
@@ -116,32 +119,33 @@ class SplitWriter:
             shards=tuple(records),
         )
 
-    def _write_series(self, split: str, series: str) -> list[ShardRecord]:
-        entries = self.journal.of(split, series)
+    def _write_modality(self, split: str, modality: ModalityFacts) -> list[ShardRecord]:
+        name = modality.name
+        entries = self.journal.of(split, name)
         records = [ShardRecord(**entry["shard"]) for entry in entries if entry["shard"]]
         for entry in entries:
             for problem in entry["problems"]:
                 problem["file"] = Path(problem["file"])
                 self.report.add(split, LineProblem(**problem))
         done = entries[-1]["lines"] if entries else 0
-        total = self.inputs.num_kept.get((split, series), 0)
+        total = self.inputs.num_kept.get((split, name), 0)
         numbers = {task.name: number for number, task in enumerate(self.inputs.tasks)}
         writer = ShardWriter(
             self.output.path / split,
-            series,
+            name,
             numbers,
             self.settings.shards,
             first=len(records),
-            begin=lambda name: self.output.begin(f"{split}/{name}"),
+            writing=lambda name: self.output.writing(f"{split}/{name}", noted=False),
         )
-        what = f"{'features' if series == 'speech' else 'texts'} of {split}"
+        what = f"{'texts' if modality.is_text else 'features'} of {split}"
+        size = _TEXTS_PER_CHUNK if modality.is_text else _SOURCES_PER_CHUNK
         problems: list[LineProblem] = []
         try:
-            lines = read_kept(self.kept_folder, split, series, self.inputs.tasks, skip=done)
-            size = min(_LINES_PER_CHUNK[series], self.settings.shards.examples)
-            while chunk := list(islice(lines, size)):
-                write = self._write_texts if series == "text" else self._write_sources
-                found = list(write(writer, chunk))
+            lines = read_kept(self.kept_folder, split, name, self.inputs.tasks, skip=done)
+            while chunk := list(islice(lines, min(size, self.settings.shards.examples))):
+                write = self._write_texts if modality.is_text else self._write_sources
+                found = list(write(writer, chunk, modality))
                 for problem in found:
                     self.report.add(split, problem)
                 problems += found
@@ -153,7 +157,7 @@ class SplitWriter:
                     found_here = [asdict(problem) for problem in problems]
                     self.journal.add(
                         {
-                            **{"split": split, "series": series, "lines": done},
+                            **{"split": split, "modality": name, "lines": done},
                             **{"shard": shard, "problems": found_here},
                         }
                     )
@@ -164,7 +168,7 @@ class SplitWriter:
         return records
 
     def _checked(
-        self, chunk: list[ManifestLine]
+        self, chunk: list[ManifestLine], modality: ModalityFacts
     ) -> Iterator[tuple[ManifestLine, int, int] | LineProblem]:
         """Yield lines with the number of pieces of source and target, or what is wrong with one."""
         examples = [line.example for line in chunk]
@@ -172,14 +176,18 @@ class SplitWriter:
         sources = self.vocabulary.encode_many([e.source_text or "" for e in examples])
         for line, target, source in zip(chunk, targets, sources, strict=True):
             finding = check_text_length(len(target), "target_text", self.settings.checks)
-            finding = finding or check_text_length(len(source), "source_text", self.settings.checks)
+            finding = finding or check_text_length(
+                len(source), modality.column, self.settings.checks
+            )
             if finding is None:
                 yield line, len(source), len(target)
             else:
                 yield line_problem(line, finding)
 
-    def _write_texts(self, writer: ShardWriter, chunk: list[ManifestLine]) -> Iterator[LineProblem]:
-        for item in self._checked(chunk):
+    def _write_texts(
+        self, writer: ShardWriter, chunk: list[ManifestLine], modality: ModalityFacts
+    ) -> Iterator[LineProblem]:
+        for item in self._checked(chunk, modality):
             if isinstance(item, LineProblem):
                 yield item
                 continue
@@ -187,10 +195,10 @@ class SplitWriter:
             writer.add_text(line.example, source_length=source_length, target_length=target_length)
 
     def _write_sources(
-        self, writer: ShardWriter, chunk: list[ManifestLine]
+        self, writer: ShardWriter, chunk: list[ManifestLine], modality: ModalityFacts
     ) -> Iterator[LineProblem]:
         users: dict[Source, list[tuple[ManifestLine, int]]] = {}
-        for item in self._checked(chunk):
+        for item in self._checked(chunk, modality):
             if isinstance(item, LineProblem):
                 yield item
                 continue
@@ -198,13 +206,13 @@ class SplitWriter:
             source = line.example.speech or line.example.features_path
             if source is not None:
                 users.setdefault(source, []).append((line, target_length))
-        for source, extracted in self._extract(list(users)):
+        for source, extracted in self._extract(list(users), modality):
             good = []
             for line, target_length in users[source]:
                 finding = None
                 if isinstance(extracted, Finding):
                     finding = extracted
-                elif isinstance(source, Speech):
+                elif modality.is_recording:
                     finding = check_fits_speech(
                         extracted.num_frames, target_length, self.settings.checks
                     )
@@ -218,14 +226,14 @@ class SplitWriter:
                     extracted.data,
                     extracted.suffix,
                     num_frames=extracted.num_frames,
-                    is_speech=isinstance(source, Speech),
                 )
 
     def _extract(
-        self, sources: list[Source]
+        self, sources: list[Source], modality: ModalityFacts
     ) -> Iterable[tuple[Source, extraction.Extracted | Finding]]:
         extract_one = partial(
             extraction.extract_source,
+            column=modality.column,
             features=self.settings.features,
             checks=self.settings.checks,
             num_columns=self.num_columns,

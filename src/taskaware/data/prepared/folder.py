@@ -255,7 +255,7 @@ class Split:
         return (
             self.contents.stores_audio
             and bool(shard.index[row]["source_bytes"])
-            and self.contents.tasks[int(shard.index[row]["task"])].source_modality == "speech"
+            and self.contents.tasks[int(shard.index[row]["task"])].modality.is_recording
         )
 
     def _waveform(self, shard: OpenShard, row: int) -> np.ndarray:

@@ -19,6 +19,7 @@ import io
 import json
 import os
 import tarfile
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,8 +28,8 @@ import numpy as np
 
 from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
-from taskaware.files import to_json
-from taskaware.types import Example, Speech
+from taskaware.files import atomic_file, to_json
+from taskaware.types import MODALITIES, Example, Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taskaware.data.prepared.settings import ShardLimits
+    from taskaware.types import Modality
 
 INDEX = np.dtype(
     [
@@ -161,35 +163,41 @@ class _Hashed(io.RawIOBase):
         return self._digest.hexdigest()
 
 
+class _AbandonedError(Exception):
+    """A file is not to be completed."""
+
+
 class ShardWriter:
-    """Writes the shards of one series, ``text-NNNNNN.jsonl`` or ``speech-NNNNNN.tar``.
+    """Writes the shards of one modality, e.g. ``text-NNNNNN.jsonl`` or ``speech-NNNNNN.tar``.
 
     Equal examples in equal order give equal bytes.
 
     Args:
         folder: The split's folder.
-        series: ``"text"`` or ``"speech"``.
+        modality: Of all examples.
         task_numbers: Position of each task, by name.
         limits: When a shard is full.
         first: Number of the first shard, where earlier ones are there already.
-        begin: Called with the name of each file before it is there.
+        writing: Yields where to write a file of this name in the folder, which gets its name at the
+            end.
     """
 
     def __init__(
         self,
         folder: Path,
-        series: str,
+        modality: Modality,
         task_numbers: Mapping[str, int],
         limits: ShardLimits,
         first: int = 0,
-        begin: Callable[[str], object] | None = None,
+        writing: Callable[[str], AbstractContextManager[Path]] | None = None,
     ) -> None:
         self._folder = folder
-        self._series = series
+        self._modality = MODALITIES[modality]
         self._task_numbers = task_numbers
         self._limits = limits
         self._number = first
-        self._begin = begin or (lambda _: None)
+        self._writing = writing or (lambda name: atomic_file(folder / name))
+        self._unfinished = ExitStack()  # the files that get their names when it is closed
         self._file: _Hashed | None = None
         self._tar: tarfile.TarFile | None = None
 
@@ -216,7 +224,6 @@ class ShardWriter:
         suffix: str,
         *,
         num_frames: int,
-        is_speech: bool,
     ) -> None:
         """Write a source and the examples on it, each with its number of target pieces."""
         file = self._opened()
@@ -231,7 +238,7 @@ class ShardWriter:
             self._add_row(example, entry, num_frames, target_length, (*text_place, *data_place))
         self._num_sources += 1
         self._num_frames += num_frames
-        self._num_speech_frames += num_frames if is_speech else 0
+        self._num_speech_frames += num_frames if self._modality.is_recording else 0
 
     def close(self) -> ShardRecord | None:
         """Complete the shard under way; ``None`` where nothing was written to it."""
@@ -243,8 +250,12 @@ class ShardWriter:
         file.close()
         index_path = self._folder / index_name(name)
         index = np.array(self._rows, dtype=INDEX)
-        np.save(index_path, index)
-        (self._folder / f"{name}.unfinished").replace(self._folder / name)
+        with (
+            self._unfinished,
+            self._writing(index_path.name) as partial,
+            partial.open("wb") as index_file,
+        ):
+            np.save(index_file, index)
         self._file = self._tar = None
         self._number += 1
         return ShardRecord(
@@ -258,24 +269,24 @@ class ShardWriter:
         )
 
     def abandon(self) -> None:
-        """Close the files of a shard that will not be completed."""
+        """Drop a shard that will not be completed."""
         if self._file is not None:
             self._file.close()
             self._file = self._tar = None
+            with suppress(_AbandonedError), self._unfinished:
+                raise _AbandonedError
 
     @property
     def _name(self) -> str:
-        suffix = "jsonl" if self._series == "text" else "tar"
-        return f"{self._series}-{self._number:06d}.{suffix}"
+        suffix = "jsonl" if self._modality.is_text else "tar"
+        return f"{self._modality.name}-{self._number:06d}.{suffix}"
 
     def _opened(self) -> _Hashed:
         if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for name in (f"{self._name}.unfinished", self._name, index_name(self._name)):
-                self._begin(name)
+            partial = self._unfinished.enter_context(self._writing(self._name))
             # Buffered: members of an archive are written in several small pieces.
-            self._file = _Hashed((self._folder / f"{self._name}.unfinished").open("wb", 1 << 20))
-            if self._series != "text":
+            self._file = _Hashed(partial.open("wb", 1 << 20))
+            if not self._modality.is_text:
                 self._tar = tarfile.open(  # noqa: SIM115 - closed with the shard
                     fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT
                 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from taskaware.errors import DataError, MissingDependencyError
+from taskaware.files import atomic_file
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 _CACHE_GIGABYTES = 50.0
@@ -135,15 +136,14 @@ class RemoteStore:
         if path.is_file():
             os.utime(path)  # used now
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}")
         file_system, remote = self._open(name)
-        try:
-            file_system.get_file(remote, str(partial))
-        except (OSError, FileNotFoundError) as error:
-            partial.unlink(missing_ok=True)
-            raise DataError(f"{self._url}/{name}: the file cannot be fetched ({error})") from error
-        partial.replace(path)
+        with atomic_file(path) as partial:
+            try:
+                file_system.get_file(remote, str(partial))
+            except OSError as error:
+                raise DataError(
+                    f"{self._url}/{name}: the file cannot be fetched ({error})"
+                ) from error
         self._shrink(keep=path)
         return path
 

@@ -108,17 +108,19 @@ def check_fits_speech(
     return None
 
 
-def check_features(features: np.ndarray, num_columns: int | None) -> Finding | None:
-    """Check an array that a manifest names, which must be ``[S, num_columns]``."""
+def check_features(
+    features: np.ndarray, num_columns: int | None, column: str = "features"
+) -> Finding | None:
+    """Check an array that a column of a manifest names; it must be ``[S, num_columns]``."""
     if features.ndim != 2 or features.shape[0] == 0 or features.dtype.kind not in "fiu":
         return Finding(
-            field="features",
+            field=column,
             reason="must be an array of numbers [frames, columns] with one frame or more, but is "
             f"{features.dtype} {list(features.shape)}",
         )
     if num_columns is not None and features.shape[1] != num_columns:
         return Finding(
-            field="features",
+            field=column,
             reason=f"must have {num_columns} columns, as all others here, "
             f"but has {features.shape[1]}",
         )
@@ -126,7 +128,7 @@ def check_features(features: np.ndarray, num_columns: int | None) -> Finding | N
         halved = features.astype(np.float16)
     if not np.isfinite(halved).all():
         return Finding(
-            field="features",
+            field=column,
             reason="every number must be finite and at most 65,504 (float16), but some are not",
         )
     return None

@@ -4,14 +4,14 @@ Memory grows only where duplicates are dropped, by 27 to 54 bytes an example.
 
 The order of the rules is fixed, and a later rule sees what an earlier one has written: normal form,
 white space, empty texts, words, characters, length ratio, copies, language, duplicates. Of all
-rules that an example breaks, the first one is named and counted.
+rules that an example breaks, the first one is named.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskaware.data.hashes import FirstSeen, hash_texts
@@ -19,7 +19,7 @@ from taskaware.data.quality.checks import Finding
 from taskaware.data.quality.language_identification import LanguageIdentifier
 from taskaware.data.quality.overlap import bare
 from taskaware.data.writing_systems import count_words, has_unseparated_words, language_code, words
-from taskaware.errors import UserError
+from taskaware.settings.typed import require_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,28 +31,12 @@ if TYPE_CHECKING:
 _JOINERS = "\u200c\u200d"
 
 
-@dataclass
-class CleaningCounts:
-    """What became of the examples that were cleaned.
-
-    Attributes:
-        examples: Number of examples seen, by task.
-        changed: Number of kept examples whose texts were rewritten, by task.
-        left_out: Number of examples left out, by task and rule: ``"empty"``, ``"words"``,
-            ``"characters"``, ``"length ratio"``, ``"copy"``, ``"language"``, ``"duplicate"``.
-    """
-
-    examples: Counter[str] = field(default_factory=Counter)
-    changed: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-
 class _RuleError(Exception):
     """A rule is broken; becomes a ``Finding``."""
 
-    def __init__(self, rule: str, field_: str, reason: str) -> None:
+    def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
-        self.rule, self.finding = rule, Finding(field=field_, reason=reason)
+        self.finding = Finding(field=field, reason=reason)
 
 
 class Cleaner:
@@ -60,25 +44,22 @@ class Cleaner:
 
     Examples with a source text are cleaned on both sides. Of speech and features only the target
     text is, by the rules that look at one text alone.
-
-    Attributes:
-        counts: What became of the examples so far.
     """
 
     def __init__(self, settings: CleaningSettings) -> None:
         """Make a cleaner.
 
         Raises:
-            UserError: A limit is not one.
+            ExperimentError: A setting has an impossible value.
             MissingDependencyError: Languages are to be identified and py3langid is not installed.
         """
-        _check(settings)
+        require_valid(settings, where="cleaning")
         self._settings = settings
         self._identifier = (
             LanguageIdentifier(settings.language) if settings.identify_language else None
         )
         self._seen = FirstSeen()
-        self.counts = CleaningCounts()
+        self._numbers: Counter[str] = Counter()  # of examples seen, by task
 
     def clean(self, example: Example, task: Task) -> Example | Finding:
         """Return the example with clean texts, or why it is left out.
@@ -87,7 +68,7 @@ class Cleaner:
             example: An example of train.
             task: The task that ``example.task`` names.
         """
-        self.counts.examples[task.name] += 1
+        self._numbers[task.name] += 1
         source = None if example.source_text is None else self._rewritten(example.source_text)
         cleaned = replace(
             example, source_text=source, target_text=self._rewritten(example.target_text)
@@ -102,9 +83,7 @@ class Cleaner:
             if source is not None:
                 self._check_duplicate(source, cleaned.target_text, task)
         except _RuleError as broken:
-            self.counts.left_out[task.name, broken.rule] += 1
             return broken.finding
-        self.counts.changed[task.name] += cleaned != example
         return cleaned
 
     def _rewritten(self, text: str) -> str:
@@ -117,7 +96,7 @@ class Cleaner:
     def _check_length(self, name: str, text: str) -> None:
         settings = self._settings
         if not text.strip():
-            raise _RuleError("empty", name, "must hold more than white space")
+            raise _RuleError(name, "must hold more than white space")
         num_words = count_words(text)
         limits = (
             ("words", num_words, settings.min_words, settings.max_words),
@@ -130,7 +109,7 @@ class Cleaner:
                 reason = f"must have at most {most} {unit}, but has {number}"
             else:
                 continue
-            raise _RuleError(unit, name, reason)
+            raise _RuleError(name, reason)
 
     def _check_pair(self, source: str, target: str, task: Task) -> None:
         settings = self._settings
@@ -143,7 +122,6 @@ class Cleaner:
         most = settings.max_length_ratio
         if most is not None and longer > most * shorter:
             raise _RuleError(
-                "length ratio",
                 "target_text",
                 f"the longer of source and target text may be at most {most:g} times as long as "
                 f"the other, but they have {lengths[0]} and {lengths[1]} {unit}",
@@ -155,7 +133,7 @@ class Cleaner:
         share = copied_share(source, target)
         if share > most:
             reason = f"at most {most:.0%} of the words may be the source's, but {share:.0%} are"
-            raise _RuleError("copy", "target_text", reason)
+            raise _RuleError("target_text", reason)
 
     def _check_language(self, name: str, text: str, language: str) -> None:
         if self._identifier is None:
@@ -163,17 +141,15 @@ class Cleaner:
         other = self._identifier.other_language(text, language)
         if other is not None:
             reason = f"must be in the language '{language}', but is in '{other}', as it seems"
-            raise _RuleError("language", name, reason)
+            raise _RuleError(name, reason)
 
     def _check_duplicate(self, source: str, target: str, task: Task) -> None:
         if not self._settings.drop_duplicates:
             return
-        place = self._seen.put(
-            hash_texts(task.name, source, target), self.counts.examples[task.name]
-        )
+        number = self._numbers[task.name]
+        place = self._seen.put(hash_texts(task.name, source, target), number)
         if place is not None:
             raise _RuleError(
-                "duplicate",
                 "target_text",
                 f"the pair must be new, but the task's example {place:,} has it as well",
             )
@@ -217,24 +193,3 @@ def _texts(example: Example, task: Task) -> Iterator[tuple[str, str, str]]:
     if example.source_text is not None:
         yield "source_text", example.source_text, task.source_language
     yield "target_text", example.target_text, task.target_language
-
-
-def _check(settings: CleaningSettings) -> None:
-    limits = {
-        name: getattr(settings, name)
-        for name in ("min_words", "max_words", "min_characters", "max_characters")
-    }
-    for name, limit in limits.items():
-        if limit is not None and limit < 1:
-            raise UserError(f"{name} must be 1 or more, but is {limit}: leave it out for no limit")
-    for unit in ("words", "characters"):
-        least, most = limits[f"min_{unit}"], limits[f"max_{unit}"]
-        if least is not None and most is not None and least > most:
-            raise UserError(f"min_{unit} must be at most max_{unit}, but is {least} and {most}")
-    ratio, share = settings.max_length_ratio, settings.max_copied_share
-    if ratio is not None and not ratio >= 1:
-        raise UserError(f"max_length_ratio must be 1 or more, but is {ratio}")
-    if share is not None and not 0 <= share < 1:
-        raise UserError(
-            f"max_copied_share must be from 0 to below 1, but is {share}: leave it out for no limit"
-        )

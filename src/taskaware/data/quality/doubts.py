@@ -8,18 +8,16 @@ from taskaware.data.quality.checks import check_sound
 from taskaware.data.quality.settings import CheckSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from taskaware.data.sound.audio import Sound
     from taskaware.data.sound.settings import FeatureSettings
-    from taskaware.types import Modality
+    from taskaware.types import ModalityFacts
 
 # Much longer is half as long again and 1 s or 10 pieces more: a text of 6 pieces is no doubt after
 # training on 3.
 _MUCH_LONGER = 1.5
-_MUCH_MORE: Mapping[Modality, int] = {"speech": 100, "text": 10, "features": 100}
+_MUCH_MORE = {"frames": 100, "pieces": 10}
 # What `prepare` takes by default: 40 s of speech, 500 pieces.
-_LONGEST_UNLESS_KNOWN: Mapping[Modality, int] = {"speech": 4_000, "text": 500, "features": 4_000}
+_LONGEST_UNLESS_KNOWN = {"frames": 4_000, "pieces": 500}
 
 
 def doubts_about_sound(sound: Sound, feature_settings: FeatureSettings) -> tuple[str, ...]:
@@ -43,7 +41,7 @@ def doubts_about_sound(sound: Sound, feature_settings: FeatureSettings) -> tuple
 
 
 def doubt_about_length(
-    length: int, longest: int | None, modality: Modality, feature_settings: FeatureSettings
+    length: int, longest: int | None, modality: ModalityFacts, feature_settings: FeatureSettings
 ) -> str | None:
     """Return a warning where a source is much longer than anything in training.
 
@@ -53,17 +51,13 @@ def doubt_about_length(
         modality: Of the source.
         feature_settings: How long a frame is.
     """
-    bound = longest or _LONGEST_UNLESS_KNOWN[modality]
-    if length <= max(_MUCH_LONGER * bound, bound + _MUCH_MORE[modality]):
+    bound = longest or _LONGEST_UNLESS_KNOWN[modality.unit]
+    if length <= max(_MUCH_LONGER * bound, bound + _MUCH_MORE[modality.unit]):
         return None
-    match modality:
-        case "speech":
-            hop_seconds = feature_settings.hop_ms / 1000
-            is_, most = f"{length * hop_seconds:,.1f} s", f"{bound * hop_seconds:,.1f} s"
-        case "text":
-            is_, most = f"{length:,} pieces", f"{bound:,} pieces"
-        case "features":
-            is_, most = f"{length:,} frames", f"{bound:,} frames"
+    is_, most = f"{length:,} {modality.unit}", f"{bound:,} {modality.unit}"
+    if modality.is_recording:
+        hop_seconds = feature_settings.hop_ms / 1000
+        is_, most = f"{length * hop_seconds:,.1f} s", f"{bound * hop_seconds:,.1f} s"
     where = "that the model was trained on" if longest else "that models are usually trained on"
     return (
         f"the source is {is_} long, but the longest {where} is {most}: the output may be wrong or "

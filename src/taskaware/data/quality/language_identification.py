@@ -23,21 +23,16 @@ class LanguageIdentifier:
 
         Raises:
             MissingDependencyError: py3langid is not installed.
-            UserError: One of ``settings.among`` is no language that py3langid knows, or
-                ``settings.min_probability`` is no probability.
+            UserError: One of ``settings.among`` is no language that py3langid knows.
         """
-        if not 0 <= settings.min_probability <= 1:
-            raise UserError(
-                f"min_probability must be from 0 to 1, but is {settings.min_probability}"
-            )
         self._settings = settings
         self._whole = _load()
         self._known = frozenset(self._whole.labels)
         for language in settings.among:
             if language not in self._known:
                 raise UserError(
-                    f"the languages to tell apart must be of those that py3langid knows, but "
-                    f"'{language}' is not{nearest(language, self._known)}"
+                    f"py3langid must know all languages of `among`, but does not know "
+                    f"'{language}'{nearest(language, self._known)}"
                 )
         self._restricted: dict[str, Any] = {}
 

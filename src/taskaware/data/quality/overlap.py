@@ -79,11 +79,12 @@ class HeldOut:
         held = self._splits.setdefault(split, _HeldSplit())
         held.add(example, self._keys(example), _stretch(example))
 
-    def find(self, example: Example) -> Finding | None:
+    def find(self, example: Example, column: str = "audio") -> Finding | None:
         """Say what a train example shares with a held-out one; ``None``: nothing that matters.
 
         The reason names the split and the id of a held-out example that it is shared with.
-        Whatever is found is counted, texts shared alone too.
+        Whatever is found is counted, texts shared alone too. ``column`` is the one of the manifest
+        that gives the source.
         """
         keys, stretch = self._keys(example), _stretch(example)
         found: Finding | None = None
@@ -94,7 +95,7 @@ class HeldOut:
             rule, number = shared[0]
             held.in_train[example.task, rule] += 1
             if found is None and rule not in HARMLESS:
-                found = _finding(rule, example, name, held.ids[number])
+                found = _finding(rule, column, name, held.ids[number])
         return found
 
     def counts(self) -> dict[str, OverlapCounts]:
@@ -199,15 +200,14 @@ def _stretch(example: Example) -> _Stretch | None:
     return None
 
 
-def _finding(rule: Rule, example: Example, split: str, id_: str) -> Finding:
+def _finding(rule: Rule, column: str, split: str, id_: str) -> Finding:
     has = {
         "recording": "uses the same stretch of this recording",
         "text pair": "has the same source and target text",
         "transcript": "has the same text in the same task",
     }
-    source = "audio" if example.speech is not None else "features"
     return Finding(
-        field=source if rule == "recording" else "target_text",
+        field=column if rule == "recording" else "target_text",
         reason=f"must not be in the split '{split}' as well, but its example '{id_}' {has[rule]}",
     )
 

@@ -1,4 +1,4 @@
-"""Which texts of the training data are left out, and how the rest is rewritten."""
+"""Which examples are left out, and how the texts of the others are rewritten. Imports no torch."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ class LanguageSettings:
         *("hu", "it", "ja", "ko", "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl"),
         *("sr", "sv", "tr", "uk", "zh"),
     )
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.min_characters < 0:
+            yield "min_characters", f"must be at least 0, but is {self.min_characters}"
+        if not 0 <= self.min_probability <= 1:
+            yield "min_probability", f"must be from 0 to 1, but is {self.min_probability}"
+        if not self.among:
+            yield "among", "must name at least one language"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +84,25 @@ class CleaningSettings:
     identify_language: bool = False
     language: LanguageSettings = field(default_factory=LanguageSettings)
     drop_duplicates: bool = False
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("min_words", "max_words", "min_characters", "max_characters"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                yield name, f"must be 1 or more, but is {limit}: leave it out for no limit"
+        for unit in ("words", "characters"):
+            least, most = getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")
+            if least is not None and most is not None and least > most:
+                yield f"min_{unit}", f"must be at most max_{unit} ({most}), but is {least}"
+        ratio, share = self.max_length_ratio, self.max_copied_share
+        if ratio is not None and not ratio >= 1:
+            yield "max_length_ratio", f"must be 1 or more, but is {ratio}"
+        if share is not None and not 0 <= share < 1:
+            yield (
+                "max_copied_share",
+                f"must be from 0 to below 1, but is {share}: leave it out for no limit",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,3 +158,9 @@ class OverlapSettings:
     action: OverlapAction = "refuse"
     min_words: int = 4
     min_pair_words: int = 3
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("min_words", "min_pair_words"):
+            if getattr(self, name) < 1:
+                yield name, f"must be at least 1, but is {getattr(self, name)}"

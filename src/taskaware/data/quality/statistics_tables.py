@@ -229,7 +229,7 @@ def _details(statistics: Statistics) -> StatisticsTable:
             *(f"{group.examples:,}", f"{group.synthetic:,}"),
             f"{len(group.speakers):,}" if len(group.speakers) else _NOT_APPLICABLE,
             f"{group.duplicates:,}",
-            f"{group.unmeasured:,}" if group.task.source_modality == "speech" else _NOT_APPLICABLE,
+            f"{group.unmeasured:,}" if group.task.modality.is_recording else _NOT_APPLICABLE,
         ]
         if statistics.has_vocabulary:
             share = group.outside.total() / max(group.characters, 1)

@@ -69,17 +69,12 @@ class Draws:
 
     @property
     def length_factors(self) -> np.ndarray:
-        """``length_factor`` of each, ``[num]``."""
+        """New length / old length of each, ``[num]``, without the echo, which adds its delay."""
         return 1 / (self.speed * self.tempo)
 
 
 IDENTITY = Draw()
 """Nothing happens."""
-
-
-def draw(settings: AugmentationSettings, random: np.random.Generator) -> Draw:
-    """Draw what happens to the next signal; advances ``random`` by the same, whatever comes out."""
-    return _from_uniform(settings, random.random((1, _DRAWN_PER_EXAMPLE)))[0]
 
 
 def draws(
@@ -120,19 +115,6 @@ def _from_uniform(settings: AugmentationSettings, uniform: np.ndarray) -> Draws:
     )
 
 
-def length_factor(draw: Draw) -> float:
-    """Return new length / old length without the echo, which adds its delay to any length."""
-    return 1 / (draw.speed * draw.tempo)
-
-
-def num_samples_after(num_samples: int, draw: Draw, sample_rate_hz: int) -> int:
-    """Return the length of ``augment``'s result for ``num_samples`` samples, exactly."""
-    if num_samples == 0:
-        return 0
-    after = _divided(_divided(num_samples, draw.speed), draw.tempo)
-    return after + _delay_samples(draw, sample_rate_hz)
-
-
 def augment(waveform: np.ndarray, draw: Draw, sample_rate_hz: int) -> np.ndarray:
     """Change a signal as drawn.
 
@@ -142,8 +124,8 @@ def augment(waveform: np.ndarray, draw: Draw, sample_rate_hz: int) -> np.ndarray
         sample_rate_hz: Of the waveform and of the result.
 
     Returns:
-        float32 ``[num_samples_after(N, draw, sample_rate_hz)]``; where nothing is drawn, the
-        waveform itself. An echo may carry it past -1 and 1: it is not clipped.
+        float32 ``[N']``; where nothing is drawn, the waveform itself. An echo may carry it past -1
+        and 1: it is not clipped.
     """
     waveform = speed(waveform, draw.speed, sample_rate_hz)
     waveform = tempo(waveform, draw.tempo, sample_rate_hz)

@@ -12,14 +12,10 @@ seed never meet a copy that was made with these.
 
 from __future__ import annotations
 
-import os
 import re
-import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -27,17 +23,18 @@ import numpy as np
 from taskaware.data.hashes import hash_texts
 from taskaware.data.sound import audio
 from taskaware.data.sound.augmentation import IDENTITY, Draw, augment, draws
-from taskaware.errors import AudioError, DataError, UserError
+from taskaware.errors import AudioError, UserError
+from taskaware.files import atomic_file, write_error
+from taskaware.threads import in_order
 from taskaware.types import Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from taskaware.data.sound.settings import AugmentationSettings
     from taskaware.types import Example
 
-_AHEAD_PER_WORKER = 8  # examples; bounds what waits for its turn
 _PROGRESS_EVERY = 100
 _GREATEST_SAMPLE = np.float32(32_767 / 32_768)
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w.+-]+")
@@ -75,7 +72,7 @@ def augment_signals(
         UserError: The settings change nothing, or a number is impossible.
         AudioError: No copy at all could be made. A single recording that cannot be read is left
             out; ``left_out.tsv`` says why.
-        DataError: A file cannot be written.
+        WriteError: A file cannot be written.
     """
     settings = replace(settings, share=1.0)
     _check(copies, settings, num_workers)
@@ -89,10 +86,10 @@ def augment_signals(
     first_reason = ""
     with (
         (folder / "left_out.tsv").open("w", encoding="utf-8", newline="\n") as left_out,
-        closing(_in_threads(make, chosen, num_workers)) as made,
+        closing(in_order(make, chosen, num_workers=num_workers)) as made,
     ):
         left_out.write("id\treason\n")
-        for copy in made:
+        for copy in chain.from_iterable(made):
             if isinstance(copy, tuple):
                 num_left_out += 1
                 first_reason = first_reason or copy[1]
@@ -122,24 +119,6 @@ def _check(copies: Mapping[str, int], settings: AugmentationSettings, num_worker
             raise UserError(f"the copies of '{dataset}' must be 0 or more, but are {num}")
     if num_workers < 1:
         raise UserError(f"the number of workers must be at least 1, but is {num_workers}")
-
-
-def _in_threads(
-    make: Callable[[Example], list[_Copy]], examples: Iterator[Example], num_workers: int
-) -> Generator[_Copy, None, None]:
-    """Yield what ``make`` gives for each example, in order; closed early, it drops the rest."""
-    executor = ThreadPoolExecutor(num_workers, thread_name_prefix="augmentation")
-    waiting: deque[Future[list[_Copy]]] = deque()
-    try:
-        for example in islice(examples, num_workers * _AHEAD_PER_WORKER):
-            waiting.append(executor.submit(make, example))
-        while waiting:
-            copies = waiting.popleft().result()
-            for example in islice(examples, 1):
-                waiting.append(executor.submit(make, example))
-            yield from copies
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _copies_of(
@@ -232,20 +211,9 @@ def _write(path: Path, waveform: np.ndarray, sample_rate_hz: int) -> float:
     peak = np.abs(waveform).max()
     if peak > _GREATEST_SAMPLE:
         waveform = waveform * (_GREATEST_SAMPLE / peak)
-    # A thread's own name: two examples, or two processes, may make the same copy.
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.unfinished")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            soundfile.write(
-                str(unfinished), waveform, sample_rate_hz, format="FLAC", subtype="PCM_16"
-            )
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise DataError(
-            f"{path}: the copy cannot be written ({error}): see that there is space and that the "
-            "folder may be written to"
-        ) from error
+        with atomic_file(path) as partial:  # two examples, or two processes, may make the same copy
+            soundfile.write(str(partial), waveform, sample_rate_hz, format="FLAC", subtype="PCM_16")
+    except soundfile.SoundFileError as error:
+        raise write_error(path, error) from error
     return len(waveform) / sample_rate_hz

@@ -19,6 +19,7 @@ from taskaware import errors
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.embedded.corpus import SPLITS, EmbeddedCorpusSettings, plan, write
 from taskaware.output_folder import RECORD_NAME
+from taskaware.settings.typed import require_valid
 
 SMALL = EmbeddedCorpusSettings(
     num_train_sentences=12,
@@ -203,7 +204,7 @@ def test_the_readme_says_that_the_corpus_is_synthetic(corpus):
 )
 def test_impossible_settings_are_refused_by_name(field, value, named):
     with pytest.raises(errors.UserError, match=named):
-        replace(SMALL, **{field: value})
+        require_valid(replace(SMALL, **{field: value}))
 
 
 def living_processes(group):

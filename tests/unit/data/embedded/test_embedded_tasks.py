@@ -13,9 +13,11 @@ import pytest
 
 from taskaware import errors
 from taskaware.data.embedded import corpus as embedded
+from taskaware.data.embedded import grammar
 from taskaware.data.embedded.ciphers import ciphers
 from taskaware.data.embedded.corpus import EmbeddedCorpusSettings, plan, write
 from taskaware.data.embedded.grammar import generate, vocabulary
+from taskaware.settings.typed import require_valid
 
 SMALL = EmbeddedCorpusSettings(
     num_train_sentences=12,
@@ -123,7 +125,7 @@ def test_only_what_a_task_listens_to_is_spoken(corpus, dealt):
 def test_fewer_train_sentences_than_tasks_are_refused():
     few = replace(SMALL, num_train_sentences=4)
     with pytest.raises(errors.UserError, match=r"num_train_sentences.*number of tasks \(5\)"):
-        replace(few, one_dataset_a_task=True)
+        require_valid(replace(few, one_dataset_a_task=True))
 
 
 @pytest.mark.parametrize("change", [{"num_ciphers": 1}, {"one_dataset_a_task": True}])
@@ -178,9 +180,10 @@ def test_a_part_of_the_dictionary_makes_sentences_of_its_words_alone():
 )
 def test_a_dictionary_or_sentences_of_nothing_are_refused(change, message):
     with pytest.raises(errors.UserError, match=message):
-        replace(SMALL, **change)
+        require_valid(replace(SMALL, **change))
 
 
-def test_more_sentences_than_a_part_of_the_grammar_has_are_refused():
+def test_more_sentences_than_a_part_of_the_grammar_has_are_refused(monkeypatch):
+    monkeypatch.setattr(grammar, "_MAX_DRAWS_IN_VAIN", 500)
     with pytest.raises(ValueError, match="at most about"):
         generate(2_000, seed=1, lexicon_share=0.05, max_words=3)

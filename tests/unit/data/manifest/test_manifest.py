@@ -148,20 +148,20 @@ def test_windows_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path):
         ("x\ta task\t\t\t\thello\thallo", "task", "but is 'a task'"),
         ("x\tmt\t\t\t\thello\t ", "target_text", "is empty"),
         ("x\tmt\t\t\t\t \thallo", "source_text", "more than white space"),
-        ("x\tmt\ta.wav\t\t\thello\thallo", "source_text", "but audio and source_text is"),
-        ("x\tmt\t\t\t\t\thallo", "audio", "exactly one of"),
+        ("x\tmt\ta.wav\t\t\thello\thallo", "audio", "but source_text and audio is"),
+        ("x\tmt\t\t\t\t\thallo", "line", "exactly one of"),
         ("x\tasr\ta.wav\tsoon\t\t\thallo", "start_seconds", "number of seconds .*but is 'soon'"),
         ("x\tasr\ta.wav\t-1\t\t\thallo", "start_seconds", "from 0 up, but is '-1'"),
         ("x\tasr\ta.wav\t\tnan\t\thallo", "duration_seconds", "but is 'nan'"),
         ("x\tasr\ta.wav\t\t0\t\thallo", "duration_seconds", "above 0"),
-        ("x\tmt\t\t1\t\thello\thallo", "start_seconds", "no audio"),
+        ("x\tmt\t\t1\t\thello\thallo", "start_seconds", "not a recording"),
     ],
 )
 def test_a_bad_line_is_collected_with_its_field(tmp_path: Path, line: str, field: str, reason: str):
     good = "ok\tmt\t\t\t\thello\thallo"
     problem = only_problem(write_tsv(tmp_path, good, line))
     assert (problem.line, problem.field) == (3, field)
-    assert problem.example_id == ("talks-3" if field == "line" else "x")
+    assert problem.example_id == ("talks-3" if "cells" in reason else "x")
     assert re.search(reason, problem.reason)
     assert len(manifest.read(problem.file).lines) == 1
 
@@ -301,7 +301,7 @@ def test_a_reserved_name_of_a_task_is_refused_with_its_line(tmp_path: Path, name
         ("task\taudio\taudio\ttarget_text", "'audio' must be there once"),
         ("audio\ttarget_text", "the column 'task' is missing"),
         ("task\taudio", "the column 'target_text' is missing"),
-        ("task\ttarget_text", "one of the columns audio, source_text, features"),
+        ("task\ttarget_text", "one of the columns source_text, audio, features"),
     ],
 )
 def test_a_wrong_header_is_refused(tmp_path: Path, header: str, message: str):

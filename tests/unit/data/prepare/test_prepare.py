@@ -220,7 +220,6 @@ def test_the_same_again_is_left_as_it_is_and_any_change_starts_over(tmp_path: Pa
     again = run(PrepareSettings(vocabulary_size=400, num_workers=1))
     assert again.reused
     assert again.splits == first.splits
-    assert not run(tags=["<more>"]).reused
     assert not run(PrepareSettings(vocabulary_size=350)).reused
     os.utime(tmp_path / "train0.flac", ns=(0, 0))
     assert not run(PrepareSettings(vocabulary_size=350)).reused
@@ -256,11 +255,10 @@ def test_an_existing_vocabulary_serves_a_test_split_alone(tmp_path: Path):
     assert one.fingerprint != two.fingerprint
 
 
-def test_each_task_and_each_tag_is_a_piece(tmp_path: Path):
-    prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS, tags=["<speaker>"])
+def test_each_task_is_a_piece(tmp_path: Path):
+    prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS)
     vocabulary = PreparedData.open(tmp_path / "out").vocabulary
     assert all(vocabulary.has_tag(f"<task:{name}>") for name in ("asr", "st", "mt"))
-    assert vocabulary.has_tag("<speaker>")
 
 
 def test_a_vocabulary_without_the_tasks_is_accepted_with_a_warning(tmp_path: Path):

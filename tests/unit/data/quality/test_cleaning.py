@@ -41,9 +41,6 @@ def test_by_default_nothing_changes_and_nothing_is_left_out():
     example = pair("  e\u0301\tx ", "e\u0301\tx")
     assert cleaner.clean(example, MT) == example
     assert cleaner.clean(example, MT) == example
-    assert not cleaner.counts.left_out
-    assert not cleaner.counts.changed.total()
-    assert cleaner.counts.examples == {"mt_en_de": 2}
 
 
 def test_texts_come_into_normal_form_and_only_then_are_counted_and_compared():
@@ -54,8 +51,6 @@ def test_texts_come_into_normal_form_and_only_then_are_counted_and_compared():
     assert isinstance(cleaned, Example)
     assert (cleaned.source_text, cleaned.target_text) == ("caf\u00e9", "eins")
     assert "must be new" in reason_of(cleaner, "caf\u00e9", "eins")
-    assert cleaner.counts.changed == {"mt_en_de": 1}
-    assert cleaner.counts.left_out == {("mt_en_de", "duplicate"): 1}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +74,6 @@ def test_a_text_of_nothing_but_signs_without_ink_is_empty():
     cleaner = Cleaner(CleaningSettings(white_space=True))
     assert reason_of(cleaner, "one", "\u200b") == "must hold more than white space"
     assert reason_of(Cleaner(CleaningSettings()), "\u2003", "one") != ""
-    assert cleaner.counts.left_out == {("mt_en_de", "empty"): 1}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +103,6 @@ def test_the_length_ratio_counts_characters_both_ways():
     assert reason_of(cleaner, "abcd", "ab") == reason_of(cleaner, "ab", "abcd") == ""
     for texts in (("abcde", "ab"), ("ab", "abcde")):
         assert "at most 2 times as long" in reason_of(cleaner, *texts)
-    assert cleaner.counts.left_out == {("mt_en_de", "length ratio"): 2}
 
 
 def test_the_length_ratio_counts_words_where_a_text_does_not_separate_them():
@@ -181,7 +174,6 @@ def test_a_text_in_another_language_is_left_out_and_a_short_one_is_not():
     assert isinstance(found, Finding)
     assert found.field == "source_text"
     assert reason_of(cleaner, ENGLISH, "This is short") == ""
-    assert cleaner.counts.left_out == {("mt_en_de", "language"): 2}
 
 
 @needs_py3langid
@@ -218,9 +210,10 @@ def test_without_py3langid_the_message_says_what_to_install(monkeypatch: pytest.
     ("limits", "message"),
     [
         ({"min_words": 0}, "min_words must be 1 or more, but is 0"),
-        ({"min_words": 5, "max_words": 4}, "at most max_words, but is 5 and 4"),
+        ({"min_words": 5, "max_words": 4}, r"min_words must be at most max_words \(4\), but is 5"),
         ({"max_length_ratio": 0.5}, "max_length_ratio must be 1 or more"),
         ({"max_copied_share": 1.0}, "max_copied_share must be from 0 to below 1"),
+        ({"language": LanguageSettings(min_probability=2)}, "min_probability must be from 0 to 1"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(limits: dict, message: str):
@@ -231,5 +224,5 @@ def test_a_limit_that_is_none_is_refused(limits: dict, message: str):
 @needs_py3langid
 def test_a_language_to_tell_apart_must_be_known():
     settings = CleaningSettings(identify_language=True, language=LanguageSettings(among=("ed",)))
-    with pytest.raises(UserError, match="'ed' is not"):
+    with pytest.raises(UserError, match="does not know 'ed'"):
         Cleaner(settings)

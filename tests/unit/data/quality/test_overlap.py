@@ -131,7 +131,7 @@ def test_one_file_of_features_is_one_source():
     held = HeldOut()
     example = Example(id="f1", task="t", dataset="d", target_text="a", features_path=Path("a.npy"))
     held.add("dev", example)
-    found = held.find(replace(example, id="x", target_text="b"))
+    found = held.find(replace(example, id="x", target_text="b"), "features")
     assert found is not None
     assert found.field == "features"
     assert held.find(replace(example, id="y", features_path=Path("b.npy"))) is None

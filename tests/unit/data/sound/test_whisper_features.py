@@ -70,6 +70,7 @@ def test_a_recording_too_long_for_the_model_is_a_bad_line_of_its_manifest(tmp_pa
     soundfile.write(path, waveform(3.0).numpy(), 16_000)
     found = extract_source(
         Speech(path=path),
+        column="audio",
         features=FeatureSettings(kind="whisper", padded_seconds=2.0),
         checks=CheckSettings(),
         num_columns=None,
