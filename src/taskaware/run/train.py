@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.run.experiment import Experiment
-    from taskaware.training.progress import Progress
+    from taskaware.training.progress import TrainingProgress
 
 
 class Display(Protocol):
@@ -49,7 +49,7 @@ class Display(Protocol):
         """Another update is done."""
         ...
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         """Another line of the log."""
         ...
 
@@ -189,7 +189,7 @@ def _recipe(experiment: Experiment) -> Recipe:
 
 
 def _watchers(run: Run, display: Display, log: RunLog) -> Watchers:
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         log.write({"kind": "progress", **asdict(progress)})
         display.on_progress(progress)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from taskaware.errors import NotFiniteError
 from taskaware.training.checkpoint import TrainState, checkpoints, require_finite, save_state
 from taskaware.training.memory import try_largest
-from taskaware.training.progress import Meter, Progress
+from taskaware.training.progress import Meter, TrainingProgress
 from taskaware.training.step import Recipe, create_step
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Watchers:
     """
 
     on_update: Callable[[int], None]
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[TrainingProgress], None]
     validate: Callable[[], Validation]
     on_validation: Callable[[int, Validation], None]
 
@@ -223,7 +223,7 @@ def _note_best(
     state.stale = 0 if "all" in better else state.stale + 1
 
 
-def _check_finite(progress: Progress) -> None:
+def _check_finite(progress: TrainingProgress) -> None:
     for name, loss in progress.losses.items():
         if not math.isfinite(loss):
             raise NotFiniteError(

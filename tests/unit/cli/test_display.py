@@ -80,7 +80,7 @@ def made_up_run(updates: int, folder: str = "runs/mine") -> Any:
         training=SimpleNamespace(updates=updates),
     )
     return SimpleNamespace(
-        experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder
+        remarks=(), experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder
     )
 
 
@@ -99,9 +99,7 @@ def made_up_progress(update: int) -> Any:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr("time.monotonic", lambda: clock.now)
-    monkeypatch.setattr(
-        "taskaware.inference.run_models.parameters_by_part", lambda _: {"all": 1000}
-    )
+    monkeypatch.setattr("taskaware.model.parameters.parameters_by_part", lambda _: {"all": 1000})
     return clock
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from made_up import HOSTILE, curves, embeddings, many_tasks, matrix, one_seed, rows, study
@@ -12,9 +12,6 @@ from taskaware.errors import MissingDependencyError, OutputError
 from taskaware.study import figures
 from taskaware.study.page import render_page
 from taskaware.study.write import write_all
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VOID_ELEMENTS = {"meta", "link", "br", "input"}
 
@@ -177,15 +174,14 @@ def test_without_matplotlib_the_numbers_are_still_written(
 def test_a_file_that_fails_halfway_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from taskaware.study import write
-
     old = {path: path.read_bytes() for path in write_all(study(), tmp_path).paths}
 
-    def fails(_: object, path: Path) -> None:
-        path.write_text("half", encoding="utf-8")
+    def write_half(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(write, "save", fails)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(OSError, match="disk full"):
         write_all(study(), tmp_path)
     assert {path: path.read_bytes() for path in shown_files(tmp_path)} == old
