@@ -13,6 +13,7 @@ from rich.console import Console
 from taskaware.cli import display
 from taskaware.cli.display import StageDisplay, TrainingDisplay
 from taskaware.cli.progress_line import ProgressLine, duration, error_console, number
+from taskaware.training.loop import Validation
 
 LONG = ProgressLine(
     label="update",
@@ -110,9 +111,7 @@ def show_training(console: Console, clock: SimpleNamespace, *, folder: str = "ru
         clock.now += 10.0
         shown.on_update(update)
         shown.on_progress(made_up_progress(update))
-        shown.on_validation(
-            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={})
-        )  # type: ignore[arg-type]
+        shown.on_validation(update, Validation(values={"task_0": 1.5, "task_1": 2.5}))
     shown.close()
 
 
