@@ -15,7 +15,7 @@ import torch
 
 from taskaware.data.batches.batching import TextCue, pad_sources, text_cue
 from taskaware.data.quality.doubts import doubt_about_length
-from taskaware.decoding.batches import batches, memory_named
+from taskaware.decoding.batches import batches, reporting_short_memory
 from taskaware.decoding.beam_search import beam_search
 from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
 from taskaware.inference.model_folder import ModelParts
@@ -137,7 +137,7 @@ class Decoder(ModelParts):
         answers: list[list[Hypothesis]] = [[] for _ in sources]
         for chosen in batches([len(source) for source in sources], decoding.examples_per_batch):
             source, lengths = pad_sources([sources[i] for i in chosen])
-            with memory_named(int(lengths.max())):
+            with reporting_short_memory(int(lengths.max())):
                 found = beam_search(
                     self.transformer,
                     source.to(device),

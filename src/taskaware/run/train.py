@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from taskaware.data.batches.stream import killed_workers_named
+from taskaware.data.batches.stream import reporting_killed_workers
 from taskaware.run.checks import check_run
 from taskaware.run.feed import training_batches
 from taskaware.run.finish import write_models
@@ -143,7 +143,7 @@ def train_with(
         if processes.is_first:
             _log_changes(changes, state.update, log, note)
             display.start(run, first_update=state.update)
-        with killed_workers_named():
+        with reporting_killed_workers():
             finished = train(
                 state,
                 run.model,

@@ -57,7 +57,7 @@ class Status:
         update: Updates done.
         updates: Updates in all.
         seconds_left: Of training, as far as can be told.
-        is_current: Whether it was said within the last minute, so that somebody is at work.
+        is_current: Whether it was said within the last minute, so that a process works on it.
     """
 
     state: Literal["waiting", "training", "scoring", "complete"]

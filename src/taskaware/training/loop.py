@@ -109,6 +109,18 @@ def train(
     step = create_step(model, tasks, recipe, processes)
     meter = Meter(processes.num_ranks, frames_per_second=frames_per_second)
 
+    def update() -> tuple[float, float]:
+        began = time.perf_counter()
+        groups = [next(batches) for _ in range(settings.accumulate)]
+        meter.wait(time.perf_counter() - began)
+        rate, norm = step(state, groups, meter, retention)
+        state.update += 1
+        state.batches = batches.state_dict()
+        if retention is not None:
+            state.retention = retention.state_dict()
+        state.seconds += time.perf_counter() - began
+        return rate, norm
+
     def report(rate: float, norm: float) -> None:
         progress = meter.read(state, rate=rate, norm=norm, epochs=batches.epochs())
         _check_finite(progress)
@@ -120,15 +132,7 @@ def train(
         if _tries_largest(settings, processes) and not done:
             try_largest(step, batches.largest(), device=processes.device)
         while not done:
-            began = time.perf_counter()
-            groups = [next(batches) for _ in range(settings.accumulate)]
-            meter.wait(time.perf_counter() - began)
-            rate, norm = step(state, groups, meter, retention)
-            state.update += 1
-            state.batches = batches.state_dict()
-            if retention is not None:
-                state.retention = retention.state_dict()
-            state.seconds += time.perf_counter() - began
+            rate, norm = update()
             stopping = processes.any(stop.asked)
             done = state.update >= settings.updates
             if processes.is_first:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from made_up import HOSTILE, curves, embeddings, many_tasks, matrix, one_seed, rows, study
@@ -12,6 +12,9 @@ from taskaware.errors import MissingDependencyError, OutputError
 from taskaware.study import figures
 from taskaware.study.page import render_page
 from taskaware.study.write import write_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VOID_ELEMENTS = {"meta", "link", "br", "input"}
 
