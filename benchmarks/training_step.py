@@ -26,7 +26,7 @@ from contestants import (
 from timing import Contestant
 from torch import nn
 
-from taskaware.training.joint import Support, batch_loss, derangement
+from taskaware.training.joint import LossArguments, Support, batch_loss, derangement
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
 from taskaware.training.step import autocast
@@ -76,9 +76,11 @@ def _ours(
                 model,
                 batch,
                 Support(batch, rows),
-                task_index=0,
-                gradient_reaches_shared_layers=False,
-                objective=objective,
+                LossArguments(
+                    task_index=0,
+                    gradient_reaches_shared_layers=False,
+                    objective=objective,
+                ),
             )
         loss.total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)

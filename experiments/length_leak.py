@@ -23,7 +23,8 @@ import torch
 
 from taskaware.data.batches.batching import batches_of, plan
 from taskaware.data.prepared import PreparedData
-from taskaware.inference.run_models import require_tasks, run_model
+from taskaware.inference.data_fit import require_tasks
+from taskaware.inference.model import load
 from taskaware.model.task_embedding import example_task_embeddings
 from taskaware.run import experiment as experiment_file
 from taskaware.training.joint import derangement, transformed_loss
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
-    model, data = run_model(arguments.run), PreparedData.open(arguments.data)
+    model, data = load(arguments.run), PreparedData.open(arguments.data)
     batching = experiment_file.load(arguments.run / "experiment.toml").batching
     print(f"{'task':12}{'mean':>8}{'any':>8}{'neighbour':>11}")
     for task in require_tasks(model, data, ()):

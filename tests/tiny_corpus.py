@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
-    from taskaware.training.progress import Progress
+    from taskaware.training.progress import TrainingProgress
 
 RATE_HZ = 16_000
 SECONDS_PER_WORD = 0.4
@@ -153,7 +153,7 @@ class Silent:
         if self._after is not None:
             self._after(update)
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         pass
 
     def on_validation(self, update: int, validation: Validation) -> None:

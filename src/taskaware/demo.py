@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +16,20 @@ from taskaware.data.prepare.folder import PrepareSettings, prepare
 from taskaware.data.prepared.folder import PreparedData
 from taskaware.errors import require_packages
 from taskaware.output_folder import claimed, require_usable
-from taskaware.report.comparison import ComparedRun, score_runs, write_report, write_results
+from taskaware.report.comparison import ComparedRun, report_html, results_json, score_runs
 from taskaware.run.launch import train_in_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from taskaware.model.settings import Cue
     from taskaware.run.experiment import Experiment
     from taskaware.run.train import Display
 
 _VOCABULARY_SIZE = 1000
 _WRITTEN = ("results.json", "report.html")
-_CUES = {"implicit": "implicit", "vanilla": "none", "explicit": "explicit"}
+_CUES: Mapping[str, Cue] = {"implicit": "implicit", "vanilla": "none", "explicit": "explicit"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def run_demo(
     progress: Callable[[], AbstractContextManager[Callable[[str, int, int], None]]],
     training_display: Callable[[], AbstractContextManager[Display]],
 ) -> DemoResult | None:
-    """Run the demo, or go on with it; ``None`` where training was interrupted.
+    """Run the demo, or resume it; return ``None`` if training was interrupted.
 
     Args:
         experiment: What to train; its data folder is replaced by the demo's own.
@@ -70,58 +72,67 @@ def run_demo(
     require_usable(folder, names=_WRITTEN)
     require_packages("the demo", "demo", "espeakng_loader", "matplotlib", "sklearn")
     seconds: dict[str, float] = {}
-    began = time.monotonic()
-    data = _make_data(folder, progress)
-    seconds["corpus and features"] = time.monotonic() - began
+    with _timed(seconds, "corpus and features"):
+        data = _make_data(folder, progress)
     runs: dict[str, Path] = {}
-    for name, cue in _CUES.items() if compare else [("implicit", "implicit")]:
-        began = time.monotonic()
-        conditioning = replace(experiment.model.conditioning, cue=cue)
-        one = replace(
-            experiment,
-            name=name,
-            data=replace(experiment.data, folder=Path(data.folder)),
-            model=replace(experiment.model, conditioning=conditioning),
-        )
+    for name in _CUES if compare else ("implicit",):
         runs[name] = folder / name
-        with training_display() as display:
-            if not _train(one, runs[name], display):
+        with _timed(seconds, f"training {name}"), training_display() as display:
+            if not _train(_variant(experiment, name, data), runs[name], display):
                 return None
-        seconds[f"training {name}"] = time.monotonic() - began
-    began = time.monotonic()
-    with progress() as show:
-        compared = score_runs(runs, data, "test", progress=show)
-    with claimed(folder, names=_WRITTEN) as output:
-        write_results(output.begin("results.json"), compared)
-        output.finish("results.json")
-    seconds["scoring"] = time.monotonic() - began
-    began = time.monotonic()
-    num_examples = len(data.split("train").examples)
-    with claimed(folder, names=_WRITTEN) as output:
-        write_report(
-            output.begin("report.html"),
-            compared,
-            data,
-            "test",
-            title="One model, three tasks",
-            summary=(
-                "One Transformer learned speech recognition, speech translation and machine "
-                f"translation (English to German) at once, from {num_examples:,} synthetic "
-                "examples; scored on sentences and voices that it never met."
-            ),
-            synthetic=True,
-            provenance={
-                "command": "scripts/demo --compare" if compare else "scripts/demo",
-                **{stage: f"{spent:.0f} s" for stage, spent in seconds.items()},
-            },
-        )
-        output.finish("report.html")
-    seconds["report"] = time.monotonic() - began
+    with _timed(seconds, "scoring"):
+        with progress() as show:
+            compared = score_runs(runs, data, "test", progress=show)
+        with claimed(folder, names=_WRITTEN) as output:
+            results_path = output.write("results.json", results_json(compared).encode())
+    with _timed(seconds, "report"):
+        command = "scripts/demo --compare" if compare else "scripts/demo"
+        page = _report(compared, data, command, seconds)
+        with claimed(folder, names=_WRITTEN) as output:
+            report_path = output.write("report.html", page.encode())
     return DemoResult(
-        compared=compared,
-        results_path=folder / "results.json",
-        report_path=folder / "report.html",
-        seconds=seconds,
+        compared=compared, results_path=results_path, report_path=report_path, seconds=seconds
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long a stage takes."""
+    began = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - began
+
+
+def _variant(experiment: Experiment, name: str, data: PreparedData) -> Experiment:
+    """Return the experiment of one of the models that are compared."""
+    conditioning = replace(experiment.model.conditioning, cue=_CUES[name])
+    return replace(
+        experiment,
+        name=name,
+        data=replace(experiment.data, folder=Path(data.folder)),
+        model=replace(experiment.model, conditioning=conditioning),
+    )
+
+
+def _report(
+    compared: list[ComparedRun], data: PreparedData, command: str, seconds: Mapping[str, float]
+) -> str:
+    num_examples = len(data.split("train").examples)
+    return report_html(
+        compared,
+        data,
+        "test",
+        title="One model, three tasks",
+        summary=(
+            "One Transformer learned speech recognition, speech translation and machine "
+            f"translation (English to German) at once, from {num_examples:,} synthetic "
+            "examples; scored on sentences and voices that it never met."
+        ),
+        synthetic=True,
+        provenance={
+            "command": command,
+            **{stage: f"{spent:.0f} s" for stage, spent in seconds.items()},
+        },
     )
 
 

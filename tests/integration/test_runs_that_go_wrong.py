@@ -26,7 +26,8 @@ from taskaware.errors import (
     UnknownTaskError,
     UserError,
 )
-from taskaware.inference.run_models import require_tasks, run_model
+from taskaware.inference.data_fit import require_tasks
+from taskaware.inference.model import load
 from taskaware.run import experiment as experiment_file
 from taskaware.run import train as runs
 from taskaware.run.launch import train_in_processes
@@ -144,7 +145,7 @@ def test_a_vocabulary_of_the_same_size_is_another_vocabulary(tmp_path: Path):
 def test_a_task_of_the_same_name_between_other_languages_is_refused(trained: Path, tmp_path: Path):
     other = write_data(tmp_path, tasks={"mt_en_de": ("en", "fr")})
     with pytest.raises(UserError, match=r"'mt_en_de' must be the same .* to text in 'fr'"):
-        require_tasks(run_model(trained), PreparedData.open(other), ())
+        require_tasks(load(trained), PreparedData.open(other), ())
     tuned = text_experiment(other, start=trained)
     with pytest.raises(UserError, match=r"'mt_en_de' must be the same .* to text in 'fr'"):
         train_experiment(tuned, tmp_path / "tuned", display=Silent())
@@ -373,7 +374,7 @@ def test_the_best_is_always_there_by_its_name_and_as_a_start(
 ):
     folder = tmp_path / "run"
     assert train_experiment(text_experiment(data, updates=2, final=final), folder, display=Silent())
-    assert run_model(folder, "best").provenance["update"] == 2
+    assert load(folder, which="best").provenance["update"] == 2
     tuned = text_experiment(data, updates=1, start=folder / "best")
     assert train_experiment(tuned, tmp_path / "tuned", display=Silent())
 
@@ -420,7 +421,7 @@ def test_a_run_that_is_still_in_training_is_no_model_yet(data: Path, tmp_path: P
     assert not train_experiment(text_experiment(data), tmp_path, display=interrupt_in(3))
     assert command_line(["evaluate", str(tmp_path), "--data", str(data), "--split", "dev"]) == 1
     with pytest.raises(CheckpointError, match="finished run, but has no model yet"):
-        run_model(tmp_path)
+        load(tmp_path)
 
 
 def test_every_file_of_a_run_can_be_read_by_whom_the_umask_lets(data: Path, tmp_path: Path):

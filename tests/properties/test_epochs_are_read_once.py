@@ -21,7 +21,7 @@ from taskaware.data.batches.batching import TextCue
 from taskaware.data.batches.order import PlannedBatch, TaskOrder
 from taskaware.data.batches.reader import AugmentedReader
 from taskaware.data.batches.settings import BatchingSettings
-from taskaware.data.batches.stream import TrainingBatches, lost_workers_named
+from taskaware.data.batches.stream import TrainingBatches, reporting_lost_workers
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.prepared.settings import ShardLimits
@@ -237,7 +237,7 @@ import multiprocessing, os, signal, sys
 from taskaware.data.batches.batching import TextCue
 from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.prepared import PreparedData
-from taskaware.data.batches.stream import PlainReader, TrainingBatches, killed_workers_named
+from taskaware.data.batches.stream import PlainReader, TrainingBatches, reporting_killed_workers
 from taskaware.errors import DataError
 
 data = PreparedData.open(sys.argv[1])
@@ -246,7 +246,7 @@ settings = BatchingSettings(examples_per_batch=4, num_workers=1)
 batches = TrainingBatches(split, PlainReader(split), data.tasks, settings, cues=cues, seed=1)
 next(batches)
 try:
-    with killed_workers_named():  # torch may say so outside of reading, too
+    with reporting_killed_workers():  # torch may say so outside of reading, too
         for child in multiprocessing.active_children():
             os.kill(child.pid, signal.SIGKILL)
         for _ in range(1000):
@@ -274,13 +274,13 @@ def test_a_lost_connection_to_a_reading_process_says_that_it_was_killed(
     lost: Exception, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("taskaware.data.batches.stream.time.sleep", lambda _: None)
-    with pytest.raises(DataError, match="one was ended"), lost_workers_named():
+    with pytest.raises(DataError, match="one was ended"), reporting_lost_workers():
         raise lost
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ConnectionError, FileNotFoundError])
 def test_what_a_reading_process_failed_at_is_not_taken_for_its_death(kind: type[Exception]):
-    with pytest.raises(kind, match="Caught"), lost_workers_named():
+    with pytest.raises(kind, match="Caught"), reporting_lost_workers():
         raise kind(f"Caught {kind.__name__} in DataLoader worker process 0.")
 
 

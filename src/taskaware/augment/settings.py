@@ -40,12 +40,6 @@ class ModelSettings:
         """The name, or the folder's."""
         return self.name or self.folder.absolute().name
 
-    @property
-    def path(self) -> Path:
-        """The model's own folder."""
-        inner = self.folder / self.which
-        return inner if inner.is_dir() or self.which != "model" else self.folder
-
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationSettings:

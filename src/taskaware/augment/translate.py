@@ -31,6 +31,7 @@ from taskaware.data.corpora.rows import ASR, MT, ST, task_name
 from taskaware.data.manifest.write import to_line
 from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model import TaskAwareModel, load
+from taskaware.inference.model_folder import find_model
 from taskaware.settings import typed as settings_file
 from taskaware.types import Task
 
@@ -128,7 +129,10 @@ def _made_from(
     return {
         "step": "translate",
         "manifests": found.made_from,
-        "models": [{"name": m.display_name, "sha256": _model_hash(m.path)} for m in models],
+        "models": [
+            {"name": m.display_name, "sha256": _model_hash(find_model(m.folder, m.which))}
+            for m in models
+        ],
         "settings": settings_file.to_mapping(settings),
     }
 
@@ -148,12 +152,12 @@ def _model_hash(folder: Path) -> str:
 
 
 def _load(chosen: ModelSettings, settings: TranslationSettings, device: str) -> _NamedModel:
-    model = load(chosen.path, device=device)
+    model = load(chosen.folder, which=chosen.which, device=device)
     task = model.task(settings.task)
     if task.source_modality != "text" or not (task.source_language and task.target_language):
         raise UserError(
             f"the task must translate text from one language to another, but '{task.name}' of "
-            f"{chosen.path} has a {task.source_modality} source and the languages "
+            f"{chosen.folder} has a {task.source_modality} source and the languages "
             f"'{task.source_language}' and '{task.target_language}'"
         )
     return _NamedModel(name=chosen.display_name, model=model, task=task)

@@ -17,7 +17,7 @@ from taskaware.cli.progress_line import ProgressLine, error_console
 if TYPE_CHECKING:
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
-    from taskaware.training.progress import Progress
+    from taskaware.training.progress import TrainingProgress
 
 _SECONDS_BETWEEN_LINES = 15.0
 _WIDE = 10_000  # a table in a file or a pipe has one line a row
@@ -64,7 +64,7 @@ class TrainingDisplay:
 
     def start(self, run: Run, *, first_update: int) -> None:
         """Say what is trained, and from where it is resumed."""
-        from taskaware.inference.run_models import parameters_by_part
+        from taskaware.model.parameters import parameters_by_part
 
         total = sum(parameters_by_part(run.model).values())
         names = ", ".join(task.name for task in run.tasks)
@@ -96,7 +96,7 @@ class TrainingDisplay:
         self._line.seconds = time.monotonic() - self._line.began
         self._lines.redraw(self._line)
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         """Show the newest losses."""
         losses = [f"{task} {loss:.2f}" for task, loss in progress.losses.items()]
         speech = progress.speech_hours_per_second

@@ -56,12 +56,13 @@ def evaluate(
         Results of another evaluation are not written over.
     """
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.decoding.settings import with_beam
     from taskaware.evaluation import results_folder
     from taskaware.evaluation.evaluate import evaluate as run_evaluation
-    from taskaware.inference.model import with_beam
-    from taskaware.inference.run_models import require_tasks, run_model
+    from taskaware.inference.data_fit import require_tasks
+    from taskaware.inference.model import load
 
-    loaded = run_model(model, which, device=device)
+    loaded = load(model, which=which, device=device)
     prepared = PreparedData.open(data)
     tasks = require_tasks(loaded, prepared, task)
     decoding = with_beam(loaded.decoding, beam)

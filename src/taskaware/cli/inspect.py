@@ -22,9 +22,10 @@ def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
     """
     from dataclasses import asdict
 
-    from taskaware.inference.run_models import parameters_by_part, run_model
+    from taskaware.inference.model import load
+    from taskaware.model.parameters import parameters_by_part
 
-    loaded = run_model(model, which)
+    loaded = load(model, which=which)
     parts = parameters_by_part(loaded.transformer)
     content: dict[str, Any] = {
         "parameters": {**parts, "total": sum(parts.values())},

@@ -79,7 +79,8 @@ def predict(
     """
     from taskaware.cli.predict_inputs import open_inputs
     from taskaware.cli.predict_output import Labels, Writer
-    from taskaware.inference.model import load, with_beam
+    from taskaware.decoding.settings import with_beam
+    from taskaware.inference.model import load
     from taskaware.inference.sources import Hearing
 
     for file in files:

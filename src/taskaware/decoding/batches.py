@@ -35,7 +35,7 @@ def batches(lengths: Sequence[int], examples_per_batch: int) -> Iterator[list[in
 
 
 @contextmanager
-def memory_named(longest: int) -> Iterator[None]:
+def reporting_short_memory(longest: int) -> Iterator[None]:
     """Say how long the longest source was where the memory does not suffice.
 
     Raises:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+from taskaware.settings import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,3 +74,24 @@ class DecodingSettings:
 
 
 _WIDEST_BEAM = 1000  # a wider one finds nothing more, and fills the memory
+
+
+def with_beam(
+    decoding: DecodingSettings, beam: int | None = None, num_best: int = 1
+) -> DecodingSettings:
+    """Return the settings with another beam.
+
+    Args:
+        decoding: The settings.
+        beam: The beam; ``None``: as it is, or as wide as the number of hypotheses needs.
+        num_best: Hypotheses wanted for each source.
+
+    Raises:
+        UserError: A number is impossible, or the beam is narrower than ``num_best``.
+    """
+    if beam is None:
+        is_wider = isinstance(num_best, int) and num_best > decoding.beam
+        beam = num_best if is_wider else decoding.beam
+    changed = replace(decoding, beam=beam, num_best=num_best)
+    typed.require_valid(changed, where="decoding")
+    return changed

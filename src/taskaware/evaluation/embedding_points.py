@@ -12,6 +12,7 @@ import numpy as np
 
 from taskaware.data.batches.batching import batches_of, groups_of
 from taskaware.evaluation.evaluate import spread
+from taskaware.files import atomic_file
 from taskaware.model.task_embedding import example_task_embeddings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class EmbeddingPoints:
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive."""
-        with path.open("wb") as file:
+        with atomic_file(path) as partial, partial.open("wb") as file:
             np.savez_compressed(
                 file,
                 embeddings=self.embeddings,

@@ -12,6 +12,7 @@ import numpy as np
 from taskaware.errors import UserError
 from taskaware.evaluation.confusion import confusion_rate, references_of_other_tasks
 from taskaware.evaluation.metrics import Score, score_task, target_language
+from taskaware.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ _EXAMPLES_PER_CALL = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedOutput:
+class ScoredOutput:
     """One output beside its reference.
 
     Attributes:
@@ -66,7 +67,7 @@ class TaskResult:
     confusion_rate: float | None
     num_examples: int
     seconds: float
-    outputs: tuple[DecodedOutput, ...]
+    outputs: tuple[ScoredOutput, ...]
     by_dataset: dict[str, tuple[Score, ...]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def evaluate(
         model: The model.
         split: The examples.
         tasks: Tasks to decode; a task without examples in the split is left out.
-        decoding: How to search, in place of the model's own settings.
+        decoding: How to search, instead of the model's own settings.
         limit: Examples of each task, spread evenly over the split; ``None``: all.
         progress: Called with task, examples done, examples in all.
 
@@ -127,13 +128,14 @@ def spread(indices: np.ndarray, limit: int | None) -> np.ndarray:
 
 
 def save_outputs(results: Sequence[TaskResult], path: Path) -> None:
-    """Write every output as one line of JSON, in order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for result in results:
-            for output in result.outputs:
-                line = {"task": result.task, **asdict(output)}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    """Write every output as one line of JSON, in order; nobody sees half a file."""
+    write_text(path, outputs_text(results))
+
+
+def outputs_text(results: Sequence[TaskResult]) -> str:
+    """Return every output as one line of JSON, in order."""
+    lines = [{"task": of.task, **asdict(output)} for of in results for output in of.outputs]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def _evaluate_task(
@@ -171,7 +173,7 @@ def _evaluate_task(
         num_examples=len(indices),
         seconds=seconds,
         outputs=tuple(
-            DecodedOutput(
+            ScoredOutput(
                 id=example.id,
                 reference=example.target_text,
                 text=hypothesis.text,

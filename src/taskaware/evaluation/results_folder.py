@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import UserError
-from taskaware.evaluation.evaluate import save_outputs
+from taskaware.evaluation.evaluate import outputs_text
+from taskaware.files import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,22 +136,18 @@ def write(
         results: What was found.
         about: What else ``results.json`` says, of the model for example.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         **about,
         **evaluated.to_json(),
         "results": [result.summary() for result in results],
     }
-    partial = {name: folder / f".{name}.partial" for name in (OUTPUTS_NAME, RESULTS_NAME)}
-    try:
-        save_outputs(results, partial[OUTPUTS_NAME])
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        partial[RESULTS_NAME].write_text(text, encoding="utf-8")
-        for name, path in partial.items():
-            path.replace(folder / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+    # Either both are exchanged or, as far as a file system can say, none.
+    with (
+        atomic_file(folder / RESULTS_NAME) as scores,
+        atomic_file(folder / OUTPUTS_NAME) as outputs,
+    ):
+        scores.write_bytes(json.dumps(content, indent=1, ensure_ascii=False).encode())
+        outputs.write_bytes(outputs_text(results).encode())
 
 
 def _require_writable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A trained model in use."""
 
-from taskaware.inference.model import TaskAwareModel, load, with_beam
+from taskaware.decoding.settings import with_beam
+from taskaware.inference.model import TaskAwareModel, load
 
 __all__ = ["TaskAwareModel", "load", "with_beam"]

@@ -1,4 +1,4 @@
-"""A model's folder: where it is, what it holds, and what is wrong with a damaged one.
+"""A model's folder: found, read, written; what it holds, and what is wrong with a damaged one.
 
 ::
 
@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, DataError, UserError
+from taskaware.files import atomic_folder, link_or_copy
 from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.settings import typed as settings_file
@@ -33,6 +34,8 @@ from taskaware.training.checkpoint import (
     fill_weights,
     load_tensors,
     read_metadata,
+    weights,
+    write_tensors,
 )
 from taskaware.types import Task
 
@@ -45,15 +48,29 @@ MODEL_FILES = (
     *("model.safetensors", "task_embeddings.safetensors", "vocabulary.model"),
     *("provenance.json", DESCRIPTION),
 )
-MADE_WITH = "weights_sha256"  # in the metadata of the task embeddings: whose they are
+_MADE_WITH = "weights_sha256"  # in the metadata of the task embeddings: whose they are
 _RUN_FILE = "experiment.toml"
 _DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
 _COPY_AGAIN = "copy the whole folder again"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelFiles:
-    """What a model's folder holds; the fields are those of ``inference.TaskAwareModel``."""
+@dataclass(kw_only=True)
+class ModelParts:
+    """All that a model consists of, and that its folder holds.
+
+    Attributes:
+        transformer: The network, in evaluation mode where it is used.
+        settings: Its sizes and choices.
+        tasks: What it was trained on, in the order of the explicit network's one-hot positions.
+        vocabulary: Its word pieces.
+        feature_settings: How it hears a recording.
+        decoding: How it searches unless told otherwise.
+        task_embeddings: Mean t_e of training examples by task, float32 ``[1, O]``; empty without a
+            task network.
+        provenance: Where it came from.
+        longest_sources: By task, the longest source that it was trained on, in frames or pieces;
+            empty where it is not known.
+    """
 
     transformer: TaskAwareTransformer
     settings: ModelSettings
@@ -61,9 +78,9 @@ class ModelFiles:
     vocabulary: Vocabulary
     feature_settings: FeatureSettings
     decoding: DecodingSettings
-    task_embeddings: Mapping[str, Tensor]
-    provenance: Mapping[str, Any]
-    longest_sources: Mapping[str, int]
+    task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    longest_sources: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_model(folder: Path, which: str = "model") -> Path:
@@ -116,7 +133,7 @@ def _models(run: Path) -> list[str]:
     return [str(p.relative_to(run)) for p in places if (p / DESCRIPTION).is_file()]
 
 
-def read_folder(folder: Path) -> ModelFiles:
+def read_folder(folder: Path) -> ModelParts:
     """Read a model's folder, every file of it, on the CPU. Nothing in it is executed.
 
     Raises:
@@ -130,7 +147,7 @@ def read_folder(folder: Path) -> ModelFiles:
         raise CheckpointError(f"{folder} must be a readable model folder, but: {error}") from error
 
 
-def _read_folder(folder: Path) -> ModelFiles:
+def _read_folder(folder: Path) -> ModelParts:
     path = folder / DESCRIPTION
     description = _read_json(path)
     provenance = _read_json(folder / "provenance.json")
@@ -158,7 +175,7 @@ def _read_folder(folder: Path) -> ModelFiles:
     weights_path = folder / "model.safetensors"
     fill_weights(transformer, load_tensors(weights_path), where=str(weights_path))
     _check_finite(transformer.state_dict(), weights_path)
-    return ModelFiles(
+    return ModelParts(
         transformer=transformer,
         settings=model,
         tasks=tasks,
@@ -171,10 +188,49 @@ def _read_folder(folder: Path) -> ModelFiles:
     )
 
 
+def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None = None) -> None:
+    """Write a model's folder; a folder that is there is replaced only once all is written.
+
+    Args:
+        parts: The model.
+        folder: Where.
+        weights_file: A file that holds these weights already, and need not be written twice.
+
+    Raises:
+        WriteError: The disk is full, for example.
+    """
+    with atomic_folder(folder) as partial:
+        weights_path = partial / "model.safetensors"
+        if weights_file is None:
+            write_tensors(weights_path, weights(parts.transformer))
+        else:
+            link_or_copy(weights_file, weights_path)
+        embeddings = {
+            name: value.cpu().contiguous() for name, value in parts.task_embeddings.items()
+        }
+        made_with = {_MADE_WITH: file_sha256(weights_path)}
+        write_tensors(partial / "task_embeddings.safetensors", embeddings, made_with)
+        parts.vocabulary.save(partial / "vocabulary.model")
+        description = {
+            "format_version": FORMAT_VERSION,
+            "model": settings_file.to_mapping(parts.settings),
+            "features": settings_file.to_mapping(parts.feature_settings),
+            "decoding": settings_file.to_mapping(parts.decoding),
+            "tasks": [settings_file.to_mapping(task) for task in parts.tasks],
+            "vocabulary_sha256": parts.vocabulary.sha256,
+            "longest_sources": dict(parts.longest_sources),
+        }
+        for name, content in (
+            ("provenance.json", dict(parts.provenance)),
+            (DESCRIPTION, description),
+        ):
+            (partial / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
 def _check_version(description: Mapping[str, Any], path: Path) -> None:
     required = {"format_version", *_DESCRIBED}
     if not required <= set(description):
-        raise CheckpointError(f"{path} must have {', '.join(sorted(required))}, but has not")
+        raise CheckpointError(f"{path} must have {', '.join(sorted(required))}, but does not")
     if description["format_version"] != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} must have format version {FORMAT_VERSION}, but has "
@@ -201,7 +257,7 @@ def _task_embeddings(folder: Path, tasks: tuple[Task, ...]) -> dict[str, Tensor]
     path = folder / "task_embeddings.safetensors"
     embeddings = load_tensors(path)
     weights_path = folder / "model.safetensors"
-    made_with = read_metadata(path).get(MADE_WITH)
+    made_with = read_metadata(path).get(_MADE_WITH)
     if made_with is not None and made_with != file_sha256(weights_path):
         raise CheckpointError(
             f"{path} must have been computed with {weights_path}, but was with other weights; "

@@ -14,12 +14,9 @@ from taskaware.data.sound import audio
 from taskaware.evaluation import embeddings
 from taskaware.evaluation.embedding_points import embedding_points
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
-from taskaware.inference.run_models import (
-    parameters_by_part,
-    require_tasks,
-    require_vocabulary,
-    run_model,
-)
+from taskaware.inference.data_fit import require_tasks, require_vocabulary
+from taskaware.inference.model import load
+from taskaware.model.parameters import parameters_by_part
 from taskaware.report import page as report
 from taskaware.report.figures import LossCurve, tsne_figure
 from taskaware.run.log import read_log
@@ -66,7 +63,7 @@ def score_runs(
     """Decode a split with the final model of every run; each run's folder keeps its outputs."""
     compared = []
     for name, folder in runs.items():
-        model = run_model(folder)
+        model = load(folder)
         require_tasks(model, data, ())
         require_vocabulary(model, data)
 
@@ -80,8 +77,8 @@ def score_runs(
     return compared
 
 
-def write_results(path: Path, compared: Sequence[ComparedRun]) -> None:
-    """Write JSON: model -> task -> metric, score, confusion rate, examples, seconds."""
+def results_json(compared: Sequence[ComparedRun]) -> str:
+    """Return JSON: model -> task -> metric, score, confusion rate, examples, seconds."""
     content = {
         run.name: {
             "tasks": {result.task: result.summary() for result in run.results},
@@ -92,11 +89,10 @@ def write_results(path: Path, compared: Sequence[ComparedRun]) -> None:
         }
         for run in compared
     }
-    path.write_text(json.dumps(content, indent=1))
+    return json.dumps(content, indent=1)
 
 
-def write_report(
-    path: Path,
+def report_html(
     compared: Sequence[ComparedRun],
     data: PreparedData,
     split_name: str,
@@ -105,8 +101,12 @@ def write_report(
     summary: str,
     synthetic: bool,
     provenance: Mapping[str, str],
-) -> None:
-    """Write the comparison as one HTML page that needs nothing else."""
+) -> str:
+    """Return the comparison as one HTML page that needs nothing else.
+
+    Raises:
+        MissingDependencyError: There are losses to draw, and Matplotlib is not installed.
+    """
     split = data.split(split_name)
     first = compared[0].model.provenance
     python = f"Python {platform.python_version()}"
@@ -132,7 +132,7 @@ def write_report(
         ],
         provenance=shown,
     )
-    report.write_html(path, contents)
+    return report.render_html(contents)
 
 
 def _last(folder: Path, field: str) -> float:
@@ -187,7 +187,7 @@ def _picture(run: ComparedRun, split: TaskSource) -> report.EmbeddingPicture | N
 
 def _examples(
     compared: Sequence[ComparedRun], examples: Sequence[Example]
-) -> list[report.DecodedExample]:
+) -> list[report.ShownExample]:
     """Return outputs of random examples, the tasks in turn, every model's beside the reference."""
     by_id = {example.id: example for example in examples}
     first = compared[0]
@@ -202,7 +202,7 @@ def _examples(
     for output in chosen[:_EXAMPLES_SHOWN]:
         example = by_id[output.id]
         found = [
-            report.DecodedOutput(
+            report.ShownOutput(
                 model=run.name,
                 text=other.text,
                 wrong=other.text != other.reference,
@@ -214,7 +214,7 @@ def _examples(
             if other.id == output.id
         ]
         shown.append(
-            report.DecodedExample(
+            report.ShownExample(
                 task=example.task,
                 reference=example.target_text,
                 outputs=found,

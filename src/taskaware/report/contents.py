@@ -62,7 +62,7 @@ class EmbeddingPicture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedOutput:
+class ShownOutput:
     """What one model wrote.
 
     Attributes:
@@ -79,7 +79,7 @@ class DecodedOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedExample:
+class ShownExample:
     """One source, what it should become and what it became.
 
     Attributes:
@@ -94,7 +94,7 @@ class DecodedExample:
 
     task: str
     reference: str
-    outputs: Sequence[DecodedOutput]
+    outputs: Sequence[ShownOutput]
     source_text: str = ""
     audio: bytes = b""
     audio_type: str = "audio/wav"
@@ -132,6 +132,6 @@ class ReportContents:
     synthetic: bool = False
     losses: Sequence[ModelLosses] = ()
     embeddings: Sequence[EmbeddingPicture] = ()
-    examples: Sequence[DecodedExample] = ()
+    examples: Sequence[ShownExample] = ()
     parameters: Sequence[PartParameters] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)

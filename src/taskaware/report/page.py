@@ -11,37 +11,35 @@ from typing import TYPE_CHECKING
 from taskaware.data.writing_systems import has_unseparated_words, words
 from taskaware.evaluation.metrics import LOWER_IS_BETTER, METRIC_NAMES
 from taskaware.report.contents import (
-    DecodedExample,
-    DecodedOutput,
     EmbeddingPicture,
     ModelLosses,
     PartParameters,
     ReportContents,
     ScoreRow,
+    ShownExample,
+    ShownOutput,
 )
 from taskaware.report.figures import css_variables, loss_figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 __all__ = [
     "HIGH_CONFUSION",
     "SYNTHETIC_BADGE",
-    "DecodedExample",
-    "DecodedOutput",
     "EmbeddingPicture",
     "ModelLosses",
     "PartParameters",
     "ReportContents",
     "ScoreRow",
+    "ShownExample",
+    "ShownOutput",
     "figure_card",
     "html_page",
     "provenance_section",
     "render_html",
     "section",
     "table_card",
-    "write_html",
 ]
 
 HIGH_CONFUSION = 0.05  # from here on the rate is shown in red
@@ -50,17 +48,6 @@ _ABSENT = "\u2013"
 SYNTHETIC_BADGE = '<span class="badge synthetic">Synthetic data</span>'
 # Whatever a page may be made to hold, it loads nothing and runs nothing.
 _CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
-
-
-def write_html(path: Path, contents: ReportContents) -> None:
-    """Write the report; folders on the way are made.
-
-    Raises:
-        MissingDependencyError: There are losses to draw, and Matplotlib is not installed.
-    """
-    page = render_html(contents)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
 
 
 def render_html(contents: ReportContents) -> str:
@@ -221,7 +208,7 @@ def _score_table(scores: Sequence[ScoreRow]) -> str:
     return table_card(heads, body)
 
 
-def _examples(examples: Sequence[DecodedExample]) -> str:
+def _examples(examples: Sequence[ShownExample]) -> str:
     if not examples:
         return ""
     cards = "".join(_example(example) for example in examples)
@@ -229,7 +216,7 @@ def _examples(examples: Sequence[DecodedExample]) -> str:
     return section("Decoded examples", note, f'<div class="examples">{cards}</div>')
 
 
-def _example(example: DecodedExample) -> str:
+def _example(example: ShownExample) -> str:
     source = f"<div>{escape(example.source_text)}</div>" if example.source_text else ""
     if example.audio:
         data = base64.b64encode(example.audio).decode("ascii")
@@ -250,7 +237,7 @@ def _example(example: DecodedExample) -> str:
     )
 
 
-def _output(output: DecodedOutput, reference: str) -> str:
+def _output(output: ShownOutput, reference: str) -> str:
     """An output with its verdict, in words as well as in colour."""
     text = escape(output.text) if output.text else '<span class="empty">nothing</span>'
     if output.confused:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from taskaware.run.experiment import Experiment
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
-    from taskaware.training.progress import Progress
+    from taskaware.training.progress import TrainingProgress
 
 _FAILED_WITH_THE_FIRST = 17  # exit code of a process that met what the first one tells of
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -159,7 +159,7 @@ class _NoDisplay:
     def note(self, text: str) -> None:
         pass
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         pass
 
     def on_validation(self, update: int, validation: Validation) -> None:

@@ -1,7 +1,7 @@
 """The log of a run: ``log.jsonl``, and the same figures for TensorBoard.
 
 A line is a JSON object: ``kind`` (``"progress"``, ``"validation"`` or ``"remark"``), ``update``,
-and the fields of ``training.progress.Progress``, ``training.loop.Validation`` or
+and the fields of ``training.progress.TrainingProgress``, ``training.loop.Validation`` or
 ``idle_settings.Remark``. A line of kind ``"change"`` says which fields of the experiment are others
 from there on.
 """

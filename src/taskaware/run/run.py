@@ -18,21 +18,19 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from taskaware.data.batches.batching import batches_of, groups_of
 from taskaware.data.prepared.folder import PreparedData
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference.model import TaskAwareModel
-from taskaware.model.task_embedding import mean_task_embedding
+from taskaware.inference.task_embeddings import support_task_embeddings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.run.start import open_start, require_prepared_for
 from taskaware.training.checkpoint import fill_weights
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from taskaware.run.idle_settings import Remark
     from taskaware.run.start import Start
     from taskaware.training.processes import Processes
-    from taskaware.types import Batch, Task
+    from taskaware.types import Task
 
 
 @dataclass
@@ -111,31 +109,16 @@ class Run:
     def task_embeddings(self, model: TaskAwareTransformer) -> dict[str, Tensor]:
         """Return the mean t_e of random training examples for each task, ``[1, O]`` each.
 
-        The examples depend on seed and task alone, so that all validations see the same. A task of
-        the start that the data has no examples of keeps the embedding that it had there.
+        A task of the start that the data has no examples of keeps the embedding that it had there.
         """
-        embeddings: dict[str, Tensor] = {}
-        split = self.data.split(self.experiment.data.train_split)
-        for index, task in enumerate(self.tasks):
-            if self.start is not None and not split.num_examples(task.name):
-                if task.name in self.start.task_embeddings:
-                    embeddings[task.name] = self.start.task_embeddings[task.name]
-                continue
-            embedding = mean_task_embedding(model, self._support(task), task_index=index)
-            if embedding is not None:
-                embeddings[task.name] = embedding
-        return embeddings
-
-    def _support(self, task: Task) -> Iterator[Batch]:
-        split = self.data.split(self.experiment.data.train_split)
-        random = np.random.default_rng([self.experiment.training.seed, 2])
-        chosen = split.sample(task.name, self.experiment.training.support_examples, random)
-        return batches_of(
-            split,
-            task,
-            groups_of(chosen, 16),
-            vocabulary=self.data.vocabulary,
+        return support_task_embeddings(
+            model,
+            self.tasks,
+            self.data.split(self.experiment.data.train_split),
             cue=self.experiment.model.conditioning.cue,
+            num_examples=self.experiment.training.support_examples,
+            seed=self.experiment.training.seed,
+            earlier=self.start.task_embeddings if self.start is not None else {},
         )
 
 

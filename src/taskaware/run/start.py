@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
 from taskaware.errors import CheckpointError, DataError
 from taskaware.inference.model import load
-from taskaware.inference.model_folder import find_model
 from taskaware.run.data import features_digest
 from taskaware.training.checkpoint import check_file, load_tensors, read_content, weights
 from taskaware.types import Task
@@ -84,7 +83,7 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
 
 
 def _open_model(path: Path) -> Start:
-    model = load(find_model(path), device="cpu")
+    model = load(path, device="cpu")
     return Start(
         tasks=model.tasks,
         tensors=weights(model.transformer),

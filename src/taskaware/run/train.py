@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from taskaware.data.batches.stream import killed_workers_named
+from taskaware.data.batches.stream import reporting_killed_workers
 from taskaware.run.checks import check_run
 from taskaware.run.feed import training_batches
 from taskaware.run.finish import write_models
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.run.experiment import Experiment
-    from taskaware.training.progress import Progress
+    from taskaware.training.progress import TrainingProgress
 
 
 class Display(Protocol):
@@ -49,7 +49,7 @@ class Display(Protocol):
         """Another update is done."""
         ...
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         """Another line of the log."""
         ...
 
@@ -143,7 +143,7 @@ def train_with(
         if processes.is_first:
             _log_changes(changes, state.update, log, note)
             display.start(run, first_update=state.update)
-        with killed_workers_named():
+        with reporting_killed_workers():
             finished = train(
                 state,
                 run.model,
@@ -189,7 +189,7 @@ def _recipe(experiment: Experiment) -> Recipe:
 
 
 def _watchers(run: Run, display: Display, log: RunLog) -> Watchers:
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TrainingProgress) -> None:
         log.write({"kind": "progress", **asdict(progress)})
         display.on_progress(progress)
 

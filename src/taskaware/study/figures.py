@@ -6,10 +6,11 @@ In the page every part has a tooltip, and its classes let check boxes hide it wi
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -26,7 +27,6 @@ from taskaware.study.summary import ABSENT, number, percent, stage_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -213,13 +213,17 @@ def forgetting_figure(matrix: ForgettingMatrix) -> StudyFigure:
     return _finished(figure, f"Points after each stage: {matrix.label}", marks, ())
 
 
-def save(drawn: StudyFigure, path: Path) -> None:
-    """Write a figure for a paper, as its name's suffix says (``.svg`` or ``.png``), on white."""
+def rendered(drawn: StudyFigure, kind: Literal["svg", "png"]) -> bytes:
+    """Return a figure for a paper, on white, as the bytes of a file of this kind."""
     from matplotlib import rc_context
 
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    file = io.BytesIO()
     with rc_context({"svg.hashsalt": drawn.description}):
-        drawn.figure.savefig(path, dpi=_DOTS_PER_INCH, facecolor="white", metadata=metadata)
+        drawn.figure.savefig(
+            file, format=kind, dpi=_DOTS_PER_INCH, facecolor="white", metadata=metadata
+        )
+    return file.getvalue()
 
 
 def _heat_cell(

@@ -22,12 +22,14 @@ from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.evaluation.machine import device_name, peak_memory_mib
 from taskaware.files import write_text
-from taskaware.inference.run_models import parameters_by_part, require_vocabulary, run_model
+from taskaware.inference.data_fit import require_vocabulary
+from taskaware.inference.model import load
+from taskaware.inference.task_embeddings import support_task_embeddings
+from taskaware.model.parameters import parameters_by_part
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
-from taskaware.run.run import set_up
 from taskaware.run.train import train_with
-from taskaware.training.processes import Processes, Seat, join
+from taskaware.training.processes import Seat, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from taskaware.run.run import Run
     from taskaware.study.plan import Job
     from taskaware.training.loop import Validation
-    from taskaware.training.progress import Progress
+    from taskaware.training.processes import Processes
+    from taskaware.training.progress import TrainingProgress
 
 Outcome = Literal["complete", "stopped", "locked"]
 
@@ -54,7 +57,7 @@ class Status:
         update: Updates done.
         updates: Updates in all.
         seconds_left: Of training, as far as can be told.
-        is_current: Whether it was said within the last minute, so that somebody is at work.
+        is_current: Whether it was said within the last minute, so that a process works on it.
     """
 
     state: Literal["waiting", "training", "scoring", "complete"]
@@ -82,7 +85,7 @@ def do_job(job: Job, *, num_threads: int = 0, processes: Processes | None = None
 
     Args:
         job: What to do.
-        num_threads: Threads of torch, in place of the experiment's own; 0: as it says.
+        num_threads: Threads of torch, instead of the experiment's own; 0: as it says.
         processes: Which of several processes that do it together this is; ``None``: it is alone.
 
     Returns:
@@ -186,14 +189,14 @@ def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]
     if variant == "taskwise":
         folders = sorted((job.folder / "taskwise").glob("*"))
         for folder in folders:
-            yield run_model(folder), {folder.name}
+            yield load(folder), {folder.name}
         if not folders:  # of one task alone, the model chosen is the best for it already
-            model = run_model(job.folder)
+            model = load(job.folder)
             yield model, {task.name for task in model.tasks}
         return
     # Where the average is the run's final model, it has no folder of its own.
     has_average = (job.folder / "average").is_dir()
-    model = run_model(job.folder, "average" if variant == "average" and has_average else "model")
+    model = load(job.folder, which="average" if variant == "average" and has_average else "model")
     if variant.startswith("support-"):
         model = replace(model, task_embeddings=_embeddings(job, model, variant))
     yield model, {task.name for task in model.tasks}
@@ -201,17 +204,18 @@ def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]
 
 def _embeddings(job: Job, model: TaskAwareModel, variant: str) -> Mapping[str, torch.Tensor]:
     """Return the mean t_e of another number of support examples."""
-    number = int(variant.removeprefix("support-"))
-    training = replace(job.experiment.training, support_examples=number)
-    alone = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
-    names = tuple(task.name for task in model.tasks)
-    experiment = replace(
-        job.experiment,
-        training=training,
-        data=replace(job.experiment.data, tasks=names),
+    experiment = job.experiment
+    data = PreparedData.open(experiment.data.folder)
+    require_vocabulary(model, data)
+    return support_task_embeddings(
+        model.transformer,
+        model.tasks,
+        data.split(experiment.data.train_split),
+        cue=model.settings.conditioning.cue,
+        num_examples=int(variant.removeprefix("support-")),
+        seed=experiment.training.seed,
+        earlier=model.task_embeddings,
     )
-    run = set_up(experiment, job.folder, alone)
-    return run.task_embeddings(model.transformer)
 
 
 def _finite(value: float) -> float | None:
@@ -252,7 +256,7 @@ class _StatusFile:
     def note(self, text: str) -> None:
         print(text)
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         pass
 
     def on_validation(self, update: int, validation: Validation) -> None:

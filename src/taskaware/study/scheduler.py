@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from taskaware.training.processes import Seat
 
 _SECONDS_BETWEEN_LOOKS = 0.25
-_SECONDS_BETWEEN_KNOCKS = 5.0
+_SECONDS_BETWEEN_RETRIES = 5.0
 _EXIT_CODES = {"complete": 0, "locked": 75, "stopped": 130}
 _FAILED = 1
 
@@ -101,8 +101,8 @@ def do_together(plan: Plan, seat: Seat) -> bool:
                     return False
                 case "locked":
                     raise TrainingError(
-                        f"{job.folder} must be free, because torchrun does the runs in order, but "
-                        "another command works on it: wait for that one, or stop it"
+                        f"{job.folder} must not be in use, because torchrun does the runs in "
+                        "order, but another command works on it: wait for that one, or stop it"
                     )
     return True
 
@@ -116,22 +116,22 @@ def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> bool:
     Raises:
         TrainingError: A job failed; the others were done, but for those that start from it.
     """
-    crew = _Crew(plan, num_workers)
+    workers = _Workers(plan, num_workers)
     try:
         with _terminated_like_interrupted():
-            while crew.step():
-                overview.show(plan, running=list(crew.running), failed=crew.failed)
+            while workers.step():
+                overview.show(plan, running=list(workers.running), failed=workers.failed)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
-        crew.stop()
+        workers.stop()
         return False
     finally:
-        overview.show(plan, running=list(crew.running), failed=crew.failed)
-    if crew.was_stopped:
+        overview.show(plan, running=list(workers.running), failed=workers.failed)
+    if workers.was_stopped:
         return False
-    if crew.failed:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in crew.failed.items())
-        raise TrainingError(f"{len(crew.failed)} runs of the study failed: {reasons}")
+    if workers.failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in workers.failed.items())
+        raise TrainingError(f"{len(workers.failed)} runs of the study failed: {reasons}")
     return True
 
 
@@ -153,7 +153,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 @dataclass
-class _Crew:
+class _Workers:
     """The workers of one command, and what is left for them."""
 
     plan: Plan
@@ -161,7 +161,7 @@ class _Crew:
     running: dict[Job, BaseProcess] = field(default_factory=dict)
     slots: dict[Job, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    knocked: dict[Job, float] = field(default_factory=dict)
+    asked: dict[Job, float] = field(default_factory=dict)
     was_stopped: bool = False
 
     def step(self) -> bool:
@@ -207,7 +207,7 @@ class _Crew:
 
     def _note_end(self, job: Job, process: BaseProcess) -> None:
         if process.exitcode == _EXIT_CODES["locked"]:
-            self.knocked[job] = time.monotonic()  # another command works on it: look again later
+            self.asked[job] = time.monotonic()  # another command works on it: look again later
         elif process.exitcode == _EXIT_CODES["stopped"]:
             self.was_stopped = True
         elif process.exitcode != 0 or not job.is_complete:
@@ -217,8 +217,8 @@ class _Crew:
             self.failed[job.folder.name] = reason.strip()
 
     def _is_ready(self, job: Job) -> bool:
-        waited = time.monotonic() - self.knocked.get(job, -_SECONDS_BETWEEN_KNOCKS)
-        return waited >= _SECONDS_BETWEEN_KNOCKS and (job.start is None or job.start.is_trained)
+        waited = time.monotonic() - self.asked.get(job, -_SECONDS_BETWEEN_RETRIES)
+        return waited >= _SECONDS_BETWEEN_RETRIES and (job.start is None or job.start.is_trained)
 
     def _is_lost(self, job: Job) -> bool:
         """Whether it, or what it starts from, has failed."""

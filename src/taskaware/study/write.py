@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.errors import MissingDependencyError
 from taskaware.output_folder import claimed
-from taskaware.study.figures import curves_figure, embedding_figure, forgetting_figure, save
+from taskaware.study.figures import curves_figure, embedding_figure, forgetting_figure, rendered
 from taskaware.study.page import render_page
 from taskaware.study.tables import to_csv, to_json, to_markdown
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from taskaware.output_folder import OutputFolder
     from taskaware.study.figures import StudyFigure
     from taskaware.study.results import LearningCurve, StudyResults
 
@@ -52,8 +51,8 @@ def write_all(results: StudyResults, folder: Path) -> Written:
         try:
             paths.append(output.write("report.html", render_page(results).encode()))
             for name, figure in _figures(results):
-                for suffix in (".svg", ".png"):
-                    paths.append(_write_figure(output, f"figures/{name}{suffix}", figure))
+                paths.append(output.write(f"figures/{name}.svg", rendered(figure, "svg")))
+                paths.append(output.write(f"figures/{name}.png", rendered(figure, "png")))
         except MissingDependencyError as error:
             return Written(paths=tuple(paths), warning=f"figures are left out: {error}")
     return Written(paths=tuple(paths))
@@ -77,16 +76,3 @@ def _file_name(kind: str, index: int, title: str) -> str:
     """A name that any file system takes; the number keeps two of the same title apart."""
     words = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:40].strip("_")
     return f"{kind}_{index}_{words}" if words else f"{kind}_{index}"
-
-
-def _write_figure(output: OutputFolder, name: str, figure: StudyFigure) -> Path:
-    """Write under another name with the same suffix, then rename."""
-    path = output.begin(name)
-    part = output.begin(f"figures/.partial-{path.name}")
-    try:
-        save(figure, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    output.finish(name)
-    return path

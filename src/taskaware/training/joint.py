@@ -97,7 +97,7 @@ def support_embedding(
         preprocessed: What the task network looks at (``Support.examples``).
         task_index: Its place among the model's tasks.
         rows: Whose t_e each example gets (``Support.rows``); ``None``: its own.
-        gradient_reaches_shared_layers: Whether the gradient goes on into the preprocessing layers.
+        gradient_reaches_shared_layers: Whether the gradient reaches the preprocessing layers.
     """
     support = preprocessed
     if not gradient_reaches_shared_layers:
@@ -113,36 +113,47 @@ def support_embedding(
     return task_embedding[rows.to(task_embedding.device)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class LossArguments:
+    """How the loss of a batch is computed.
+
+    Attributes:
+        task_index: The place of the batch's task among the model's tasks.
+        gradient_reaches_shared_layers: Whether t_e's gradient reaches the preprocessing layers.
+        objective: What is minimised.
+        twice_differentiable: Whether second derivatives must exist.
+    """
+
+    task_index: int
+    gradient_reaches_shared_layers: bool
+    objective: ObjectiveSettings
+    twice_differentiable: bool = False
+
+
 def batch_loss(
-    model: TaskAwareTransformer,
-    batch: Batch,
-    support: Support,
-    *,
-    task_index: int,
-    gradient_reaches_shared_layers: bool,
-    objective: ObjectiveSettings,
-    twice_differentiable: bool = False,
+    model: TaskAwareTransformer, batch: Batch, support: Support, arguments: LossArguments
 ) -> TaskLoss:
     """Return the loss of a batch, each example modulated by the t_e that the support gives it."""
+    reaches = arguments.gradient_reaches_shared_layers
     preprocessed = model.preprocess(batch)
     looked_at = preprocessed
     if support.examples is not batch:
-        with torch.set_grad_enabled(gradient_reaches_shared_layers and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(reaches and torch.is_grad_enabled()):
             looked_at = model.preprocess(support.examples)
     task_embedding = support_embedding(
         model,
         looked_at,
-        task_index=task_index,
+        task_index=arguments.task_index,
         rows=support.rows,
-        gradient_reaches_shared_layers=gradient_reaches_shared_layers,
+        gradient_reaches_shared_layers=reaches,
     )
     return transformed_loss(
         model,
         batch,
         preprocessed,
         task_embedding,
-        objective=objective,
-        twice_differentiable=twice_differentiable,
+        objective=arguments.objective,
+        twice_differentiable=arguments.twice_differentiable,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from taskaware.errors import NotFiniteError
 from taskaware.training.checkpoint import TrainState, checkpoints, require_finite, save_state
 from taskaware.training.memory import try_largest
-from taskaware.training.progress import Meter, Progress
+from taskaware.training.progress import Meter, TrainingProgress
 from taskaware.training.step import Recipe, create_step
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Watchers:
     """
 
     on_update: Callable[[int], None]
-    on_progress: Callable[[Progress], None]
+    on_progress: Callable[[TrainingProgress], None]
     validate: Callable[[], Validation]
     on_validation: Callable[[int, Validation], None]
 
@@ -109,6 +109,18 @@ def train(
     step = create_step(model, tasks, recipe, processes)
     meter = Meter(processes.num_ranks, frames_per_second=frames_per_second)
 
+    def update() -> tuple[float, float]:
+        began = time.perf_counter()
+        groups = [next(batches) for _ in range(settings.accumulate)]
+        meter.wait(time.perf_counter() - began)
+        rate, norm = step(state, groups, meter, retention)
+        state.update += 1
+        state.batches = batches.state_dict()
+        if retention is not None:
+            state.retention = retention.state_dict()
+        state.seconds += time.perf_counter() - began
+        return rate, norm
+
     def report(rate: float, norm: float) -> None:
         progress = meter.read(state, rate=rate, norm=norm, epochs=batches.epochs())
         _check_finite(progress)
@@ -120,15 +132,7 @@ def train(
         if _tries_largest(settings, processes) and not done:
             try_largest(step, batches.largest(), device=processes.device)
         while not done:
-            began = time.perf_counter()
-            groups = [next(batches) for _ in range(settings.accumulate)]
-            meter.wait(time.perf_counter() - began)
-            rate, norm = step(state, groups, meter, retention)
-            state.update += 1
-            state.batches = batches.state_dict()
-            if retention is not None:
-                state.retention = retention.state_dict()
-            state.seconds += time.perf_counter() - began
+            rate, norm = update()
             stopping = processes.any(stop.asked)
             done = state.update >= settings.updates
             if processes.is_first:
@@ -223,7 +227,7 @@ def _note_best(
     state.stale = 0 if "all" in better else state.stale + 1
 
 
-def _check_finite(progress: Progress) -> None:
+def _check_finite(progress: TrainingProgress) -> None:
     for name, loss in progress.losses.items():
         if not math.isfinite(loss):
             raise NotFiniteError(

@@ -13,7 +13,8 @@ module with the weights that it is given.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.training.joint import LossArguments
     from taskaware.types import Batch
 
     Weights = Mapping[str, Tensor]
@@ -81,9 +83,9 @@ class BatchLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch, looks_at: Support, arguments: dict[str, Any]) -> TaskLoss:
-        """Return the loss of a batch; ``arguments`` are those of ``batch_loss``."""
-        return batch_loss(self.model, batch, looks_at, **arguments)
+    def forward(self, batch: Batch, looks_at: Support, arguments: LossArguments) -> TaskLoss:
+        """Return the loss of a batch."""
+        return batch_loss(self.model, batch, looks_at, arguments)
 
     def theta_and_phi(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the base weights and the task network's."""
@@ -99,7 +101,7 @@ def episode_loss(
     support: tuple[Batch, Support],
     query: tuple[Batch, Support],
     *,
-    arguments: dict[str, Any],
+    arguments: LossArguments,
     inner_learning_rate: float,
     inner_steps: int,
     second_order: bool,
@@ -110,12 +112,12 @@ def episode_loss(
         module: The model's loss.
         support: A batch, and what the task network looks at for it.
         query: Another of the same task.
-        arguments: Those of ``training.joint.batch_loss`` that both batches share.
+        arguments: How the loss of either is computed.
         inner_learning_rate: alpha.
         inner_steps: Steps on the support batch.
         second_order: Whether to differentiate through them.
     """
-    arguments = {**arguments, "twice_differentiable": second_order}
+    arguments = replace(arguments, twice_differentiable=second_order)
 
     def run(theta: Weights, phi: Weights, data: tuple[Batch, Support]) -> TaskLoss:
         return functional_call(module, {**theta, **phi}, (*data, arguments))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """One line of the log, over the updates since the line before.
 
     Attributes:
@@ -96,10 +96,10 @@ class Meter:
 
     def read(
         self, state: TrainState, *, rate: float, norm: float, epochs: Mapping[str, float]
-    ) -> Progress:
+    ) -> TrainingProgress:
         """Return the line of the log, and begin anew."""
         seconds = time.perf_counter() - self._began
-        progress = Progress(
+        progress = TrainingProgress(
             update=state.update,
             losses={name: float(torch.stack(v).mean()) for name, v in self._losses.items()},
             learning_rate=rate,

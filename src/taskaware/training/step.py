@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from taskaware.errors import NotFiniteError
-from taskaware.training.joint import Support, batch_loss, choose_support
+from taskaware.training.joint import LossArguments, Support, batch_loss, choose_support
 from taskaware.training.meta import BatchLoss, episode_loss
 from taskaware.training.optimiser import learning_rate
 
@@ -152,20 +152,20 @@ class Step:
         for batch in group:
             with self._autocast():
                 support = self._support(batch, generator)
-                loss = batch_loss(self._model, batch, support, **self._arguments(batch))
+                loss = batch_loss(self._model, batch, support, self._arguments(batch))
             (loss.total / num_groups).backward()
             meter.add(batch, loss.cross_entropy, loss.num_pieces)
 
     def _support(self, batch: Batch, generator: torch.Generator) -> Support:
         return choose_support(batch, self._recipe.conditioning, generator)
 
-    def _arguments(self, batch: Batch) -> dict[str, Any]:
+    def _arguments(self, batch: Batch) -> LossArguments:
         reaches = self._recipe.conditioning.gradient_reaches_shared_layers
-        return {
-            "task_index": self._task_index[batch.task.name],
-            "gradient_reaches_shared_layers": reaches,
-            "objective": self._recipe.objective,
-        }
+        return LossArguments(
+            task_index=self._task_index[batch.task.name],
+            gradient_reaches_shared_layers=reaches,
+            objective=self._recipe.objective,
+        )
 
     def _autocast(self) -> torch.autocast | contextlib.nullcontext[None]:
         return autocast(self._processes.device, self._recipe.training.precision)

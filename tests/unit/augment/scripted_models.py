@@ -77,7 +77,9 @@ def install(
         ):
             (folder / name / file).write_text(f"{name} {file}")
         chosen.append(ModelSettings(folder=folder / name))
-    monkeypatch.setattr("taskaware.augment.translate.load", lambda path, device: models[path.name])
+    monkeypatch.setattr(
+        "taskaware.augment.translate.load", lambda path, which, device: models[path.name]
+    )
     return chosen
 
 

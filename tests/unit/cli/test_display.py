@@ -13,6 +13,7 @@ from rich.console import Console
 from taskaware.cli import display
 from taskaware.cli.display import StageDisplay, TrainingDisplay
 from taskaware.cli.progress_line import ProgressLine, duration, error_console, number
+from taskaware.training.loop import Validation
 
 LONG = ProgressLine(
     label="update",
@@ -80,11 +81,7 @@ def made_up_run(updates: int, folder: str = "runs/mine") -> Any:
         training=SimpleNamespace(updates=updates),
     )
     return SimpleNamespace(
-        experiment=experiment,
-        model=torch.nn.Linear(2, 2),
-        tasks=tasks,
-        folder=folder,
-        remarks=(),
+        remarks=(), experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder
     )
 
 
@@ -103,9 +100,7 @@ def made_up_progress(update: int) -> Any:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr("time.monotonic", lambda: clock.now)
-    monkeypatch.setattr(
-        "taskaware.inference.run_models.parameters_by_part", lambda _: {"all": 1000}
-    )
+    monkeypatch.setattr("taskaware.model.parameters.parameters_by_part", lambda _: {"all": 1000})
     return clock
 
 
@@ -116,9 +111,7 @@ def show_training(console: Console, clock: SimpleNamespace, *, folder: str = "ru
         clock.now += 10.0
         shown.on_update(update)
         shown.on_progress(made_up_progress(update))
-        shown.on_validation(
-            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={}, remarks=())
-        )  # type: ignore[arg-type]
+        shown.on_validation(update, Validation(values={"task_0": 1.5, "task_1": 2.5}))
     shown.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from taskaware.decoding.batches import batches, memory_named
+from taskaware.decoding.batches import batches, reporting_short_memory
 from taskaware.errors import TaskawareError
 
 
@@ -34,10 +34,13 @@ def test_long_sources_are_decoded_with_few_others_or_alone():
     ],
 )
 def test_where_the_memory_does_not_suffice_the_length_is_named(error: Exception):
-    with pytest.raises(TaskawareError, match="360,000 frames or pieces"), memory_named(360_000):
+    with (
+        pytest.raises(TaskawareError, match="360,000 frames or pieces"),
+        reporting_short_memory(360_000),
+    ):
         raise error
 
 
 def test_another_error_is_left_as_it_is():
-    with pytest.raises(RuntimeError, match="a mistake of ours"), memory_named(1):
+    with pytest.raises(RuntimeError, match="a mistake of ours"), reporting_short_memory(1):
         raise RuntimeError("a mistake of ours")

@@ -3,22 +3,18 @@ from __future__ import annotations
 import base64
 import re
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
 
 from taskaware.report.contents import (
-    DecodedExample,
-    DecodedOutput,
     EmbeddingPicture,
     ModelLosses,
     PartParameters,
     ReportContents,
     ScoreRow,
+    ShownExample,
+    ShownOutput,
 )
 from taskaware.report.figures import LossCurve
-from taskaware.report.page import render_html, write_html
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from taskaware.report.page import render_html
 
 HOSTILE = "<script>alert('x')</script>\"&"
 VOID_ELEMENTS = {"meta", "link"}
@@ -68,8 +64,8 @@ def score(model: str, value: float, metric: str = "bleu", confusion: float = 0.0
     )
 
 
-def example(*outputs: DecodedOutput, audio: bytes = b"", source_text: str = "") -> DecodedExample:
-    return DecodedExample(
+def example(*outputs: ShownOutput, audio: bytes = b"", source_text: str = "") -> ShownExample:
+    return ShownExample(
         task="st_en_de",
         reference="der alte Hund",
         outputs=outputs,
@@ -80,7 +76,7 @@ def example(*outputs: DecodedOutput, audio: bytes = b"", source_text: str = "") 
 
 
 def contents(text: str = "text") -> ReportContents:
-    output = DecodedOutput(model=text, text=text, wrong=True)
+    output = ShownOutput(model=text, text=text, wrong=True)
     return ReportContents(
         title=text,
         summary=text,
@@ -96,7 +92,7 @@ def contents(text: str = "text") -> ReportContents:
         ],
         embeddings=[EmbeddingPicture(model=text, svg="<svg></svg>", num_embeddings=9)],
         examples=[
-            DecodedExample(
+            ShownExample(
                 task=text,
                 reference=text,
                 outputs=[output],
@@ -111,10 +107,8 @@ def contents(text: str = "text") -> ReportContents:
     )
 
 
-def test_a_page_is_well_formed_and_escapes_every_text(tmp_path: Path) -> None:
-    path = tmp_path / "made" / "report.html"
-    write_html(path, contents(HOSTILE))
-    html = path.read_text(encoding="utf-8")
+def test_a_page_is_well_formed_and_escapes_every_text() -> None:
+    html = render_html(contents(HOSTILE))
     page = Page(html)
     assert all(tag != "script" for tag, _ in page.tags)
     assert "alert('x')" in page.text
@@ -173,10 +167,10 @@ def test_a_score_that_one_model_lacks_is_a_dash() -> None:
 
 def test_outputs_are_marked_right_wrong_or_confused_in_words() -> None:
     outputs = (
-        DecodedOutput(model="a", text="der alte Hund", wrong=False),
-        DecodedOutput(model="b", text="der neue Hund", wrong=True),
-        DecodedOutput(model="c", text="the old dog", wrong=True, confused=True),
-        DecodedOutput(model="d", text="", wrong=True),
+        ShownOutput(model="a", text="der alte Hund", wrong=False),
+        ShownOutput(model="b", text="der neue Hund", wrong=True),
+        ShownOutput(model="c", text="the old dog", wrong=True, confused=True),
+        ShownOutput(model="d", text="", wrong=True),
     )
     html = render_html(
         ReportContents(title="t", summary="s", scores=[], examples=[example(*outputs)])
@@ -190,7 +184,7 @@ def test_outputs_are_marked_right_wrong_or_confused_in_words() -> None:
 
 
 def test_speech_is_playable_and_text_is_shown() -> None:
-    output = DecodedOutput(model="a", text="x", wrong=True)
+    output = ShownOutput(model="a", text="x", wrong=True)
     examples = [example(output, audio=b"RIFF\0"), example(output, source_text="the old dog")]
     page = Page(render_html(ReportContents(title="t", summary="s", scores=[], examples=examples)))
     sources = [attributes["src"] for tag, attributes in page.tags if tag == "audio"]
@@ -211,7 +205,7 @@ def test_parameters_are_summed_by_model() -> None:
 
 
 def test_a_wrong_sign_of_a_text_without_spaces_is_marked_alone() -> None:
-    output = DecodedOutput(model="a", text="今天天晴很好", wrong=True)
-    example = DecodedExample(task="t", reference="今天天气很好", outputs=[output])
+    output = ShownOutput(model="a", text="今天天晴很好", wrong=True)
+    example = ShownExample(task="t", reference="今天天气很好", outputs=[output])
     html = render_html(ReportContents(title="t", summary="s", scores=[], examples=[example]))
     assert '今天天<mark class="other">晴</mark>很好' in html

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,12 +14,9 @@ from taskaware.study.figures import (
     curves_figure,
     embedding_figure,
     forgetting_figure,
-    save,
+    rendered,
 )
 from taskaware.study.results import EmbeddingFigure, ForgettingMatrix, LearningCurve
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SVG = "{http://www.w3.org/2000/svg}"
 STAND_IN = re.compile(r"#0[12]0[12]\w\w")
@@ -168,23 +165,18 @@ def test_any_name_can_be_drawn(figure: StudyFigure) -> None:
     ],
 )
 def test_a_figure_is_for_the_page_in_its_colours_and_for_papers_in_real_ones(
-    figure: StudyFigure, tmp_path: Path
+    figure: StudyFigure,
 ) -> None:
     from matplotlib.image import imread
 
     assert "var(--" in figure.svg
     assert not STAND_IN.search(figure.svg)
     assert "<script" not in figure.svg
-    svg, png = tmp_path / "figure.svg", tmp_path / "figure.png"
-    save(figure, svg)
-    save(figure, png)
-    text = svg.read_text(encoding="utf-8")
+    text = rendered(figure, "svg").decode()
     ElementTree.fromstring(text)
     assert "var(--" not in text
     assert not STAND_IN.search(text)
-    again = tmp_path / "again.svg"
-    save(figure, again)
-    assert again.read_text(encoding="utf-8") == text
-    image = imread(png)
+    assert rendered(figure, "svg").decode() == text
+    image = imread(io.BytesIO(rendered(figure, "png")))
     assert image[0, 0].tolist() == [1.0, 1.0, 1.0, 1.0]
     assert image.shape[1] == pytest.approx(150 * figure.figure.get_size_inches()[0], abs=1)

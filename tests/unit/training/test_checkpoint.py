@@ -32,7 +32,7 @@ from taskaware.training.checkpoint import (
     load_state,
     save_state,
 )
-from taskaware.training.joint import Support, batch_loss
+from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
 from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
@@ -69,9 +69,11 @@ def update(state: TrainState, num_updates: int = 1) -> None:
                 state.model,  # type: ignore[arg-type]
                 batch,
                 Support(batch, torch.randperm(4, generator=state.generator)),
-                task_index=index,
-                gradient_reaches_shared_layers=False,
-                objective=ObjectiveSettings(),
+                LossArguments(
+                    task_index=index,
+                    gradient_reaches_shared_layers=False,
+                    objective=ObjectiveSettings(),
+                ),
             )
             loss.total.backward()
         state.optimiser.step()

@@ -12,6 +12,7 @@ from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import (
+    LossArguments,
     Support,
     batch_loss,
     choose_support,
@@ -76,7 +77,9 @@ def loss(model, batch, support=None, **changes):
         "gradient_reaches_shared_layers": True,
         "objective": ObjectiveSettings(film_penalty=0.0),
     }
-    return batch_loss(model, batch, support or deranged(batch), **(settings | changes))
+    return batch_loss(
+        model, batch, support or deranged(batch), LossArguments(**(settings | changes))
+    )
 
 
 def test_the_task_network_looks_at_cue_examples_where_there_are_some():

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.model.transformer import create_model
-from taskaware.training.joint import Support, batch_loss
+from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.meta import BatchLoss, adapt, episode_loss
 from taskaware.training.settings import ObjectiveSettings
 
@@ -82,11 +82,9 @@ def module_and_arguments(cue: str = "implicit", dtype: torch.dtype = torch.float
     model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS).to(dtype)
     if cue == "implicit":  # as created it is nearly the identity, and so are its gradients
         torch.nn.init.normal_(model.task_network.output.weight, std=0.3)
-    arguments = {
-        "task_index": 2,
-        "gradient_reaches_shared_layers": True,
-        "objective": OBJECTIVE,
-    }
+    arguments = LossArguments(
+        task_index=2, gradient_reaches_shared_layers=True, objective=OBJECTIVE
+    )
     return BatchLoss(model), arguments
 
 
@@ -107,7 +105,7 @@ def test_second_order_gradients_of_a_tiny_model_are_exact():
         theta = {n: w.requires_grad_() for n, w in weights.items() if n not in phi}
 
         def loss(theta, phi, data):
-            asked = {**arguments, "twice_differentiable": True}
+            asked = replace(arguments, twice_differentiable=True)
             return functional_call(module, {**theta, **phi}, (*data, asked)).total
 
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
@@ -125,7 +123,7 @@ def test_the_loss_of_a_tiny_model_has_exact_second_derivatives():
     names = ["model.decoder_norm.weight", "model.task_network.hidden.bias"]
 
     def loss(*values: Tensor) -> Tensor:
-        asked = {**arguments, "twice_differentiable": True}
+        asked = replace(arguments, twice_differentiable=True)
         weights = fixed | dict(zip(names, values, strict=True))
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             return functional_call(module, weights, (batch, looks_at, asked)).total
@@ -154,7 +152,7 @@ def test_with_an_inner_step_of_nearly_zero_meta_learning_is_joint_learning_on_th
     module, arguments = module_and_arguments()
     _, (query, looks_at) = text_episode()
     module.zero_grad(set_to_none=True)
-    batch_loss(module.model, query, looks_at, **arguments).total.backward()
+    batch_loss(module.model, query, looks_at, arguments).total.backward()
     joint = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
     for second_order in (False, True):
         meta = gradients(module, arguments, inner_learning_rate=1e-12, second_order=second_order)
@@ -215,7 +213,7 @@ def test_layers_that_an_episode_does_not_use_have_no_gradient():
 @pytest.mark.parametrize("second_order", [False, True])
 def test_an_episode_of_speech_lowers_its_own_loss(second_order: bool):
     module, arguments = module_and_arguments(dtype=torch.float32, d_model=16, d_ff=32)
-    arguments["task_index"] = 0
+    arguments = replace(arguments, task_index=0)
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
     batch = random_batch(ASR, seed=1)
     support = batch, Support(batch, torch.tensor([1, 2, 3, 0]))

@@ -12,7 +12,7 @@ from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.data.batches.batching import TextCue
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
-from taskaware.training.joint import Support, batch_loss
+from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.retention.distillation import Distillation, softened_divergence
 from taskaware.training.retention.ewc import ElasticWeights, fisher_information
 from taskaware.training.retention.replay import Replay
@@ -68,9 +68,11 @@ def test_replay_adds_the_weighted_gradient_of_a_remembered_batch():
         model,
         remembered,
         Support(remembered),
-        task_index=0,
-        gradient_reaches_shared_layers=False,
-        objective=OBJECTIVE,
+        LossArguments(
+            task_index=0,
+            gradient_reaches_shared_layers=False,
+            objective=OBJECTIVE,
+        ),
     )
     loss.total.backward()
     alone = gradients(model)

@@ -12,7 +12,7 @@ from taskaware.errors import NotFiniteError
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
-from taskaware.training.joint import Support, batch_loss
+from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.meta import BatchLoss, episode_loss
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
@@ -27,11 +27,9 @@ from taskaware.training.step import MetaStep, Recipe, Step, create_step
 
 ALONE = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
 META = LearningSettings(strategy="meta", inner_learning_rate=0.5, inner_steps=2)
-ARGUMENTS = {
-    "task_index": 2,
-    "gradient_reaches_shared_layers": False,
-    "objective": ObjectiveSettings(),
-}
+ARGUMENTS = LossArguments(
+    task_index=2, gradient_reaches_shared_layers=False, objective=ObjectiveSettings()
+)
 
 
 def recipe(learning: LearningSettings) -> Recipe:
@@ -79,7 +77,7 @@ def test_joint_learning_follows_the_sum_over_batches_and_the_mean_over_groups():
     model = network()
     for seed in (1, 2, 3, 4):
         batch = text(seed)
-        loss = batch_loss(model, batch, Support(batch), **ARGUMENTS).total / 2
+        loss = batch_loss(model, batch, Support(batch), ARGUMENTS).total / 2
         loss.backward()
     groups = [[text(1), text(2)], [text(3), text(4)]]
     assert_same(gradients_of_step(LearningSettings(), groups), model)

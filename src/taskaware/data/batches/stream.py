@@ -105,7 +105,7 @@ class _Updates(Dataset):
 
 
 @contextmanager
-def killed_workers_named() -> Iterator[None]:
+def reporting_killed_workers() -> Iterator[None]:
     """Say what it means that a process which reads was killed; torch may say so at any time.
 
     Raises:
@@ -121,15 +121,15 @@ def killed_workers_named() -> Iterator[None]:
 
 
 @contextmanager
-def lost_workers_named() -> Iterator[None]:
-    """As `killed_workers_named`, for receiving from them: a lost connection says the same.
+def reporting_lost_workers() -> Iterator[None]:
+    """As `reporting_killed_workers`, for receiving from them: a lost connection says the same.
 
     The connection of a killed process can be reset before its death is told.
 
     Raises:
         DataError: A process that reads was killed.
     """
-    with killed_workers_named():
+    with reporting_killed_workers():
         try:
             yield
         except (ConnectionError, EOFError, FileNotFoundError) as error:
@@ -283,7 +283,7 @@ class TrainingBatches:
             self._read = self._reading()
         try:
             # Without such processes what is lost is a file or a storage.
-            with lost_workers_named() if self._settings.num_workers else nullcontext():
+            with reporting_lost_workers() if self._settings.num_workers else nullcontext():
                 found = next(self._read)
         except BaseException:
             self.close()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from taskaware.training.joint import Support, batch_loss
+from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -79,9 +79,11 @@ def fisher_information(
             model,
             batch,
             Support(batch),
-            task_index=task_index,
-            gradient_reaches_shared_layers=True,
-            objective=_LIKELIHOOD,
+            LossArguments(
+                task_index=task_index,
+                gradient_reaches_shared_layers=True,
+                objective=_LIKELIHOOD,
+            ),
         )
         gradients = torch.autograd.grad(
             loss.num_pieces * loss.total, list(parameters.values()), allow_unused=True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskaware.training.joint import batch_loss, choose_support
+from taskaware.training.joint import LossArguments, batch_loss, choose_support
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,9 +59,11 @@ class Replay:
                 self._model,
                 batch,
                 choose_support(batch, self._conditioning, generator),
-                task_index=self._task_index[batch.task.name],
-                gradient_reaches_shared_layers=self._conditioning.gradient_reaches_shared_layers,
-                objective=self._objective,
+                LossArguments(
+                    task_index=self._task_index[batch.task.name],
+                    gradient_reaches_shared_layers=self._conditioning.gradient_reaches_shared_layers,
+                    objective=self._objective,
+                ),
             )
             (share * self._weight * loss.total).backward()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from taskaware import settings
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import UserError
+from taskaware.settings import typed as settings
 
 
 @pytest.mark.parametrize(

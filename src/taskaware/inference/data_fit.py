@@ -1,4 +1,4 @@
-"""The models of a finished run, in use: found, counted, and matched with data."""
+"""Whether a model and prepared data fit: the same tasks, features and, where it counts, pieces."""
 
 from __future__ import annotations
 
@@ -6,29 +6,11 @@ from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.tasks import require_same_tasks
 from taskaware.errors import DataError, UserError
-from taskaware.inference.model import TaskAwareModel, load
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from taskaware.data.prepared.folder import PreparedData
-    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.inference.model import TaskAwareModel
     from taskaware.types import Task
-
-
-def run_model(folder: Path, which: str = "model", *, device: str = "auto") -> TaskAwareModel:
-    """Load one of a run's models, or a model folder itself (see ``inference.load``)."""
-    return load(folder, which=which, device=device)
-
-
-def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
-    """Return the number of parameters of each part of a model, in the order of the data's way."""
-    counts: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        words = name.split(".")
-        part = ".".join(words[:2]) if words[0] == "frontends" else words[0].removesuffix("_norm")
-        counts[part.replace("_", " ")] = counts.get(part.replace("_", " "), 0) + parameter.numel()
-    return counts
 
 
 def require_tasks(
@@ -69,5 +51,5 @@ def require_vocabulary(model: TaskAwareModel, data: PreparedData) -> None:
     if model.vocabulary.sha256 != data.vocabulary.sha256:
         raise DataError(
             f"{data.folder} must have the model's vocabulary here, but has another: it was "
-            "prepared anew since the model was trained, or for another model"
+            "prepared again after the model was trained, or for another model"
         )

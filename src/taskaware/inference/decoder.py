@@ -1,0 +1,178 @@
+"""A model's parts at the work of decoding: sources that are read already become hypotheses.
+
+What the public ``TaskAwareModel`` and evaluation are built on.
+
+Shape legend: O size of a task embedding, S source positions, F feature bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from taskaware.data.batches.batching import TextCue, pad_sources, text_cue
+from taskaware.data.quality.doubts import doubt_about_length
+from taskaware.decoding.batches import batches, reporting_short_memory
+from taskaware.decoding.beam_search import beam_search
+from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
+from taskaware.inference.model_folder import ModelParts
+from taskaware.inference.sources import read_source
+from taskaware.settings import typed as settings_file
+from taskaware.types import Hypothesis, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from taskaware.decoding.settings import DecodingSettings
+    from taskaware.inference.sources import Hearing, ReadSource, Source
+    from taskaware.types import Modality, Task
+
+
+@dataclass(kw_only=True)
+class Decoder(ModelParts):
+    """The parts of a model, and decoding with them."""
+
+    def task(self, name: str) -> Task:
+        """Return a task by its name.
+
+        Raises:
+            UnknownTaskError: There is none of this name.
+        """
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        names = [task.name for task in self.tasks]
+        raise UnknownTaskError(
+            f"the task must be one of {', '.join(names)}, but is '{name}'{nearest(name, names)}"
+        )
+
+    def cue(self, task: Task) -> TextCue:
+        """Return what the task's name puts into the text."""
+        return text_cue(self.vocabulary, task, self.settings.conditioning.cue)
+
+    def encode_source(self, source: Source, modality: Modality) -> np.ndarray:
+        """Return a source as the model reads it, float32 ``[S, F]`` or int64 ``[S]``.
+
+        A string for a text task is a text, whatever it looks like: this is for sources of a data
+        set. ``read_source`` is for what a user gives.
+        """
+        if isinstance(source, str) and modality == "text":
+            source = Text(source)
+        return self.read_source(source, modality).array
+
+    def read_source(
+        self, source: Source, modality: Modality, *, hearing: Hearing | None = None
+    ) -> ReadSource:
+        """Return a user's source as the model reads it.
+
+        Raises:
+            AudioError, DataError, UserError: See ``sources.read_source``.
+        """
+        return read_source(
+            source,
+            modality,
+            vocabulary=self.vocabulary,
+            feature_settings=self.feature_settings,
+            num_columns=self.settings.num_features,
+            hearing=hearing,
+        )
+
+    def doubts(self, read: ReadSource, task: Task) -> tuple[str, ...]:
+        """Return why a task's output for a source may be worth nothing."""
+        known = self.longest_sources.get(task.name)
+        doubt = doubt_about_length(len(read.array), known, task.modality, self.feature_settings)
+        return read.doubts if doubt is None else (*read.doubts, doubt)
+
+    def decode_read(
+        self,
+        task: Task,
+        sources: Sequence[ReadSource],
+        *,
+        task_embedding: Tensor | None = None,
+        decoding: DecodingSettings | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Return the best hypotheses for what ``read_source`` gave; an empty text for a blank one.
+
+        Raises:
+            UserError: A setting or the task embedding is impossible.
+        """
+        asked = [i for i, one in enumerate(sources) if not one.is_blank]
+        arrays = [sources[i].array for i in asked]
+        found = self.decode(task, arrays, task_embedding=task_embedding, decoding=decoding)
+        answers = [[Hypothesis(token_ids=(), text="", log_prob=0.0, score=0.0)] for _ in sources]
+        for i, hypotheses in zip(asked, found, strict=True):
+            answers[i] = hypotheses
+        return answers
+
+    def decode(
+        self,
+        task: Task,
+        sources: Sequence[np.ndarray],
+        *,
+        task_embedding: Tensor | None = None,
+        decoding: DecodingSettings | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Return the best hypotheses for sources that ``encode_source`` (or ``prepare``) made.
+
+        Raises:
+            UserError: A setting or the task embedding is impossible.
+            CheckpointError: The model's probabilities are not finite.
+            TaskawareError: A source is too long for the memory.
+        """
+        decoding = decoding or self.decoding
+        settings_file.require_valid(decoding, where="decoding")
+        cue = self.cue(task)
+        sources = cue.around(sources)
+        device = self.transformer.token_embedding.weight.device
+        embedding = self._task_embedding(task, task_embedding)
+        answers: list[list[Hypothesis]] = [[] for _ in sources]
+        for chosen in batches([len(source) for source in sources], decoding.examples_per_batch):
+            source, lengths = pad_sources([sources[i] for i in chosen])
+            with reporting_short_memory(int(lengths.max())):
+                found = beam_search(
+                    self.transformer,
+                    source.to(device),
+                    lengths.to(device),
+                    modality=task.source_modality,
+                    task_embedding=None if embedding is None else embedding.to(device),
+                    begin=cue.prompt,
+                    vocabulary=self.vocabulary,
+                    settings=decoding,
+                )
+            for i, hypotheses in zip(chosen, found, strict=True):
+                answers[i] = hypotheses
+        if not all(answers):
+            raise CheckpointError(
+                "the model must give finite probabilities, but gives none: its weights are "
+                "damaged, or its training went wrong"
+            )
+        return answers
+
+    def _task_embedding(self, task: Task, given: Tensor | None) -> Tensor | None:
+        """Return the task embedding to use, which must fit the model."""
+        stored = self.task_embeddings.get(task.name)
+        if not self.settings.conditioning.has_task_network:
+            return given
+        if given is not None and not isinstance(given, Tensor):
+            raise UserError(
+                f"`task_embedding` must be a torch tensor, but is of type {type(given).__name__}"
+            )
+        embedding = stored if given is None else given
+        if embedding is None:
+            raise CheckpointError(
+                f"the model must have an embedding of task '{task.name}', but has none: make one "
+                "with `embed_task` and give it as `task_embedding`"
+            )
+        shapes = {tuple(value.shape) for value in self.task_embeddings.values()}
+        if given is not None and shapes and tuple(given.shape) not in shapes:
+            raise UserError(
+                f"`task_embedding` must be {list(min(shapes))}, but is {list(given.shape)}"
+            )
+        if given is not None and not bool(torch.isfinite(given).all()):
+            raise UserError("`task_embedding` must be finite, but is not")
+        return embedding
