@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from taskaware.data.batches.batching import TextCue, pad_sources, text_cue
 from taskaware.data.quality.doubts import doubt_about_length
@@ -26,7 +26,7 @@ from taskaware.types import Hypothesis, Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    import numpy as np
 
     from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.sources import Hearing, ReadSource, Source

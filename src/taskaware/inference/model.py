@@ -28,6 +28,7 @@ from taskaware.training.memory import bound_caches
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import torch
     from torch import Tensor
 
     from taskaware.decoding.settings import DecodingSettings
