@@ -108,7 +108,13 @@ def find_model(folder: Path, which: str = "model") -> Path:
             return find_model(run, str(folder.relative_to(run)))
     if not folder.exists():
         raise CheckpointError(f"{folder} must be a model folder or a run's, but does not exist")
-    return found if which != "model" else folder  # what is missing there is told by who reads it
+    place = found if which != "model" else folder
+    if not any((place / name).exists() for name in MODEL_FILES):
+        raise CheckpointError(
+            f"{place} must be a model folder or a run's, but has neither {DESCRIPTION} nor "
+            f"{_RUN_FILE}"
+        )
+    return place  # what is missing there is told by who reads it
 
 
 def _of_a_run(run: Path, which: str) -> Path:
