@@ -122,7 +122,7 @@ def prepare_it(manifest: Path, folder: Path, vocabulary_size: int) -> None:
 def read_it(folder: Path, workers: int, updates: int) -> None:
     """Read batches, and print time and memory."""
     from taskaware.data.batches.batching import TextCue
-    from taskaware.data.batches.reader import AugmentedReader
+    from taskaware.data.batches.reader import TrainingReader
     from taskaware.data.batches.settings import BatchingSettings
     from taskaware.data.batches.stream import TrainingBatches
     from taskaware.data.prepared import PreparedData
@@ -134,7 +134,7 @@ def read_it(folder: Path, workers: int, updates: int) -> None:
     split = data.split("train")
     batches = TrainingBatches(
         split,
-        AugmentedReader(split, AugmentationSettings(), seed=1),
+        TrainingReader(split, AugmentationSettings(), seed=1),
         data.tasks,
         # Every example once an epoch, and none beside for a task network to look at.
         BatchingSettings(strategy="dynamic", max_tokens=4096, num_workers=workers, cue_examples=0),

@@ -1,10 +1,11 @@
-"""What flows through the house: tasks, examples, batches, hypotheses.
+"""What the rooms hand to one another: modalities, tasks, examples, batches, hypotheses.
 
 Shape legend: B batch, S source positions (frames or pieces), F feature bins, T target positions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
     import torch
     from torch import Tensor
+
+StageProgress = Callable[[str, int, int], None]
+"""Called as long work goes on: with the stage, how much of it is done, and how much there is."""
+
+TRAIN = "train"
+"""The split that is trained on; the others are held out."""
 
 Modality = Literal["text", "speech", "features"]
 
@@ -249,6 +256,3 @@ class Hypothesis:
     log_prob: float
     score: float
     finished: bool = True
-
-
-TRAIN = "train"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import MT, tiny_settings
-from taskaware.augment.settings import ModelSettings, TranslationSettings
+from taskaware.augment.settings import TranslationModelSettings, TranslationSettings
 from taskaware.augment.translate import translate
 from taskaware.cli.main import run
 from taskaware.data.sound.settings import FeatureSettings
@@ -31,7 +31,7 @@ _STEP = """
 import os, signal, sys
 from pathlib import Path
 from taskaware.augment import translate as module
-from taskaware.augment.settings import ModelSettings, TranslationSettings
+from taskaware.augment.settings import TranslationModelSettings, TranslationSettings
 
 manifest, to, kill_at, *models = sys.argv[1:]
 module._BLOCK_SIZE, module._BATCHES_PER_CALL = 5, 1
@@ -43,7 +43,7 @@ def progress(stage, done, total):
 settings = TranslationSettings(
     task="mt_en_de", examples_per_batch=2, keep_unfinished=True
 )
-chosen = [ModelSettings(folder=Path(model)) for model in models]
+chosen = [TranslationModelSettings(folder=Path(model)) for model in models]
 module.translate([Path(manifest)], Path(to), chosen, settings, device="cpu", progress=progress)
 """
 
@@ -142,7 +142,7 @@ def test_the_outputs_are_those_of_the_models_own_beam_search(place: Place, tmp_p
     from taskaware.inference import load, with_beam
 
     settings = TranslationSettings(task="mt_en_de", beams=3, keep_unfinished=True)
-    chosen = [ModelSettings(folder=place.models[0])]
+    chosen = [TranslationModelSettings(folder=place.models[0])]
     translate([place.train], tmp_path / "o.jsonl", chosen, settings, device="cpu")
     model = load(place.models[0], device="cpu")
     english = place.train.read_text().splitlines()[1].split("\t")[3]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import ManifestContents, read_manifest
 from taskaware.run import experiment
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -20,8 +20,8 @@ def convert(script: str, source: Path, to: Path) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def read(folder: Path) -> dict[str, manifest.ManifestContents]:
-    contents = {split: manifest.read(folder / f"{split}.tsv") for split in ("train", "dev", "test")}
+def read(folder: Path) -> dict[str, ManifestContents]:
+    contents = {split: read_manifest(folder / f"{split}.tsv") for split in ("train", "dev", "test")}
     assert not any(content.problems for content in contents.values())
     return contents
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import ManifestContents, read_manifest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "manifests"
 CORPORA = {
@@ -30,8 +30,8 @@ def convert(script: str, source: Path, to: Path, *rest: str) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def read(folder: Path) -> dict[str, manifest.ManifestContents]:
-    contents = {split: manifest.read(folder / f"{split}.tsv") for split in SPLITS}
+def read(folder: Path) -> dict[str, ManifestContents]:
+    contents = {split: read_manifest(folder / f"{split}.tsv") for split in SPLITS}
     assert not any(content.problems for content in contents.values())
     return contents
 

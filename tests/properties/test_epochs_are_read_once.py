@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from taskaware.data.batches.batching import TextCue
 from taskaware.data.batches.order import PlannedBatch, TaskOrder
-from taskaware.data.batches.reader import AugmentedReader
+from taskaware.data.batches.reader import TrainingReader
 from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.batches.stream import TrainingBatches, reporting_lost_workers
 from taskaware.data.prepare import PrepareSettings, prepare
@@ -73,7 +73,7 @@ def stream(
     data: PreparedData, chosen: BatchingSettings, *, share: float = 0.0, **where: int
 ) -> TrainingBatches:
     split = PreparedData.open(data.folder).split("train")
-    reader = AugmentedReader(split, AugmentationSettings(share=share), seed=5)
+    reader = TrainingReader(split, AugmentationSettings(share=share), seed=5)
     return TrainingBatches(
         split,
         reader,
@@ -179,7 +179,7 @@ def test_a_stream_goes_on_in_the_middle_of_an_epoch_whatever_was_read_ahead(
 
 def test_augmentation_draws_anew_in_every_epoch_and_knows_the_lengths(data: PreparedData):
     split = data.split("train")
-    reader = AugmentedReader(split, AugmentationSettings(share=1.0), seed=5)
+    reader = TrainingReader(split, AugmentationSettings(share=1.0), seed=5)
     indices = split.indices("asr")
     lengths, _ = split.lengths(indices)
     one, two = (reader.changed_lengths(indices, lengths, epoch) for epoch in (0, 1))
@@ -290,6 +290,6 @@ def test_what_is_lost_without_reading_processes_is_not_taken_for_the_death_of_on
     def lose(*_: object) -> None:
         raise ConnectionResetError("the storage")
 
-    monkeypatch.setattr(AugmentedReader, "read", lose)
+    monkeypatch.setattr(TrainingReader, "read", lose)
     with pytest.raises(ConnectionResetError, match="the storage"):
         next(stream(data, SETTINGS))

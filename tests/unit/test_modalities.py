@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from taskaware.data.manifest.line import COLUMNS
-from taskaware.data.manifest.read import read
+from taskaware.data.manifest.read import read_manifest
 from taskaware.data.manifest.write import to_line
 from taskaware.model.parts import create_frontends
 from taskaware.model.settings import ModelSettings
@@ -45,12 +45,12 @@ def test_every_modality_has_a_column_a_unit_and_a_front_end(facts: ModalityFacts
 def test_a_manifest_gives_back_a_source_of_every_modality(tmp_path: Path, facts: ModalityFacts):
     path = tmp_path / "manifest.tsv"
     path.write_text(f"task\t{facts.column}\ttarget_text\nname\tsource\tGuten Tag\n")
-    (line,) = read(path).lines
+    (line,) = read_manifest(path).lines
     assert line.task.modality is facts
     assert line.task.kind == facts.kind
     again = tmp_path / "manifest.jsonl"
     again.write_text(to_line(line.example, line.task))
-    (same,) = read(again).lines
+    (same,) = read_manifest(again).lines
     assert (same.task, same.example) == (line.task, line.example)
 
 
@@ -59,7 +59,7 @@ def test_the_kind_of_a_task_follows_from_its_languages(tmp_path: Path, facts: Mo
     header = f"task\t{facts.column}\ttarget_text\tsource_language\ttarget_language\n"
     path = tmp_path / "manifest.tsv"
     path.write_text(f"{header}same\tx\ty\ten\ten\nother\tx\ty\ten\tde\n")
-    same, other = read(path).lines
+    same, other = read_manifest(path).lines
     assert same.task.kind == facts.kind
     assert other.task.kind == facts.kind_between_languages
 

@@ -1,1 +1,4 @@
-"""Synthetic targets and sources: translations, other signals, and speech that nobody spoke."""
+"""Synthetic examples as manifests: translations, changed signals, and synthetic speech.
+
+What is changed during training instead is ``data.sound.augmentation``.
+"""

@@ -1,4 +1,4 @@
-"""A manifest written block by block, so that a command that was stopped goes on where it was.
+"""Manifests written block by block, so that a stopped command resumes where it was.
 
 ::
 

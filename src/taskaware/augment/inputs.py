@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskaware.data.manifest import read as manifest
 from taskaware.data.manifest.line import LineProblem, ManifestLine
-from taskaware.data.manifest.read import TaskTable
+from taskaware.data.manifest.read import TaskTable, iterate_manifest
 from taskaware.errors import UnknownTaskError, UserError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-    from taskaware.types import Task
+    from taskaware.types import StageProgress, Task
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage, how much of it is done, and how much there is; 0: not known yet."""
 
 _LINES_BETWEEN_REPORTS = 10_000
 
@@ -76,7 +72,7 @@ class Survey:
         return tuple(dict.fromkeys(data for data, task in self.num_examples if task in names))
 
 
-def survey(paths: Sequence[Path], progress: Progress | None = None) -> Survey:
+def survey(paths: Sequence[Path], progress: StageProgress | None = None) -> Survey:
     """Read manifests through once, in little memory whatever their size.
 
     Raises:
@@ -87,7 +83,7 @@ def survey(paths: Sequence[Path], progress: Progress | None = None) -> Survey:
         raise UserError("at least one manifest must be given, but there is none")
     tasks, num_examples, num_bad = TaskTable(), Counter[tuple[str, str]](), 0
     for path in paths:
-        for number, item in enumerate(manifest.iterate(path), start=1):
+        for number, item in enumerate(iterate_manifest(path), start=1):
             if progress is not None and number % _LINES_BETWEEN_REPORTS == 0:
                 progress(f"read {path.name}", number, 0)
             if isinstance(item, LineProblem):
@@ -113,7 +109,7 @@ def lines_of(
     """Yield the good lines of some tasks (``None``: of all), in order."""
     names = None if tasks is None else {task.name for task in tasks}
     for path in paths:
-        for item in manifest.iterate(path):
+        for item in iterate_manifest(path):
             if isinstance(item, ManifestLine) and (names is None or item.task.name in names):
                 yield item
 

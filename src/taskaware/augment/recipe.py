@@ -1,4 +1,4 @@
-"""A recipe: synthetic examples for all datasets of a training set, joined with what people made.
+"""A recipe of ``taskaware augment``: synthetic examples for all datasets of a training set, joined with what people made.
 
 ::
 
@@ -24,9 +24,8 @@ from taskaware.augment.inputs import survey
 from taskaware.augment.signals import change_signals
 from taskaware.augment.speak import speak
 from taskaware.augment.translate import translate
-from taskaware.data.manifest import read as manifest
 from taskaware.data.manifest.line import LineProblem
-from taskaware.data.manifest.read import TaskTable
+from taskaware.data.manifest.read import TaskTable, iterate_manifest
 from taskaware.data.manifest.write import to_line
 from taskaware.errors import require_packages
 from taskaware.output_folder import claimed, require_usable
@@ -36,9 +35,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.augment.blocks import Written
-    from taskaware.augment.inputs import Progress
     from taskaware.augment.settings import DatasetSettings, RecipeSettings
     from taskaware.output_folder import OutputFolder
+    from taskaware.types import StageProgress
 
 Origin = Literal[
     "original",
@@ -120,7 +119,7 @@ def run_recipe(
     *,
     device: str = "auto",
     num_workers: int | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> RecipeResult:
     """Do what a recipe says, or go on with it: translate, change signals, speak, join.
 
@@ -182,7 +181,7 @@ def run_recipe(
     return RecipeResult(train=train, counts=counts, steps=steps)
 
 
-def join(parts: Iterable[Part], to: Path, progress: Progress | None = None) -> RecipeCounts:
+def join(parts: Iterable[Part], to: Path, progress: StageProgress | None = None) -> RecipeCounts:
     """Write one manifest of all parts, in order, and count its examples.
 
     Raises:
@@ -191,7 +190,7 @@ def join(parts: Iterable[Part], to: Path, progress: Progress | None = None) -> R
     counts, tasks, number = RecipeCounts(examples=Counter(), left_out=Counter()), TaskTable(), 0
     with to.open("w", encoding="utf-8", newline="\n") as file:
         for part in parts:
-            for item in (item for path in part.paths for item in manifest.iterate(path)):
+            for item in (item for path in part.paths for item in iterate_manifest(path)):
                 if isinstance(item, LineProblem):
                     counts.left_out[part.dataset, _JOIN, _BAD_LINE] += 1
                     continue
@@ -230,7 +229,7 @@ def _path(recipe: RecipeSettings, dataset: str, step: str) -> Path:
     return recipe.to / dataset / _STEPS[step][0]
 
 
-def _require_distinct_tasks(recipe: RecipeSettings, progress: Progress | None) -> None:
+def _require_distinct_tasks(recipe: RecipeSettings, progress: StageProgress | None) -> None:
     """Find a manifest that is missing or disagrees with another before hours are spent."""
     survey([path for each in recipe.datasets.values() for path in each.manifests], progress)
 

@@ -22,7 +22,7 @@ _DATASET_NAME = re.compile(r"[\w-]+")  # it becomes a folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class TranslationModelSettings:
     """A trained translation model.
 
     Attributes:
@@ -160,7 +160,7 @@ class RecipeSettings:
 
     to: Path
     datasets: dict[str, DatasetSettings]
-    models: tuple[ModelSettings, ...] = ()
+    models: tuple[TranslationModelSettings, ...] = ()
     translation: TranslationSettings | None = None
     signal: AugmentationSettings = field(default_factory=AugmentationSettings)
     speech: SpeechSettings = field(default_factory=SpeechSettings)

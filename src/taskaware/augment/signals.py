@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from taskaware.augment.inputs import Progress, Survey
+    from taskaware.augment.inputs import Survey
     from taskaware.data.manifest.line import ManifestLine
     from taskaware.data.sound.settings import AugmentationSettings
-    from taskaware.types import Task
+    from taskaware.types import StageProgress, Task
 
 NOT_MADE = "copies that could not be made"
 
@@ -51,7 +51,7 @@ def change_signals(
     of: Sequence[str] = (),
     kinds: Sequence[str] = (),
     num_workers: int | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Written:
     """Write a manifest of changed copies of speech examples, and the copies, or go on with it.
 
@@ -122,7 +122,7 @@ class _Work:
     num_workers: int
     stage: str
     total: int
-    progress: Progress | None
+    progress: StageProgress | None
 
     def make(self, lines: Sequence[ManifestLine], first: int) -> Made:
         """Change the signals of a block."""

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from taskaware.augment.inputs import Progress, Survey
+    from taskaware.augment.inputs import Survey
     from taskaware.augment.settings import SpeechSettings
     from taskaware.data.manifest.line import ManifestLine
-    from taskaware.types import Example
+    from taskaware.types import Example, StageProgress
 
 UNSPEAKABLE = "texts with nothing to speak"
 TOO_LONG = "recordings that are too long"
@@ -73,7 +73,7 @@ def speak(
     *,
     seed: int,
     num_workers: int | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Written:
     """Write a manifest of spoken texts, and the recordings, or go on with it.
 

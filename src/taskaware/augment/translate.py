@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from taskaware.augment.inputs import Progress, Survey
-    from taskaware.augment.settings import ModelSettings, TranslationSettings
+    from taskaware.augment.inputs import Survey
+    from taskaware.augment.settings import TranslationModelSettings, TranslationSettings
     from taskaware.data.manifest.line import ManifestLine
-    from taskaware.types import Example, Hypothesis
+    from taskaware.types import Example, Hypothesis, StageProgress
 
 EMPTY = "empty outputs"
 DUPLICATE = "outputs that are there already"
@@ -69,11 +69,11 @@ class _NamedModel:
 def translate(
     manifests: Sequence[Path],
     to: Path,
-    models: Sequence[ModelSettings],
+    models: Sequence[TranslationModelSettings],
     settings: TranslationSettings,
     *,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Written:
     """Write a manifest of the synthetic examples, or go on with it.
 
@@ -124,7 +124,7 @@ def translate(
 
 
 def _made_from(
-    found: Survey, models: Sequence[ModelSettings], settings: TranslationSettings
+    found: Survey, models: Sequence[TranslationModelSettings], settings: TranslationSettings
 ) -> dict[str, Any]:
     return {
         "step": "translate",
@@ -151,7 +151,9 @@ def _model_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _load(chosen: ModelSettings, settings: TranslationSettings, device: str) -> _NamedModel:
+def _load(
+    chosen: TranslationModelSettings, settings: TranslationSettings, device: str
+) -> _NamedModel:
     model = load(chosen.folder, which=chosen.which, device=device)
     task = model.task(settings.task)
     if task.source_modality != "text" or not (task.source_language and task.target_language):
@@ -221,7 +223,9 @@ class _Work:
     stage: str
     total: int
 
-    def make(self, lines: Sequence[ManifestLine], first: int, progress: Progress | None) -> Made:
+    def make(
+        self, lines: Sequence[ManifestLine], first: int, progress: StageProgress | None
+    ) -> Made:
         """Translate a block and write its examples in the order of its lines."""
         texts = [self._text(line) for line in lines]
         by_model = [
@@ -242,7 +246,7 @@ class _Work:
         return line.example.target_text
 
     def _decode(
-        self, number: int, texts: Sequence[str], first: int, progress: Progress | None
+        self, number: int, texts: Sequence[str], first: int, progress: StageProgress | None
     ) -> list[Sequence[Hypothesis] | None]:
         """Return one model's hypotheses for each text; ``None`` where it is too long for it."""
         chosen, settings = self.models[number], self.settings

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from taskaware.augment.blocks import Written
     from taskaware.augment.recipe import RecipeResult
-    from taskaware.augment.settings import ModelSettings
+    from taskaware.augment.settings import TranslationModelSettings
 
 app = App(
     name="augment",
@@ -248,13 +248,13 @@ def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _model(text: str, which: str) -> ModelSettings:
-    from taskaware.augment.settings import ModelSettings
+def _model(text: str, which: str) -> TranslationModelSettings:
+    from taskaware.augment.settings import TranslationModelSettings
 
     name, equals, folder = text.partition("=")
     if equals and "/" not in name and not Path(text).exists():
-        return ModelSettings(folder=Path(folder), name=name, which=which)
-    return ModelSettings(folder=Path(text), which=which)
+        return TranslationModelSettings(folder=Path(folder), name=name, which=which)
+    return TranslationModelSettings(folder=Path(text), which=which)
 
 
 def _copies(texts: tuple[str, ...]) -> int | dict[str, int]:

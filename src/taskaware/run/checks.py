@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskaware.data.batches.reader import AugmentedReader
+from taskaware.data.batches.reader import TrainingReader
 from taskaware.data.prepared.length_limits import LeftOut, count_left_out
 from taskaware.errors import DataError, ExperimentError, nearest
 from taskaware.run.idle_settings import Remark, idle_settings
@@ -81,7 +81,7 @@ def _lengths(
     split = data.split(split_name)
     changed: dict[str, ChangedLengths] = {}
     if augmentation.changes_signal:
-        reader = AugmentedReader(split, augmentation, seed=experiment.training.seed)
+        reader = TrainingReader(split, augmentation, seed=experiment.training.seed)
         speech = [task.name for task in tasks if task.modality.is_recording]
         changed = dict.fromkeys(speech, reader.changed_lengths)
     parts = split.read_lengths({task.name for task in tasks})

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskaware.data.batches.batching import text_cue
-from taskaware.data.batches.reader import AugmentedReader
+from taskaware.data.batches.reader import TrainingReader
 from taskaware.data.batches.stream import TrainingBatches
 from taskaware.errors import ExperimentError
 
@@ -33,7 +33,7 @@ def training_batches(run: Run) -> TrainingBatches:
             "`augmentation.share` must be 0 where the data keeps features alone, but is "
             f"{experiment.augmentation.share}; prepare {run.data.folder} with `--store audio`"
         )
-    reader = AugmentedReader(split, experiment.augmentation, seed=experiment.training.seed)
+    reader = TrainingReader(split, experiment.augmentation, seed=experiment.training.seed)
     return TrainingBatches(
         split,
         reader,

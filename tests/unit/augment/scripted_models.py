@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taskaware.augment.settings import ModelSettings
+from taskaware.augment.settings import TranslationModelSettings
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import UnknownTaskError, nearest
 from taskaware.types import Hypothesis, Task
@@ -64,7 +64,7 @@ class ScriptedModel:
 
 def install(
     monkeypatch: pytest.MonkeyPatch, folder: Path, models: dict[str, ScriptedModel]
-) -> list[ModelSettings]:
+) -> list[TranslationModelSettings]:
     """Let these models be loaded from folders of their names; return how to ask for them."""
     chosen = []
     for name in models:
@@ -76,7 +76,7 @@ def install(
             "task_embeddings.safetensors",
         ):
             (folder / name / file).write_text(f"{name} {file}")
-        chosen.append(ModelSettings(folder=folder / name))
+        chosen.append(TranslationModelSettings(folder=folder / name))
     monkeypatch.setattr(
         "taskaware.augment.translate.load", lambda path, which, device: models[path.name]
     )

@@ -18,7 +18,7 @@ from scripted_models import (
 
 from taskaware.augment import translate as module
 from taskaware.augment.blocks import READ, WRITTEN
-from taskaware.augment.settings import ModelSettings, TranslationSettings
+from taskaware.augment.settings import TranslationModelSettings, TranslationSettings
 from taskaware.augment.translate import DUPLICATE, EMPTY, TOO_LONG, UNFINISHED, translate
 from taskaware.errors import CheckpointError, UnknownTaskError, UserError
 from taskaware.types import Task
@@ -41,20 +41,20 @@ def talks(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ModelSettings]:
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[TranslationModelSettings]:
     models = {"A": ScriptedModel(numbered("A")), "B": ScriptedModel(numbered("B"))}
     return install(monkeypatch, tmp_path / "models", models)
 
 
 def only(
     monkeypatch: pytest.MonkeyPatch, folder: Path, script, task: Task | None = None
-) -> list[ModelSettings]:
+) -> list[TranslationModelSettings]:
     model = ScriptedModel(script, *([task] if task else []))
     return install(monkeypatch, folder / "models", {"only": model})
 
 
 def test_two_models_with_two_beams_give_four_marked_examples_of_each_transcript(
-    talks: Path, two: list[ModelSettings], tmp_path: Path
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
 ):
     written = translate([talks], tmp_path / "out.jsonl", two, SETTINGS)
     lines = read_lines(written.path)
@@ -71,7 +71,7 @@ def test_two_models_with_two_beams_give_four_marked_examples_of_each_transcript(
 
 
 def test_a_new_example_keeps_recording_utterance_and_speaker_and_adds_to_the_origin(
-    talks: Path, two: list[ModelSettings], tmp_path: Path
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
 ):
     translate([talks], tmp_path / "out" / "out.jsonl", two, SETTINGS)
     first, *_, last = read_lines(tmp_path / "out" / "out.jsonl")
@@ -175,7 +175,7 @@ def test_back_translation_makes_a_new_source_for_the_true_target(
 
 
 def test_a_wrong_task_is_refused_with_the_nearest_name(
-    talks: Path, two: list[ModelSettings], tmp_path: Path
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
 ):
     with pytest.raises(UnknownTaskError, match="did you mean 'mt_en_de'"):
         translate([talks], tmp_path / "o.jsonl", two, TranslationSettings(task="mt_en_fr"))
@@ -186,7 +186,7 @@ def test_a_wrong_task_is_refused_with_the_nearest_name(
 
 
 def test_texts_of_another_language_are_refused(
-    talks: Path, two: list[ModelSettings], tmp_path: Path
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
 ):
     settings = TranslationSettings(task="mt_en_de", of=("st_en_de",))
     with pytest.raises(UserError, match="must have a text in 'en'"):
@@ -215,17 +215,17 @@ def test_models_that_mean_another_language_pair_by_the_task_are_refused(
 
 
 def test_models_of_equal_names_and_folders_without_a_model_are_refused(
-    talks: Path, two: list[ModelSettings], tmp_path: Path
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
 ):
     with pytest.raises(UserError, match="different names"):
         translate([talks], tmp_path / "o.jsonl", [two[0], two[0]], SETTINGS)
-    missing = ModelSettings(folder=tmp_path / "nowhere")
+    missing = TranslationModelSettings(folder=tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"nowhere must be a model folder"):
         translate([talks], tmp_path / "o.jsonl", [missing], SETTINGS)
 
 
 def test_another_model_in_the_same_folder_is_noticed(
-    talks: Path, two: list[ModelSettings], tmp_path: Path
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
 ):
     translate([talks], tmp_path / "o.jsonl", two, SETTINGS)
     (two[1].folder / "model.safetensors").write_text("trained for longer")
@@ -234,7 +234,7 @@ def test_another_model_in_the_same_folder_is_noticed(
 
 
 def test_progress_ends_at_all_and_never_goes_back(
-    talks: Path, two: list[ModelSettings], tmp_path: Path
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
 ):
     seen: list[tuple[str, int, int]] = []
     translate([talks], tmp_path / "o.jsonl", two, SETTINGS, progress=lambda *s: seen.append(s))

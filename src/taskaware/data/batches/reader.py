@@ -1,4 +1,7 @@
-"""Examples changed anew in every epoch, the same in every process and after every stop."""
+"""Reads the examples of training batches, changed in every epoch where augmentation says so.
+
+The same in every process, and again when a run is resumed.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,13 @@ if TYPE_CHECKING:
     from taskaware.data.sound.augmentation import Draws
     from taskaware.data.sound.settings import AugmentationSettings
 
-_MAX_CACHED_DRAWS = 64  # shards; a window is read by and by
+_MAX_CACHED_DRAWS = 64  # shards; a window is read piece by piece
 
 
-class AugmentedReader:
-    """Reads the speech of a split with its signal changed and its features masked.
+class TrainingReader:
+    """Reads the examples of a split for training: speech is augmented as the settings say.
+
+    Texts, and everything where the settings change nothing, are read as they are.
 
     Args:
         split: The examples; their recordings must be kept where the signal is changed.

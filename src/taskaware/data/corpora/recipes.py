@@ -1,4 +1,4 @@
-"""The recipes by name."""
+"""The recipes of ``taskaware data``, by name: each reads a corpus as it is distributed."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from taskaware.errors import ExperimentError
 from taskaware.output_folder import claimed
 from taskaware.settings import typed as settings_file
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 _COLUMNS = (
     *("id", "task", "kind", "dataset", "audio", "start_seconds", "duration_seconds"),
     *("source_text", "target_text", "source_language", "target_language", "speaker", "utterance"),
@@ -42,8 +45,6 @@ _LATER_FIELDS = ("num_ciphers", "one_dataset_a_task", "telephone_st", "lexicon_s
 _NUM_RECORDINGS_PER_PROCESS = 800
 _SECONDS_BETWEEN_REPORTS = 0.5
 _TELEPHONE_BAND_HZ = (300.0, 3400.0)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def write(
     settings: EmbeddedCorpusSettings,
     *,
     num_workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the corpus: ``{train,dev,test}.tsv``, ``audio/``, ``README.txt``, ``complete.json``.
 
@@ -233,7 +234,7 @@ def _speak(
     recordings: list[Recording],
     settings: EmbeddedCorpusSettings,
     num_workers: int,
-    progress: Progress | None,
+    progress: Callable[[int, int], None] | None,
 ) -> float:
     """Write the audio files; returns their length in seconds."""
     starts = range(0, len(recordings), _NUM_RECORDINGS_PER_PROCESS)

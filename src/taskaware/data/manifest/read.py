@@ -71,7 +71,7 @@ class ManifestContents:
         return tuple(line.example for line in self.lines)
 
 
-def iterate(
+def iterate_manifest(
     path: Path | str, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[ManifestLine | LineProblem]:
     """Yield what each line of a manifest says, in order, in little memory whatever its size.
@@ -106,16 +106,16 @@ def iterate(
         yield ManifestLine(file=path, line=number, task=task, example=example)
 
 
-def read(path: Path | str) -> ManifestContents:
-    """Read a whole manifest into memory; ``iterate`` is for those of any size.
+def read_manifest(path: Path | str) -> ManifestContents:
+    """Read a whole manifest into memory; ``iterate_manifest`` is for those of any size.
 
     Raises:
-        ManifestError: See ``iterate``; also where lines disagree about what a task is.
+        ManifestError: See ``iterate_manifest``; also where lines disagree about what a task is.
     """
     tasks, ids = TaskTable(), IdTable()
     lines: list[ManifestLine] = []
     problems: list[LineProblem] = []
-    for item in iterate(path):
+    for item in iterate_manifest(path):
         found = item if isinstance(item, LineProblem) else ids.check(item)
         if isinstance(found, LineProblem):
             problems.append(found)
@@ -211,7 +211,7 @@ def records(
         required: The columns that a header must have, besides one of ``SOURCE_COLUMNS``.
 
     Raises:
-        ManifestError: See ``iterate``.
+        ManifestError: See ``iterate_manifest``.
     """
     return _records(path, None, required)
 

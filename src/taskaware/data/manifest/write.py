@@ -1,4 +1,4 @@
-"""Examples as lines of a manifest: the way back from ``manifest.iterate``."""
+"""Examples as lines of a manifest: the way back from ``iterate_manifest``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def to_line(example: Example, task: Task) -> str:
     """Return an example as one line of a JSON-lines manifest, with its line feed.
 
-    ``manifest.iterate`` reads it back as an equal task and example, wherever the manifest lies:
+    ``iterate_manifest`` reads it back as an equal task and example, wherever the manifest lies:
     recordings and features are named by absolute path. Rows of prepared features are not written.
 
     Args:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from taskaware.data.quality.settings import CheckSettings
     from taskaware.data.sound.settings import FeatureSettings
 
-Source = Speech | Path
-"""A segment of a recording, or a NumPy file of features."""
+SourceFile = Speech | Path
+"""What a shard gets its bytes from: a segment of a recording, or a NumPy file of features."""
 
 _SOURCES_PER_CALL = 4
 
@@ -53,7 +53,7 @@ class Extracted:
 
 
 def extract_source(
-    source: Source,
+    source: SourceFile,
     *,
     column: str,
     features: FeatureSettings,
@@ -107,8 +107,8 @@ def _features(rows: np.ndarray) -> Extracted:
 
 
 def extract(
-    sources: Sequence[Source],
-    extract_one: Callable[[Source], Extracted | Finding],
+    sources: Sequence[SourceFile],
+    extract_one: Callable[[SourceFile], Extracted | Finding],
     *,
     num_workers: int,
 ) -> Generator[Extracted | Finding, None, None]:
@@ -130,7 +130,7 @@ def extract(
 
 
 def _extract_each(
-    extract_one: Callable[[Source], Extracted | Finding], sources: Sequence[Source]
+    extract_one: Callable[[SourceFile], Extracted | Finding], sources: Sequence[SourceFile]
 ) -> list[Extracted | Finding]:
     return [extract_one(source) for source in sources]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepare import extraction
-from taskaware.data.prepare.inputs import Filter, Inputs, Progress, Removed, kept_names, read_inputs
+from taskaware.data.prepare.inputs import Filter, Inputs, Removed, kept_names, read_inputs
 from taskaware.data.prepare.problems import ProblemReport
 from taskaware.data.prepare.results import PrepareReport, SplitReport
 from taskaware.data.prepare.settings import PrepareSettings
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from taskaware.output_folder import OutputFolder
-    from taskaware.types import Example, Task
+    from taskaware.types import Example, StageProgress, Task
 
 _SPLIT_NAME = re.compile(r"[\w-]+")
 _SHARD_FILE = re.compile(rf"[\w-]+/({'|'.join(MODALITIES)})-\d+\..*")
@@ -54,7 +54,7 @@ def prepare(
     settings: PrepareSettings | None = None,
     *,
     vocabulary: Path | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> PrepareReport:
     """Check manifests, compute features, and write a prepared folder.
 
@@ -106,7 +106,7 @@ def _prepare(
     output: OutputFolder,
     settings: PrepareSettings,
     vocabulary: Path | None,
-    progress: Progress,
+    progress: StageProgress,
 ) -> PrepareReport:
     """Do the work in a folder that is claimed."""
     folder = output.path
@@ -266,7 +266,7 @@ def _make_vocabulary(
     inputs: Inputs,
     settings: PrepareSettings,
     vocabulary: Path | None,
-    progress: Progress,
+    progress: StageProgress,
 ) -> Vocabulary:
     if vocabulary is not None:
         return Vocabulary.load(vocabulary)

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from taskaware.data.manifest import read as manifest
 from taskaware.data.manifest.line import LineProblem, ManifestLine
-from taskaware.data.manifest.read import IdTable, TaskTable
+from taskaware.data.manifest.read import IdTable, TaskTable, check_same_task, iterate_manifest
 from taskaware.data.prepare.text_sample import TextSample
 from taskaware.data.prepared.shards import example_from_record, example_to_record, file_sha256
 from taskaware.files import to_json
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.prepare.problems import ProblemReport
     from taskaware.data.quality.checks import Finding
-    from taskaware.types import Example, Modality, Task
-
-Progress = Callable[[str, int, int], None]
-"""Called with the stage, how much of it is done, and how much there is."""
+    from taskaware.types import Example, Modality, StageProgress, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +90,7 @@ def read_inputs(
     manifests: Mapping[str, Sequence[Path]],
     folder: Path,
     report: ProblemReport,
-    progress: Progress,
+    progress: StageProgress,
     *,
     max_texts: int,
     look_at_held_out: Callable[[str, Example], None] | None = None,
@@ -128,7 +124,7 @@ def read_inputs(
     for split in ordered:
         for name, (task, place) in scan.tasks[split].places.items():
             first = table.setdefault(name, (task, place))
-            manifest.check_same_task(*first, task, place)
+            check_same_task(*first, task, place)
     digest = hashlib.sha256(b"".join(scan.digests[split] for split in ordered))
     return Inputs(
         tasks=tuple(task for task, _ in table.values()),
@@ -177,7 +173,7 @@ def _read_split(
     scan: _Scan,
     split: str,
     paths: Sequence[Path],
-    position: tuple[int, int, Progress],
+    position: tuple[int, int, StageProgress],
     look: Callable[[str, Example], None] | None,
     accept: Filter | None,
 ) -> int:
@@ -200,7 +196,7 @@ def _read_split(
             def show(num_bytes: int, before: int = before) -> None:
                 progress("read manifests", before + num_bytes, total)
 
-            for item in manifest.iterate(path, on_bytes=show):
+            for item in iterate_manifest(path, on_bytes=show):
                 scan.num_lines[split] += 1
                 found = item if isinstance(item, LineProblem) else ids.check(item)
                 if isinstance(found, LineProblem):

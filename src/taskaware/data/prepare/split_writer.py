@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskaware.data.manifest.line import LineProblem
 from taskaware.data.prepare import extraction
-from taskaware.data.prepare.inputs import Inputs, Progress, line_problem, read_kept
+from taskaware.data.prepare.inputs import Inputs, line_problem, read_kept
 from taskaware.data.prepare.results import SplitReport
 from taskaware.data.prepared.shards import ShardRecord, ShardWriter
 from taskaware.data.quality.checks import Finding, check_fits_speech, check_text_length
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from taskaware.data.manifest.line import ManifestLine
-    from taskaware.data.prepare.extraction import Source
+    from taskaware.data.prepare.extraction import SourceFile
     from taskaware.data.prepare.problems import ProblemReport
     from taskaware.data.prepare.settings import PrepareSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.output_folder import OutputFolder
-    from taskaware.types import Modality, ModalityFacts
+    from taskaware.types import Modality, ModalityFacts, StageProgress
 
 _TEXTS_PER_CHUNK = 4096
 _SOURCES_PER_CHUNK = 256  # what shares a source shares it within a chunk
@@ -98,7 +98,7 @@ class SplitWriter:
     num_columns: int
     journal: Journal
     report: ProblemReport
-    progress: Progress
+    progress: StageProgress
 
     def write(self, split: str) -> SplitReport:
         """Check and write; what was written before is kept."""
@@ -197,7 +197,7 @@ class SplitWriter:
     def _write_sources(
         self, writer: ShardWriter, chunk: list[ManifestLine], modality: ModalityFacts
     ) -> Iterator[LineProblem]:
-        users: dict[Source, list[tuple[ManifestLine, int]]] = {}
+        users: dict[SourceFile, list[tuple[ManifestLine, int]]] = {}
         for item in self._checked(chunk, modality):
             if isinstance(item, LineProblem):
                 yield item
@@ -229,8 +229,8 @@ class SplitWriter:
                 )
 
     def _extract(
-        self, sources: list[Source], modality: ModalityFacts
-    ) -> Iterable[tuple[Source, extraction.Extracted | Finding]]:
+        self, sources: list[SourceFile], modality: ModalityFacts
+    ) -> Iterable[tuple[SourceFile, extraction.Extracted | Finding]]:
         extract_one = partial(
             extraction.extract_source,
             column=modality.column,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taskaware.data.hashes import FirstSeen, hash_texts
-from taskaware.data.manifest import read as manifest
 from taskaware.data.manifest.line import LineProblem
+from taskaware.data.manifest.read import iterate_manifest
 from taskaware.data.manifest.source_files import file_problem
 from taskaware.data.quality.overlap import HeldOut
 from taskaware.data.writing_systems import count_words
@@ -314,7 +314,7 @@ def _add_split(
         progress(f"read {split}", done + num_bytes, total)
 
     for path in paths:
-        for item in manifest.iterate(path, on_bytes=show):
+        for item in iterate_manifest(path, on_bytes=show):
             if isinstance(item, LineProblem):
                 statistics.problems[split] += 1
             else:

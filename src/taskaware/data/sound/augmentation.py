@@ -1,4 +1,4 @@
-"""Changed speech: speed, tempo and echo of the signal, masks in the features.
+"""Changes of one recording: speed, tempo and echo of its signal, masks in its features.
 
 What the paper does with SoX (section 6.1.1), without SoX: ``speed``, ``tempo`` and ``echo`` give
 what its effects of those names give, and are tested against it. What happens to an example is a

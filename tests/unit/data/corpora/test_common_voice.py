@@ -10,7 +10,7 @@ import soundfile
 
 from taskaware.data.corpora import common_voice
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import read_manifest
 from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
@@ -186,4 +186,4 @@ def test_a_table_without_sentences_is_refused(tmp_path: Path):
 def test_the_manifests_read_back_without_a_problem(english: Path, tmp_path: Path):
     found = common_voice.read(Request(folder=english))
     assert write_manifests(found, tmp_path / "manifests").examples["dev", "asr_en"] == 1
-    assert manifest.read(tmp_path / "manifests" / "train.jsonl").problems == ()
+    assert read_manifest(tmp_path / "manifests" / "train.jsonl").problems == ()

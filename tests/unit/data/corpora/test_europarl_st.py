@@ -12,7 +12,7 @@ import soundfile
 
 from taskaware.data.corpora import europarl_st
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import read_manifest
 from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
@@ -230,4 +230,4 @@ def test_the_manifests_read_back_without_a_problem(release: Path, tmp_path: Path
     found = europarl_st.read(Request(folder=release))
     counts = write_manifests(found, tmp_path / "manifests")
     assert counts.examples["train-noisy", "st_en_de"] == 3
-    assert manifest.read(tmp_path / "manifests" / "test.jsonl").problems == ()
+    assert read_manifest(tmp_path / "manifests" / "test.jsonl").problems == ()

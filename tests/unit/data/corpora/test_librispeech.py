@@ -10,7 +10,7 @@ import soundfile
 
 from taskaware.data.corpora import librispeech
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import read_manifest
 from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
@@ -93,7 +93,7 @@ def test_other_kinds_and_languages_give_nothing(corpus: Path):
 def test_the_manifests_read_back_without_a_problem(corpus: Path, tmp_path: Path):
     counts = write_manifests(librispeech.read(Request(folder=corpus)), tmp_path / "manifests")
     assert counts.examples == {(s, "asr_en"): 1 for s in ("train", "dev", "test-other")}
-    assert manifest.read(tmp_path / "manifests" / "train.jsonl").problems == ()
+    assert read_manifest(tmp_path / "manifests" / "train.jsonl").problems == ()
 
 
 def test_a_line_without_a_transcript_is_left_out_and_named(corpus: Path):

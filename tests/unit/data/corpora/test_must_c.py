@@ -12,7 +12,7 @@ import soundfile
 
 from taskaware.data.corpora import must_c
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import read_manifest
 from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
@@ -244,7 +244,7 @@ def test_a_folder_that_is_not_must_c_is_refused(tmp_path: Path):
 def test_the_manifests_read_back_without_a_problem(corpus: Path, tmp_path: Path):
     counts = write_manifests(must_c.read(Request(folder=corpus)), tmp_path / "manifests")
     assert counts.examples["test", "st_en_de"] == 3
-    contents = manifest.read(tmp_path / "manifests" / "test.jsonl")
+    contents = read_manifest(tmp_path / "manifests" / "test.jsonl")
     assert contents.problems == ()
     assert {task.name for task in contents.tasks} == {"asr_en", "st_en_de", "mt_en_de"}
 

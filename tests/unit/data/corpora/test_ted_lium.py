@@ -10,7 +10,7 @@ import pytest
 
 from taskaware.data.corpora import ted_lium
 from taskaware.data.corpora.rows import LeftOut, Request, Row, write_manifests
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import read_manifest
 from taskaware.data.sound import audio
 from taskaware.errors import CorpusError
 
@@ -197,4 +197,4 @@ def test_an_incomplete_release_is_refused(corpus: Path, tmp_path: Path):
 def test_the_manifests_read_back_without_a_problem(corpus: Path, tmp_path: Path):
     counts = write_manifests(ted_lium.read(Request(folder=corpus)), tmp_path / "manifests")
     assert counts.examples == {("train", "asr_en"): 2, ("dev", "asr_en"): 1, ("test", "asr_en"): 1}
-    assert manifest.read(tmp_path / "manifests" / "train.jsonl").problems == ()
+    assert read_manifest(tmp_path / "manifests" / "train.jsonl").problems == ()

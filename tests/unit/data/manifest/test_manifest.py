@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskaware.data.manifest import read as manifest
+from taskaware.data.manifest.read import read_manifest
 from taskaware.errors import ManifestError
 from taskaware.types import Example, Speech, Task
 
@@ -34,7 +34,7 @@ def write_json(folder: Path, *records: dict[str, object] | str) -> Path:
 
 
 def only_problem(path: Path) -> LineProblem:
-    (problem,) = manifest.read(path).problems
+    (problem,) = read_manifest(path).problems
     assert problem.file == path
     return problem
 
@@ -63,7 +63,7 @@ def test_both_forms_give_every_field(tmp_path: Path, form: str):
         path = write_json(tmp_path, FULL)
     else:
         path = write_json(tmp_path, {**FULL, "start_seconds": 1.5, "duration_seconds": 2.25})
-    contents = manifest.read(path)
+    contents = read_manifest(path)
     assert contents.problems == ()
     assert contents.tasks == (
         Task(
@@ -94,7 +94,7 @@ def test_defaults_come_from_the_file_the_line_and_the_source(tmp_path: Path):
         {"task": "mt", "source_text": "hello", "target_text": "hallo"},
         {"task": "signs", "features": "/data/a.npy", "target_text": "hello"},
     )
-    speech, text, features = manifest.read(path).lines
+    speech, text, features = read_manifest(path).lines
     assert [line.line for line in (speech, text, features)] == [1, 2, 3]
     assert [line.example.id for line in (speech, text, features)] == [
         "talks-1",
@@ -123,20 +123,20 @@ def test_the_kind_follows_from_source_and_languages(
     tmp_path: Path, fields: dict[str, object], kind: str
 ):
     path = write_json(tmp_path, {"task": "t", "target_text": "y", **fields})
-    assert manifest.read(path).tasks[0].kind == kind
+    assert read_manifest(path).tasks[0].kind == kind
 
 
 def test_texts_are_kept_exactly(tmp_path: Path):
     text = ' "Quoted",  two spaces\u2028and\u0085separators\u00a0'
     path = write_tsv(tmp_path, f"\tmt\t\t\t\t{text}\t{text}")
-    (example,) = manifest.read(path).examples
+    (example,) = read_manifest(path).examples
     assert (example.source_text, example.target_text) == (text, text)
 
 
 def test_windows_line_ends_and_a_byte_order_mark_do_not_matter(tmp_path: Path):
     path = tmp_path / "talks.tsv"
     path.write_bytes("\ufefftask\tsource_text\ttarget_text\r\nmt\tü\tue\r\n\r\n".encode())
-    (example,) = manifest.read(path).examples
+    (example,) = read_manifest(path).examples
     assert (example.source_text, example.target_text) == ("ü", "ue")
 
 
@@ -163,7 +163,7 @@ def test_a_bad_line_is_collected_with_its_field(tmp_path: Path, line: str, field
     assert (problem.line, problem.field) == (3, field)
     assert problem.example_id == ("talks-3" if "cells" in reason else "x")
     assert re.search(reason, problem.reason)
-    assert len(manifest.read(problem.file).lines) == 1
+    assert len(read_manifest(problem.file).lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_csv_file_is_read_with_its_quotes(tmp_path: Path, delimiter: str, line
         file.write(delimiter.join(["mt", '"c"', '"a" b', ""]) + line_end)
         file.write(delimiter.join(["mt", "d"]) + line_end)
         file.write(delimiter.join(["mt", "e", "f", "g"]) + line_end)
-    contents = manifest.read(path)
+    contents = read_manifest(path)
     assert [(e.source_text, e.target_text, e.speaker) for e in contents.examples] == [
         *((str(row["source_text"]), row["target_text"], row["speaker"]) for row in ROWS),
         ("e", "f", "g"),
@@ -228,7 +228,7 @@ def test_other_separators_than_tabs_are_named(tmp_path: Path, delimiter: str, na
         path = tmp_path / "m.tsv"
         path.write_text(f"{delimiter.join(header)}\nmt{delimiter}a{delimiter}b\n")
         with pytest.raises(ManifestError, match=f"by tabs, but are by {name}: name the .*NAME.csv"):
-            manifest.read(path)
+            read_manifest(path)
 
 
 @pytest.mark.parametrize(
@@ -251,14 +251,14 @@ def test_what_is_no_manifest_is_named_in_a_short_message(
 ):
     (tmp_path / name).write_bytes(data.encode() if isinstance(data, str) else data)
     with pytest.raises(ManifestError, match=message) as error:
-        manifest.read(tmp_path / name)
+        read_manifest(tmp_path / name)
     assert len(str(error.value)) < len(str(tmp_path)) + 420
 
 
 def test_cells_in_the_quotes_of_a_spreadsheet_are_refused_where_no_quotes_are_read(tmp_path: Path):
     cells = ['"he says ""no"""', '"""no"" is what he says"', '"no," he says, "no"', '"no"', '""']
     lines = [f"\tmt\t\t\t\ta\t{cell}" for cell in cells]
-    contents = manifest.read(write_tsv(tmp_path, *lines))
+    contents = read_manifest(write_tsv(tmp_path, *lines))
     assert [(p.line, p.field) for p in contents.problems] == [
         (2, "target_text"),
         (3, "target_text"),
@@ -266,7 +266,7 @@ def test_cells_in_the_quotes_of_a_spreadsheet_are_refused_where_no_quotes_are_re
     assert "save the table as .csv" in contents.problems[0].reason
     assert [example.target_text for example in contents.examples] == cells[2:]
     record = {"task": "mt", "source_text": "a", "target_text": cells[0]}
-    assert not manifest.read(write_json(tmp_path, record)).problems  # JSON quotes otherwise
+    assert not read_manifest(write_json(tmp_path, record)).problems  # JSON quotes otherwise
 
 
 @pytest.mark.parametrize(
@@ -284,14 +284,14 @@ def test_lines_that_disagree_about_a_task_are_both_named(
     first = {k: v for k, v in FULL.items() if not k.endswith("seconds")}
     path = write_json(tmp_path, first, {**first, "id": "a2", **change})
     with pytest.raises(ManifestError, match=rf"same {what}, but .*line 1 has .* and .*line 2 has"):
-        manifest.read(path)
+        read_manifest(path)
 
 
 @pytest.mark.parametrize("name", ["all", "ALL", "..", ".hidden", "best", "nul", "aux.x", "m" * 101])
 def test_a_reserved_name_of_a_task_is_refused_with_its_line(tmp_path: Path, name: str):
     path = write_tsv(tmp_path, "1\tmt\t\t\t\thello\thallo", f"2\t{name}\t\t\t\thello\thallo")
     with pytest.raises(ManifestError, match=r"talks.tsv, line 3, field 'task': must .*but is"):
-        manifest.read(path)
+        read_manifest(path)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_reserved_name_of_a_task_is_refused_with_its_line(tmp_path: Path, name
 )
 def test_a_wrong_header_is_refused(tmp_path: Path, header: str, message: str):
     with pytest.raises(ManifestError, match=message):
-        manifest.read(write_tsv(tmp_path, header=header))
+        read_manifest(write_tsv(tmp_path, header=header))
 
 
 def test_an_unknown_json_field_is_refused_with_its_line(tmp_path: Path):
@@ -314,18 +314,18 @@ def test_an_unknown_json_field_is_refused_with_its_line(tmp_path: Path):
     with pytest.raises(
         ManifestError, match=r"line 2: unknown column 'adio' \(did you mean 'audio'"
     ):
-        manifest.read(write_json(tmp_path, good, {"adio": "a.wav"}))
+        read_manifest(write_json(tmp_path, good, {"adio": "a.wav"}))
 
 
 def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path):
     path = tmp_path / "talks.tsv"
     with pytest.raises(ManifestError, match=r"talks\.tsv: the manifest does not exist"):
-        manifest.read(path)
+        read_manifest(path)
     path.write_text("\n")
     with pytest.raises(ManifestError, match="the manifest is empty"):
-        manifest.read(path)
+        read_manifest(path)
     path.write_bytes(f"{HEADER}\n".encode() + "x\tmt\t\t\t\tgrün\tgreen".encode("latin-1"))
     with pytest.raises(ManifestError, match=r"line 2: .* must be UTF-8, but has the byte 0xFC"):
-        manifest.read(path)
+        read_manifest(path)
     with pytest.raises(ManifestError, match="cannot be read"):
-        manifest.read(tmp_path)
+        read_manifest(tmp_path)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from taskaware.data.manifest import read as manifest
 from taskaware.data.manifest.line import ManifestLine
+from taskaware.data.manifest.read import iterate_manifest
 from taskaware.data.manifest.write import to_line
 from taskaware.types import Example, Speech, Task
 
@@ -53,7 +53,7 @@ def test_a_written_line_is_read_as_the_same_task_and_example(name: str, tmp_path
     task, example = CASES[name]
     path = tmp_path / "elsewhere.jsonl"
     path.write_text(to_line(example, task), encoding="utf-8")
-    (found,) = manifest.iterate(path)
+    (found,) = iterate_manifest(path)
     assert isinstance(found, ManifestLine)
     assert (found.task, found.example) == (task, example)
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from taskaware.data.manifest import read as manifest_file
+from taskaware.data.manifest.read import read_manifest
 from taskaware.data.manifest.write import to_line
 from taskaware.data.prepare import PrepareReport, PrepareSettings, prepare
 from taskaware.data.prepare.results import SplitReport
@@ -512,7 +512,7 @@ def test_files_and_folders_may_have_names_that_are_no_utf_8(tmp_path: Path):
     assert example.dataset == r"m\xff"
     again = write_manifest(tmp_path / "again.jsonl", [])
     again.write_text(to_line(example, PreparedData.open(folder / "out").task("other")))
-    assert next(iter(manifest_file.read(again).examples)).features_path == folder / "f.npy"
+    assert next(iter(read_manifest(again).examples)).features_path == folder / "f.npy"
 
 
 def test_a_manifest_that_cannot_be_read_leaves_no_folder(tmp_path: Path):
