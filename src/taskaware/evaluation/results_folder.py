@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import UserError
 from taskaware.evaluation.evaluate import save_outputs
+from taskaware.files import atomic_file, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,26 +135,26 @@ def write(
         evaluated: What was evaluated.
         results: What was found.
         about: What else ``results.json`` says, of the model for example.
+
+    Raises:
+        WriteError: The disk is full, for example.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         **about,
         **evaluated.to_json(),
         "results": [result.summary() for result in results],
     }
-    partial = {name: folder / f".{name}.partial" for name in (OUTPUTS_NAME, RESULTS_NAME)}
-    try:
-        save_outputs(results, partial[OUTPUTS_NAME])
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        partial[RESULTS_NAME].write_text(text, encoding="utf-8")
-        for name, path in partial.items():
-            path.replace(folder / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+    with atomic_file(folder / OUTPUTS_NAME) as partial:
+        save_outputs(results, partial)
+    write_text(folder / RESULTS_NAME, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def _require_writable(folder: Path) -> None:
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(
+            f"{folder} must be a folder for the results, but is a link to nothing; name another "
+            "with --to"
+        )
     nearest = next((p for p in (folder, *folder.parents) if os.path.exists(p)), Path())  # noqa: PTH110 -- Path.exists raises where a folder may not be entered
     if not nearest.is_dir():
         raise UserError(
