@@ -134,13 +134,15 @@ def verify(folder: str, /) -> int:
 
 
 def _prepared(folder: Path | None) -> PreparedData | None:
-    """Return a folder that holds no manifests, but is prepared."""
+    """Return a folder that holds no manifests of its splits, but is prepared."""
     from taskaware.data.prepared.folder import MARKER_NAME, PreparedData
 
     if folder is None or not (folder / MARKER_NAME).is_file():
         return None
-    has_manifests = (folder / "manifests").is_dir() or any(folder.glob("*.jsonl"))
-    return None if has_manifests else PreparedData.open(folder)
+    data = PreparedData.open(folder)
+    manifests = (folder / f"{name}.jsonl" for name in data.split_names)
+    has_manifests = (folder / "manifests").is_dir() or any(path.is_file() for path in manifests)
+    return None if has_manifests else data
 
 
 def _manifests(

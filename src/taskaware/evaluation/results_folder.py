@@ -135,6 +135,9 @@ def write(
         evaluated: What was evaluated.
         results: What was found.
         about: What else ``results.json`` says, of the model for example.
+
+    Raises:
+        WriteError: The disk is full, for example.
     """
     content = {
         **about,
@@ -151,6 +154,11 @@ def write(
 
 
 def _require_writable(folder: Path) -> None:
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(
+            f"{folder} must be a folder for the results, but is a link to nothing; name another "
+            "with --to"
+        )
     nearest = next((p for p in (folder, *folder.parents) if os.path.exists(p)), Path())  # noqa: PTH110 -- Path.exists raises where a folder may not be entered
     if not nearest.is_dir():
         raise UserError(

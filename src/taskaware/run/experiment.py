@@ -55,7 +55,8 @@ class Experiment:
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
-        if not self.name or "/" in self.name:
+        is_a_place = self.name.strip() in ("", ".", "..")
+        if is_a_place or "/" in self.name or not self.name.isprintable():  # a folder is named so
             yield "name", "must be a word or words without a slash"
         if self.learning.second_order and self.objective.ctc_weight:
             yield (

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from taskaware.errors import RunInUseError
 from taskaware.files import reporting
+from taskaware.output_folder import require_usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,10 @@ def lock(folder: Path) -> Iterator[None]:
 
     Raises:
         RunInUseError: Another command holds it.
+        OutputError: There is a file in its place, for example.
         WriteError: The folder may not be written.
     """
+    require_usable(folder, whole=False)
     held = FileLock(folder / LOCK_NAME, blocking=False)
     with reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
+MOST_WORKERS = 1024
+"""Threads or processes that a setting may ask for: with many more, libraries end the process."""
+
 _SCALARS = {
     str: "text",
     int: "a whole number",

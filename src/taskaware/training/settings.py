@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from taskaware.settings.typed import MOST_WORKERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -166,6 +168,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if value != "auto" and value < 0:
                 yield name, "must not be negative"
+        if self.num_threads > MOST_WORKERS:
+            yield "num_threads", f"must be at most {MOST_WORKERS}"
         if not 0 <= self.seed < _END_OF_SEEDS:
             yield "seed", "must be at least 0 and below 2^63"
         if self.validation_examples < 1:

@@ -106,3 +106,19 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(UserError, match="not writable for you; name another with --to"):
         require_usable(tmp_path / "a/b", FULL, model=MODEL, is_named=False)
+
+
+def test_a_link_to_nothing_is_found_out_before_decoding(tmp_path: Path):
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match="is a link to nothing"):
+        require_usable(tmp_path / "link", FULL, model=MODEL, is_named=True)
+
+
+def test_two_evaluations_at_a_time_do_not_take_each_others_files(
+    tmp_path: Path,
+):
+    other = tmp_path / ".results.json.partial"  # of another one, which is at work
+    other.write_text("half")
+    write(tmp_path, FULL, [], {"model": str(MODEL)})
+    assert other.read_text() == "half"
+    assert json.loads((tmp_path / "results.json").read_text())["model"] == str(MODEL)

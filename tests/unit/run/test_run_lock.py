@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskaware.errors import RunInUseError, WriteError
+from taskaware.errors import OutputError, RunInUseError
 from taskaware.run.lock import lock
 
 if TYPE_CHECKING:
@@ -45,5 +45,10 @@ def test_the_message_says_what_to_do(tmp_path: Path):
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match="file/run must be writable"), lock(tmp_path / "file/run"):
+    with (
+        pytest.raises(OutputError, match=r"file/run: .* cannot be made"),
+        lock(tmp_path / "file/run"),
+    ):
         pass
+    with pytest.raises(OutputError, match="file: must be a folder, but is a file"):
+        lock(tmp_path / "file").__enter__()

@@ -24,7 +24,14 @@ def test_a_number_is_taken_as_it_is():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("seed", -1), ("seed", 2**63), ("patience", -1), ("save_every", -1), ("validate_every", -1)],
+    [
+        ("num_threads", 1025),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("patience", -1),
+        ("save_every", -1),
+        ("validate_every", -1),
+    ],
 )
 def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: int):
     assert [name for name, _ in TrainingSettings(**{field: value}).validate()] == [field]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from taskaware.settings.typed import MOST_WORKERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,6 +72,8 @@ class BatchingSettings:
         for name in ("num_workers", "cue_examples"):
             if getattr(self, name) < 0:
                 yield name, "must be at least 0"
+        if self.num_workers > MOST_WORKERS:
+            yield "num_workers", f"must be at most {MOST_WORKERS}"
         if self.temperature <= 0:
             yield "temperature", "must be above 0"
         if any(weight < 0 for weight in self.task_weights.values()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from taskaware.data.prepared.settings import ShardLimits
 from taskaware.data.quality.settings import CheckSettings, CleaningSettings, OverlapSettings
 from taskaware.data.sound.settings import FeatureSettings
+from taskaware.settings.typed import MOST_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,5 +53,5 @@ class PrepareSettings:
         for name in ("vocabulary_size", "max_vocabulary_texts"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
-        if self.num_workers < 0:
-            yield "num_workers", "must be at least 0"
+        if not 0 <= self.num_workers <= MOST_WORKERS:
+            yield "num_workers", f"must be from 0 to {MOST_WORKERS}"

@@ -23,7 +23,11 @@ def note_run(data: Path | str, run: Path) -> None:
         return
     folder = Path(store.address)
     try:
-        entry = {"run": str(run.absolute()), "fingerprint": _fingerprint(folder)}
+        entry = {
+            "run": str(run.absolute()),
+            "data": str(folder.resolve()),
+            "fingerprint": _fingerprint(folder),
+        }
         if entry not in _entries(folder):
             with (folder / _NAME).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
@@ -37,11 +41,13 @@ def stale_runs(folder: Path) -> list[str]:
     Args:
         folder: The prepared folder, as it is now.
     """
-    now = _fingerprint(folder)
+    now, here = _fingerprint(folder), str(folder.resolve())  # a copy of a folder has no runs yet
     runs = [
         entry["run"]
         for entry in _entries(folder)
-        if entry.get("fingerprint") != now and (Path(entry["run"]) / "experiment.toml").is_file()
+        if entry.get("data", here) == here
+        and entry.get("fingerprint") != now
+        and (Path(entry["run"]) / "experiment.toml").is_file()
     ]
     if not runs:
         return []

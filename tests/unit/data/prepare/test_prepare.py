@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -550,6 +551,8 @@ def test_preparing_anew_names_the_runs_that_stand_on_what_was_there(tmp_path: Pa
     assert not same.reused
     assert same.warnings == ()
     more = [path, three_tasks(tmp_path, "more", range(2))]
+    copy = shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    assert prepare({"train": more}, copy, SETTINGS).warnings == ()  # the run stands on the other
     (warning,) = prepare({"train": more}, tmp_path / "out", SETTINGS).warnings
     assert f"but runs were trained on what it held: {tmp_path}/run. They cannot" in warning
 
