@@ -628,7 +628,7 @@ def test_blocks_that_do_not_fit_are_named_when_they_run():
     stack = Stack()
     stack.blocks[0].forward = lambda hidden_states: "text"  # type: ignore[method-assign]
     aware = modulate(stack, blocks={"stack": "blocks"}, d_model=D, tasks=TASKS)
-    with aware.task("st"), pytest.raises(UserError, match=r"'blocks.0' must put out a tensor"):
+    with aware.task("st"), pytest.raises(UserError, match=r"'blocks.0' must return a tensor"):
         stack(torch.zeros(1, 2, D))
     _, aware = stack_of(network="implicit", sizes=SMALL)
     with pytest.raises(UserError, match="group 'encoder' run, but its first block did not"):
