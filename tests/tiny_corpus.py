@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from taskaware.model.settings import Cue
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import TrainingProgress
@@ -81,54 +83,132 @@ def prepare_corpus(folder: Path) -> Path:
     return folder / "data"
 
 
+class ConditioningChanges(TypedDict, total=False):
+    """Fields of ``ConditioningSettings`` that tests choose."""
+
+    cue: Cue
+    gradient_reaches_shared_layers: bool
+    derange_support: bool
+
+
+class ModelChanges(TypedDict, total=False):
+    """Fields of ``ModelSettings`` that tests choose."""
+
+    d_model: int
+    d_ff: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    num_features: int
+
+
+class BatchingChanges(TypedDict, total=False):
+    """Fields of ``BatchingSettings`` that tests choose."""
+
+    strategy: Literal["static", "dynamic"]
+    examples_per_batch: int
+    max_tokens: int
+    max_frames: int
+    bucket_batches: int
+    num_workers: int
+    cue_examples: int
+    max_source: int
+    max_target: int
+    mix: Literal["every_task", "sampled"]
+    task_weights: dict[str, float]
+
+
+class LearningChanges(TypedDict, total=False):
+    """Fields of ``LearningSettings`` that tests choose."""
+
+    strategy: Literal["joint", "meta"]
+    second_order: bool
+    inner_learning_rate: float
+
+
+class RetentionChanges(TypedDict, total=False):
+    """Fields of ``RetentionSettings`` that tests choose."""
+
+    method: Literal["none", "replay", "distillation", "ewc"]
+    memory_examples: int
+    weight: float
+
+
+class OptimiserChanges(TypedDict, total=False):
+    """Fields of ``OptimiserSettings`` that tests choose."""
+
+    learning_rate: float
+    warmup_updates: int
+    max_gradient_norm: float
+
+
+class TrainingChanges(TypedDict, total=False):
+    """Fields of ``TrainingSettings`` that tests choose."""
+
+    seed: int
+    updates: int
+    validate_every: int
+    save_every: int
+    log_every: int
+    keep: int
+    patience: int
+    average_last: int
+    accumulate: int
+    final: Literal["best", "average", "last"]
+    selection: Literal["loss", "score"]
+    taskwise: bool
+    precision: Literal["auto", "bfloat16", "float32"]
+    validation_examples: int
+    support_examples: int
+    num_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+    try_largest: Literal["auto", "always", "never"]
+
+
 def tiny_experiment(
     data: Path,
     *,
-    conditioning: dict[str, Any] | None = None,
-    model: dict[str, Any] | None = None,
-    batching: dict[str, Any] | None = None,
-    learning: dict[str, Any] | None = None,
+    conditioning: ConditioningChanges | None = None,
+    model: ModelChanges | None = None,
+    batching: BatchingChanges | None = None,
+    learning: LearningChanges | None = None,
     start: Path | None = None,
-    retention: dict[str, Any] | None = None,
-    optimiser: dict[str, Any] | None = None,
+    retention: RetentionChanges | None = None,
+    optimiser: OptimiserChanges | None = None,
     tasks: tuple[str, ...] = (),
-    **training: Any,
+    **training: Unpack[TrainingChanges],
 ) -> Experiment:
     """Return an experiment on the corpus: six updates unless told otherwise."""
-    cue = {"d_task": 8, "d_task_ff": 16, "num_task_heads": 2} | (conditioning or {})
-    sizes = {
-        "d_model": 16,
-        "num_heads": 2,
-        "d_ff": 32,
-        "num_encoder_layers": 1,
-        "num_decoder_layers": 1,
-        "cnn_channels": 4,
-    }
-    course = {
-        "updates": 6,
-        "log_every": 1,
-        "validate_every": 2,
-        "save_every": 2,
-        "average_last": 2,
-        "support_examples": 8,
-        "num_threads": 1,
-        "precision": "float32",
-        "device": "cpu",
-    }
+    cue = ConditioningSettings(d_task=8, d_task_ff=16, num_task_heads=2)
+    sizes = ModelSettings(
+        d_model=16,
+        num_heads=2,
+        d_ff=32,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        cnn_channels=4,
+        conditioning=replace(cue, **(conditioning or {})),
+    )
+    course = TrainingSettings(
+        updates=6,
+        log_every=1,
+        validate_every=2,
+        save_every=2,
+        average_last=2,
+        support_examples=8,
+        num_threads=1,
+        precision="float32",
+        device="cpu",
+    )
+    rate = OptimiserSettings(schedule="linear", learning_rate=1e-2, warmup_updates=2)
     return Experiment(
         name="tiny",
         data=DataSettings(folder=data, tasks=tasks),
-        model=ModelSettings(**(sizes | (model or {})), conditioning=ConditioningSettings(**cue)),
+        model=replace(sizes, **(model or {})),
         start=StartSettings(model=start, retention=RetentionSettings(**(retention or {}))),
         learning=LearningSettings(**(learning or {})),
-        batching=BatchingSettings(**({"examples_per_batch": 4} | (batching or {}))),
-        optimiser=OptimiserSettings(
-            **(
-                {"schedule": "linear", "learning_rate": 1e-2, "warmup_updates": 2}
-                | (optimiser or {})
-            )
-        ),
-        training=TrainingSettings(**(course | training)),
+        batching=replace(BatchingSettings(examples_per_batch=4), **(batching or {})),
+        optimiser=replace(rate, **(optimiser or {})),
+        training=replace(course, **training),
         decoding=DecodingSettings(beam=2, extra_pieces=4),
     )
 

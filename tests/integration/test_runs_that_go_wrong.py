@@ -287,7 +287,7 @@ def test_best_weights_that_are_gone_are_looked_for_anew(data: Path, trained: Pat
     shutil.rmtree(folder / "best_weights")
     display = Silent()
     assert train_experiment(text_experiment(data, updates=8), folder, display=display)
-    assert "looked for anew" in display.notes[0]
+    assert "looked for again" in display.notes[0]
     assert taskaware.load(folder / "best").provenance["update"] == 8
 
 

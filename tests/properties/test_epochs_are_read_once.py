@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -230,43 +228,6 @@ def test_the_largest_batches_are_of_every_task_and_the_stream_does_not_move(data
     assert [ids for ids, _ in first] == [ids for ids, _ in second]
     in_window = contents(stream(data, SETTINGS), 2)
     assert max(s.shape[1] for _, s in in_window if s.ndim == 3) <= largest["asr"]
-
-
-READ_WITHOUT_WORKERS = """
-import multiprocessing, os, signal, sys
-from taskaware.data.batches.batching import TextCue
-from taskaware.data.batches.settings import BatchingSettings
-from taskaware.data.prepared import PreparedData
-from taskaware.data.batches.stream import PlainReader, TrainingBatches, reporting_killed_workers
-from taskaware.errors import DataError
-
-data = PreparedData.open(sys.argv[1])
-split, cues = data.split("train"), {task.name: TextCue() for task in data.tasks}
-settings = BatchingSettings(examples_per_batch=4, num_workers=1)
-batches = TrainingBatches(split, PlainReader(split), data.tasks, settings, cues=cues, seed=1)
-next(batches)
-try:
-    with reporting_killed_workers():  # torch may say so outside of reading, too
-        for child in multiprocessing.active_children():
-            os.kill(child.pid, signal.SIGKILL)
-        for _ in range(1000):
-            next(batches)
-except DataError as error:
-    print(error)
-"""
-
-
-def test_a_reading_process_that_is_killed_is_said_to_be(data: PreparedData):
-    # In a process of its own: torch tells of the death of a child at any moment.
-    result = subprocess.run(
-        [sys.executable, "-c", READ_WITHOUT_WORKERS, data.folder],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert "one was ended" in result.stdout, result.stderr
-    assert "lower `batching.num_workers`" in result.stdout
 
 
 @pytest.mark.parametrize("lost", [ConnectionResetError(), EOFError(), BrokenPipeError()])

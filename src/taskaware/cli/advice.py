@@ -1,4 +1,4 @@
-"""Commands that help where training cannot go on as it was."""
+"""Commands that help where training cannot continue as it was."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAFE_RATES = {"inverse_sqrt": 2.0, "linear": 1e-3}
 def train_command(
     experiment: Path, overrides: Sequence[str], *, to: Path | None = None, processes: int = 1
 ) -> str:
-    """Return the command that trains an experiment, or goes on with it, for a shell."""
+    """Return the command that trains an experiment, or resumes it, for a shell."""
     options = (["--to", str(to)] if to else []) + (
         ["--processes", str(processes)] if processes > 1 else []
     )
@@ -58,7 +58,7 @@ def after_not_finite(
     ]
     command = train_command(experiment, slower, to=to, processes=processes)
     if not found:
-        return "\n".join([*lines, f"There is no checkpoint yet. Begin anew:\n  {command}"])
+        return "\n".join([*lines, f"There is no checkpoint yet. Start again:\n  {command}"])
     lines.append(f"Go on from the newest checkpoint, {found[-1].name}:\n  {command}")
     if len(found) > 1:
         again = [one for one in slower if not one.startswith("start.model=")]
@@ -66,7 +66,7 @@ def after_not_finite(
         command = train_command(experiment, again, to=_free(folder), processes=processes)
         names = ", ".join(path.name for path in found[:-1])
         lines.append(f"If that fails too, begin from an older one ({names}):\n  {command}")
-    lines.append("Or add --restart to the first to begin anew, which deletes the checkpoints.")
+    lines.append("Or add --restart to the first to start over, which deletes the checkpoints.")
     return "\n".join(lines)
 
 

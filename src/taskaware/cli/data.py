@@ -43,7 +43,7 @@ def stats(
     ----------
     folder
         A folder with a manifest SPLIT.jsonl for each split, or with a folder `manifests` of them,
-        or a prepared folder; in place of the options train, dev and test.
+        or a prepared folder; instead of the options train, dev and test.
     train
         A manifest of the training data; repeat the option for several.
     dev

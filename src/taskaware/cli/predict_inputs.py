@@ -41,7 +41,7 @@ class Item:
         source: The source; ``None`` where there is a problem.
         shown: What the output calls it: a text, or a path.
         task: The task that a manifest names for it, or empty.
-        fields: What else the output says of it: where a stretch lies, its id.
+        fields: What else the output says of it: where a segment is, its id.
         problem: Why it cannot be used.
     """
 
@@ -308,7 +308,7 @@ def _manifest(path: Path) -> Input:
 
 
 def _shown_source(source: Any, fields: dict[str, Any]) -> tuple[str, Any]:
-    """Return what the output calls a listed source; add where a stretch lies to ``fields``."""
+    """Return what the output calls a listed source; add where a segment is to ``fields``."""
     from taskaware.types import Speech, Text
 
     match source:

@@ -39,7 +39,7 @@ def reporting_short_memory(longest: int) -> Iterator[None]:
     """Say how long the longest source was where the memory does not suffice.
 
     Raises:
-        TaskawareError: In place of what Python or torch raises for want of memory.
+        TaskawareError: Instead of what Python or torch raises when memory runs out.
     """
     try:
         yield

@@ -201,7 +201,7 @@ class _Search:
                 finished.remove(min(finished, key=lambda one: one.score))
 
     def _rows_not_done(self) -> list[int]:
-        """Return the rows whose search goes on; close those at their length limit."""
+        """Return the rows whose search continues; close those at their length limit."""
         length = self._pieces_BWT.shape[2]
         stopping = self._settings.stopping
         best_open = self._log_probs_BW[:, 0].tolist()

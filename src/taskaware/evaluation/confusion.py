@@ -71,7 +71,9 @@ def confusion_rate(
     """
     counts = {len(outputs), len(own_references), len(other_references)}
     if len(counts) != 1:
-        raise ValueError(f"outputs and both kinds of references must be as many, but are {counts}")
+        raise ValueError(
+            f"outputs and both kinds of references must have the same number, but have {counts}"
+        )
     confused = tuple(
         any(similarity(output, other) > similarity(output, own) for other in others)
         for output, own, others in zip(outputs, own_references, other_references, strict=True)

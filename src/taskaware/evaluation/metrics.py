@@ -120,7 +120,7 @@ def word_error_rate(
 def character_error_rate(
     hypotheses: Sequence[str], references: Sequence[str], language: str = ""
 ) -> Score:
-    """``word_error_rate`` of characters (Unicode's code points) in place of words.
+    """``word_error_rate`` of characters (Unicode's code points) instead of words.
 
     White space does not count: where it matters, there are words.
 
@@ -330,9 +330,9 @@ def _heard(character: str) -> str:
 def _check_lengths(hypotheses: Sequence[str], references: Sequence[str]) -> None:
     if len(hypotheses) != len(references):
         counts = f"{len(hypotheses)} hypotheses and {len(references)} references"
-        raise ValueError(f"hypotheses and references must be as many, but are {counts}")
+        raise ValueError(f"hypotheses and references must have the same number, but have {counts}")
     if not references:
-        raise DataError("a score must be over at least one example, but there is none")
+        raise DataError("there must be at least one example to score")
 
 
 def _version(distribution: str) -> str:

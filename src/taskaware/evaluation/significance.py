@@ -49,8 +49,8 @@ def paired_bootstrap(
     counts = {len(references), len(baseline_outputs), len(outputs)}
     if len(counts) != 1 or not references:
         raise ValueError(
-            "references and both systems' outputs must be as many and at least one, but are "
-            f"{len(references)}, {len(baseline_outputs)} and {len(outputs)}"
+            "references and both systems' outputs must have the same number, at least one, "
+            f"but have {len(references)}, {len(baseline_outputs)} and {len(outputs)}"
         )
     from sacrebleu.significance import PairedTest
 

@@ -124,7 +124,7 @@ def _of_a_run(run: Path, which: str) -> Path:
         how_far = f"; its newest checkpoint is {newest.name}" if newest else ""
         raise CheckpointError(
             f"{run} must be a finished run, but has no model yet{how_far}. Wait for its training, "
-            "or go on with it by the command that began it"
+            "or resume it with the same command"
         )
     raise CheckpointError(
         f"{run} must have a model '{which}', but has {', '.join(there)}"

@@ -4,7 +4,7 @@ What a source is:
 
 * a ``Path`` is a file: a recording, or features (``.npy``);
 * bytes and open binary files are recordings (or ``.npy`` files of features);
-* a ``Speech`` is a stretch of a recording, or one channel of it;
+* a ``Speech`` is a segment of a recording, or one channel of it;
 * an array or tensor of one dimension is a waveform, one of two dimensions is features;
 * a ``Text`` is a text;
 * a string is a path for a task that takes speech or features, and a text for a task that takes

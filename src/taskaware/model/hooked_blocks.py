@@ -28,7 +28,7 @@ class HookedBlocks:
     """The blocks of a module, hooked: idle until a t_e acts or what enters them is asked for.
 
     Places are counted over all groups in their order: what enters the first block of a group, then
-    what each of its blocks puts out.
+    what each of its blocks returns.
 
     Args:
         module: What the blocks are parts of.
@@ -115,7 +115,7 @@ class HookedBlocks:
     def _enter_group(
         self, group: str, place: int, block: nn.Module, args: tuple, kwargs: dict[str, Any]
     ) -> tuple[tuple, dict[str, Any]] | None:
-        """Before the first block of a group: what the preprocessing layers put out."""
+        """Before the first block of a group: what the preprocessing layers return."""
         if self._current is None and self._captured is None:
             return None
         keyword = None if args else _first_parameter(block)
@@ -123,7 +123,7 @@ class HookedBlocks:
         if not isinstance(x, Tensor):
             raise UserError(
                 f"the first argument of the first block of group '{group}' must be its sequence "
-                f"(a tensor), but is of type {type(x).__name__} instead. Name other `blocks`."
+                f"(a tensor), but is of type {type(x).__name__} instead. Choose other `blocks`."
             )
         if self._captured is not None:
             # A copy, because some blocks change their input in place.
@@ -152,8 +152,8 @@ class HookedBlocks:
                 make: Callable[[list], Any] = getattr(type(out), "_make", type(out))
                 return make(changed)
         raise UserError(
-            f"block '{name}' must put out a tensor, or a tuple or mapping that begins with one, "
-            f"but puts out {type(out).__name__} instead. Name other `blocks`."
+            f"block '{name}' must return a tensor, or a tuple or mapping that begins with one, "
+            f"but returns {type(out).__name__} instead. Choose other `blocks`."
         )
 
     def _modulate(self, x: Tensor, place: int, where: str) -> Tensor:
@@ -229,7 +229,7 @@ def find_width(module: nn.Module) -> int:
                 return width
     raise UserError(
         "`d_model` must be given: neither the module nor its `config` has a `d_model` or "
-        "`hidden_size`. It is the last size of what a block puts out."
+        "`hidden_size`. It is the last dimension of a block's output."
     )
 
 

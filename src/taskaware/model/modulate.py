@@ -1,7 +1,7 @@
 """Any PyTorch encoder-decoder made task-aware: FiLM around the blocks that it already has.
 
 Nothing of the module is rewritten. Hooks (``hooked_blocks``) scale and shift what its blocks put
-out, and what enters the first block of each group: what the preprocessing layers put out. ::
+out, and what enters the first block of each group: what the preprocessing layers return. ::
 
     aware = modulate(
         model,
@@ -65,7 +65,7 @@ def modulate(
             ``nn.ModuleList`` or ``nn.Sequential``, or a sequence of blocks or of their dotted
             names. The implicit network reads what enters the groups "encoder" and "decoder".
         tasks: Names of the tasks. Explicit: all of them. Implicit: those to be remembered.
-        d_model: Width D of what the blocks put out; by default that of ``module.config`` or
+        d_model: Width D of the blocks' outputs; by default that of ``module.config`` or
             ``module`` (its ``d_model`` or ``hidden_size``).
         network: "explicit": a one-hot task (equation 1). "implicit": examples (equations 2 to 5).
         scope: "shared": one gamma and beta for all places (the paper). "per_block": a pair for
@@ -111,7 +111,7 @@ class TaskAware(nn.Module):
     """Chooses the task of a modulated module; ``modulate`` makes it.
 
     Its own state dict is the task network alone, in float32 whatever the module has; gamma and beta
-    are cast to what a block puts out. One thread at a time may use a modulated module.
+    are cast to a block's output. One thread at a time may use a modulated module.
 
     Attributes:
         network: The task network.
@@ -155,7 +155,7 @@ class TaskAware(nn.Module):
         names = [name] if isinstance(name, str) else list(name)
         index_B = torch.tensor([self._index(n) for n in names], device=self.task_names.device)
         if isinstance(self.network, ExplicitTaskNetwork):
-            # Computed anew at each place, so that a `with` may hold many updates.
+            # Computed again at each place, so that a `with` may hold many updates.
             with self._blocks().modulated_by(partial(self.network, index_B)):
                 yield
             return

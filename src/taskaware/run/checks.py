@@ -1,4 +1,4 @@
-"""What a run will not train on or validate with, counted and said before it begins."""
+"""What a run will not train on or validate with, counted and reported before it begins."""
 
 from __future__ import annotations
 

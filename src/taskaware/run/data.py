@@ -1,7 +1,7 @@
-"""What a run's data was, so that it goes on with the same: by contents, not by the folder's name.
+"""What a run's data was, so that it resumes with the same: by contents, not by the folder's name.
 
-A prepared folder may be made anew with other lines, and its vocabulary may have another meaning at
-the same size. Splits that a run does not read may change as they like.
+A folder may be prepared again with other lines, and a vocabulary of the same size may have another
+meaning. Splits that a run does not read may change as they like.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def describe(data: PreparedData, experiment: Experiment, tasks: Sequence[Task]) 
 def require_same(
     before: Mapping[str, Any], now: Mapping[str, Any], *, folder: Path, checkpoint: Path
 ) -> None:
-    """Check that a run goes on with the data that it began with.
+    """Check that a run resumes with the data that it began with.
 
     Args:
         before: What a checkpoint says of it (``describe``).
@@ -62,23 +62,23 @@ def require_same(
         return
     changed = ", ".join(names[name] for name in others)
     raise DataError(
-        f"{folder} must go on with the data that it began with, but {now['folder']} has been "
-        f"prepared anew since {checkpoint.name} was written: {changed} changed. The run is left as "
-        "it is. To train on the new data choose another folder with --to"
-        f"{_from_its_weights(folder, others)}. To give up this run and begin it anew, add "
+        f"{folder} must resume with the data that it began with, but {now['folder']} has been "
+        f"prepared again since {checkpoint.name} was written: {changed} changed. The run is left "
+        "as it is. To train on the new data choose another folder with --to"
+        f"{_from_its_weights(folder, others)}. To give up this run and start over, add "
         "--restart"
     )
 
 
 def _from_its_weights(folder: Path, others: Sequence[str]) -> str:
-    """Return how the run's weights are gone on from, where that is possible."""
+    """Return how the run's weights can be started from, where that is possible."""
     if not (folder / "model" / "model.json").is_file() or "tasks" in others:
         return ""
     if "vocabulary" not in others:
-        return f"; start.model={folder} goes on from this run's weights"
+        return f"; start.model={folder} starts from this run's weights"
     vocabulary = folder / "model" / "vocabulary.model"
     return (
-        "; to go on from this run's weights there, prepare the data with "
+        "; to start from this run's weights there, prepare the data with "
         f"`--vocabulary {vocabulary}` and add start.model={folder}"
     )
 

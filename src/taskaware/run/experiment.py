@@ -28,13 +28,13 @@ class Experiment:
     """One run.
 
     Attributes:
-        name: What tables and reports call it.
+        name: The run's name in tables and reports.
         data: What to train on.
         model: Sizes, regularisation, conditioning.
         start: The weights that training starts from, and what keeps their tasks.
-        batching: How examples become updates.
-        augmentation: How speech is changed on the way.
-        objective: What is minimised.
+        batching: How batches are made.
+        augmentation: How speech is changed during training.
+        objective: The objective.
         learning: Joint learning or meta-learning.
         optimiser: Adam and its learning rate.
         training: How long, how often to validate and save.

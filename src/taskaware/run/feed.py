@@ -23,14 +23,14 @@ def training_batches(run: Run) -> TrainingBatches:
     """Return the endless updates of a run.
 
     Raises:
-        ExperimentError: Signals are to be changed, but the data has features alone.
+        ExperimentError: Signals are to be changed, but the data hold features only.
     """
     experiment = run.experiment
     split = run.data.split(experiment.data.train_split)
     takes_speech = any(task.modality.is_recording for task in run.trained_tasks)
     if experiment.augmentation.changes_signal and takes_speech and not run.data.stores_audio:
         raise ExperimentError(
-            "`augmentation.share` must be 0 where the data keeps features alone, but is "
+            "`augmentation.share` must be 0 where the data hold features only, but is "
             f"{experiment.augmentation.share}; prepare {run.data.folder} with `--store audio`"
         )
     reader = TrainingReader(split, experiment.augmentation, seed=experiment.training.seed)

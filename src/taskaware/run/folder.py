@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from taskaware.run.experiment import Experiment
 
-# Fields of the training section that a run may go on with under another value.
+# Fields of the training section that may have another value when a run resumes.
 _CHANGEABLE = (
     *("updates", "log_every", "validate_every", "save_every", "keep", "num_threads"),
     "patience",
@@ -100,7 +100,7 @@ def _differing_lines(before: Experiment, now: Experiment) -> str:
 
 
 def _course(experiment: Experiment) -> Experiment:
-    """Return the experiment without what may change while a run goes on."""
+    """Return the experiment without what may change when a run resumes."""
     return replace(
         experiment,
         decoding=DecodingSettings(),

@@ -45,7 +45,7 @@ def train_in_processes(
     """Train an experiment in several processes, this one the first; return whether it is finished.
 
     Each process makes batches of the experiment's size: the examples of an update are as many times
-    more. A process that dies ends the run; it goes on from its last checkpoint.
+    more. A process that dies ends the run; it resumes from its last checkpoint.
 
     Raises:
         UserError: There is to be no process.
@@ -114,7 +114,7 @@ def _whose_death(others: Sequence[BaseProcess]) -> str:
             hint = " (the system does that where memory is short)" if code == -9 else ""
             return (
                 f"all {len(others) + 1} processes must train together, but process {rank} {how}"
-                f"{hint}. The same command goes on from the newest checkpoint"
+                f"{hint}. The same command resumes from the newest checkpoint"
             )
     return ""
 

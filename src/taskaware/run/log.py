@@ -59,7 +59,7 @@ class RunLog:
     def __enter__(self) -> RunLog:
         if not self._on:
             return self
-        # Lines after the checkpoint that the run goes on from would come twice.
+        # Lines after the checkpoint that the run resumes from would come twice.
         kept = [line for line in read_log(self._folder) if line["update"] <= self._first_update]
         self._remarks = [line for line in kept if line["kind"] == "remark"]
         path = self._folder / "log.jsonl"

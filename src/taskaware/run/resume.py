@@ -82,11 +82,11 @@ def _load_newest(
                 error = caught
         if not run.processes.any(error is not None):
             if reasons:
-                note(f"{'; '.join(reasons)}. Going on from {path.name}, the newest undamaged one")
+                note(f"{'; '.join(reasons)}. Resuming from {path.name}, the newest undamaged one")
             return
         reasons.append(str(error or f"another process cannot read {path}"))
     raise CheckpointError(
-        f"{run.folder} must have an undamaged checkpoint to go on from, but {'; '.join(reasons)}. "
+        f"{run.folder} must have an undamaged checkpoint to resume from, but {'; '.join(reasons)}. "
         "Start over with --restart, or in another folder with --to"
     )
 
@@ -94,12 +94,12 @@ def _load_newest(
 def _forget_missing(
     state: TrainState, best_weights: BestWeights, note: Callable[[str], None]
 ) -> None:
-    """Look for the best anew where its weights are gone."""
+    """Look for the best again where its weights are gone."""
     missing = best_weights.missing(state.best)
     for name in missing:
         del state.best[name]
     if missing:
         note(
             f"the weights of the best validation so far are missing or damaged (for "
-            f"{', '.join(missing)}): the best is looked for anew from here on"
+            f"{', '.join(missing)}): the best is looked for again from here on"
         )

@@ -88,8 +88,8 @@ def _embeddings_of_the_start(run: Run, tasks: Sequence[Task]) -> dict[str, Tenso
     if missing:
         raise DataError(
             f"{run.experiment.start.model} must have the embedding of task '{missing[0]}', which "
-            "is to be kept, or the data examples of it, but neither is there; start from the run's "
-            "`model` in place of a checkpoint"
+            "is to be kept, or the data examples of it, but there is neither; start from the run's "
+            "`model` instead of a checkpoint"
         )
     return {task.name: found[task.name].to(run.processes.device) for task in tasks}
 

@@ -5,8 +5,8 @@
     runs/NAME/
         experiment.toml   every field, as the run used it
         log.jsonl         one line each time losses are logged or a validation is done
-        checkpoints/      to go on from
-        model/            the model to use (see inference.py for what a model folder holds)
+        checkpoints/      to resume from
+        model/            the model to use (inference/model_folder.py says what it holds)
         best/ average/    the best on the dev split over all tasks; the mean of the last checkpoints
         taskwise/TASK/    the best on the dev split for one task
         tensorboard/      the log for TensorBoard, where it is installed
@@ -171,7 +171,7 @@ def _tasks(
     known = {task.name: task for task in start.tasks}
     unknown = [name for name in names if name not in known]
     if unknown:
-        # Before the vocabulary: data prepared anew for a task that cannot be added helps nobody.
+        # Before the vocabulary: data prepared again for a task that cannot be added helps nobody.
         asked = "`data.tasks`" if experiment.data.tasks else f"the tasks of {data.folder}"
         raise UnknownTaskError(
             f"{asked} must be tasks of {path} ({', '.join(known)}), but '{unknown[0]}' is not"

@@ -17,12 +17,12 @@ class DataSettings:
     """What to train on.
 
     Attributes:
-        folder: A folder that `taskaware prepare` made; a relative path counts from where the
-            command runs.
+        folder: A folder that `taskaware prepare` made; a relative path is relative to the
+            working directory.
         tasks: The tasks to train on, by name; empty: all of the data's.
         train_split: The split to train on.
-        dev_split: The split that validations use; where the data has no split "dev", the last
-            weights count as best. Any other name must be a split of the data.
+        dev_split: The split that validations use; if the data have no split "dev", the last
+            weights are the best. Any other name must be a split of the data.
     """
 
     folder: Path

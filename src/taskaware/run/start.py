@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A trained model to go on from.
+    """A trained model to start from.
 
     Attributes:
         tasks: Its tasks.
@@ -52,7 +52,7 @@ def open_start(path: Path, data: PreparedData) -> Start:
     require_same_tasks(start.tasks, data.tasks, where=path, others_where=data.folder)
     if not all(bool(value.isfinite().all()) for value in start.tensors.values()):
         raise CheckpointError(
-            f"{path} must have finite weights to start from, but has not; start from an older "
+            f"{path} must have finite weights to start from, but does not; start from an older "
             "checkpoint or another model"
         )
     return start

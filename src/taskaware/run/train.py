@@ -38,7 +38,7 @@ class Display(Protocol):
     """What shows a run to the person who waits for it."""
 
     def start(self, run: Run, *, first_update: int) -> None:
-        """The run is set up and goes on from this update."""
+        """The run is set up and begins or resumes at this update."""
         ...
 
     def note(self, text: str) -> None:
@@ -66,13 +66,13 @@ def train_experiment(
     restart: bool = False,
     seat: Seat | None = None,
 ) -> bool:
-    """Train an experiment, or go on with it, in this process or as one of several.
+    """Train an experiment, or resume it, in this process or as one of several.
 
-    The processes meet and part here; ``train_with`` is for those that have met already.
+    The processes connect and disconnect here; ``train_with`` is for those that are connected.
 
     Args:
         experiment: What to train.
-        folder: Where to write; what is there of the same experiment is gone on with.
+        folder: Where to write; what is there of the same experiment is resumed.
         display: Shows the run.
         restart: Whether to delete what is there and start over.
         seat: Which of several processes this is; by default what ``torchrun`` says, or the
@@ -103,12 +103,12 @@ def train_with(
     restart: bool = False,
     is_known: bool = False,
 ) -> bool:
-    """Train an experiment, or go on with it, in processes that have joined; see there.
+    """Train an experiment, or resume it, in processes that have joined; see there.
 
     Args:
         processes: Which of them this is.
         experiment: What to train.
-        folder: Where to write; what is there of the same experiment is gone on with.
+        folder: Where to write; what is there of the same experiment is resumed.
         display: Shows the run.
         restart: Whether to delete what is there and start over.
         is_known: Whether the caller holds the folder's lock and knows that the folder holds this
@@ -159,7 +159,7 @@ def train_with(
             )
         with processes.together():
             if finished and processes.is_first:
-                with stop_signals():  # a moment: better finished than broken off
+                with stop_signals():  # a moment: better finished than interrupted
                     write_models(run, state, best_weights)
     return finished
 

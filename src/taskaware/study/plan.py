@@ -2,7 +2,7 @@
 
 A job's folder carries a digest of all that its numbers depend on (the experiment, the data, the
 job that it starts from, the version of taskaware), so that what was done once is found again, by
-another study too, and what has changed is done anew beside it.
+another study too, and what has changed is done again beside it.
 """
 
 from __future__ import annotations

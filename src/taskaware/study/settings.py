@@ -76,7 +76,7 @@ class RunSettings:
         overrides: Fields over the size's own, as on the command line of `taskaware train`.
         tasks: The tasks to train, by name; empty: all.
         num_tasks: The first so many tasks of the data, in its order; 0: all.
-        start: The run whose model of the same seed this one goes on from; empty: new weights.
+        start: The run whose model of the same seed this one starts from; empty: new weights.
         data: Which of the size's data.
         group: Whose further fields of the size hold for it.
         support_examples: Numbers of support examples to try at inference, after training.
@@ -146,7 +146,7 @@ class MatrixSettings:
         if len(self.stages) < 2:
             yield "stages", "must be two runs or more"
         if self.names and len(self.names) != len(self.stages):
-            yield "names", f"must be as many as `stages` ({len(self.stages)}), or empty"
+            yield "names", f"must have as many names as `stages` ({len(self.stages)}), or empty"
 
 
 @dataclass(frozen=True, kw_only=True)

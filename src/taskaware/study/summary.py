@@ -241,7 +241,7 @@ def table_legend(results: StudyResults) -> str:
     lines, several = [], len(results.seeds) > 1
     if several:
         lines.append(f"Mean ± sample standard deviation over {len(results.seeds)} seeds.")
-    lines.append("Arrows point to where better is; the best of a column is bold.")
+    lines.append("Arrows show whether higher or lower is better; the best of a column is bold.")
     for metric in ("wer", "cer"):
         if any(column.metric == metric for column in columns_of(results)):
             lines.append(f"{metric.upper()} is a percentage.")

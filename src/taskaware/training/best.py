@@ -4,7 +4,7 @@
 
     best_weights/update-00001000.safetensors
 
-A file is kept while the run, or a checkpoint that it may go on from, calls its update the best for
+A file is kept while the run, or a checkpoint that it may resume from, calls its update the best for
 all tasks or for one.
 """
 

@@ -57,7 +57,7 @@ class TrainState:
         retention: Where that which keeps the old tasks stands.
         best: Best value so far and its update, by ``"all"`` or a task's name.
         stale: Validations since the best over all tasks.
-        data: What the data is that it trains on (``run_data.describe``).
+        data: What the data is that it trains on (``run.data.describe``).
         seconds: Time spent training, over all sessions.
     """
 

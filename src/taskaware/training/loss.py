@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
-    """Makes the gradient on the way forward, in place of the logits: one pass instead of three."""
+    """Makes the gradient on the way forward, instead of the logits: one pass instead of three."""
 
     @staticmethod
     def forward(ctx: Any, logits_NV: Tensor, target_N: Tensor, smoothing: float) -> Tensor:

@@ -85,9 +85,9 @@ class Processes:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Do something in every process, and go on once all have done it.
+        """Do something in every process, and continue once all have done it.
 
-        What fails in one process fails in all, in place of leaving the others waiting.
+        What fails in one process fails in all, instead of leaving the others waiting.
 
         Raises:
             TrainingError: It failed in another process, which says why.
@@ -110,7 +110,7 @@ class Processes:
             raise LostProcessError(
                 f"all {self.num_ranks} processes that train together must go on, but the "
                 f"connection between them is lost: {str(error).splitlines()[0]}. The same command "
-                "goes on from the newest checkpoint"
+                "resumes from the newest checkpoint"
             ) from error
 
 

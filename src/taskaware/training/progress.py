@@ -97,7 +97,7 @@ class Meter:
     def read(
         self, state: TrainState, *, rate: float, norm: float, epochs: Mapping[str, float]
     ) -> TrainingProgress:
-        """Return the line of the log, and begin anew."""
+        """Return the line of the log, and start again from zero."""
         seconds = time.perf_counter() - self._began
         progress = TrainingProgress(
             update=state.update,

@@ -18,7 +18,7 @@ _MOST_UPDATES_BETWEEN = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings:
-    """What is minimised.
+    """The objective.
 
     Attributes:
         label_smoothing: Share of the wanted distribution that is spread over the vocabulary
@@ -51,7 +51,7 @@ class LearningSettings:
             (Finn et al. 2017); each task gives two batches, the inner step adapts the base weights
             to the first (support), the outer step minimises the loss of the adapted weights on the
             second (query). The task network is changed by the outer step alone.
-        inner_learning_rate: Step size of the inner step, alpha (the paper does not say; ours).
+        inner_learning_rate: Step size of the inner step, alpha (the paper does not give it; ours).
         inner_steps: Inner steps on the support batch.
         second_order: Whether the outer gradient goes through the inner one. Exact, and several
             times as slow; without it, the first-order approximation.
@@ -82,13 +82,13 @@ class RetentionSettings:
     Attributes:
         method: `none`: plain fine-tuning. `replay`: every update also sees a batch of an old task,
             from a memory of few examples (Chaudhry et al. 2019). `distillation`: on the new tasks'
-            inputs, the outputs are held near those of the start (Li and Hoiem 2016, Learning
-            without Forgetting). `ewc`: weights that matter to old tasks are held in place
+            inputs, the outputs are kept near those of the start (Li and Hoiem 2016, Learning
+            without Forgetting). `ewc`: weights that matter to old tasks are kept in place
             (Kirkpatrick et al. 2017, elastic weight consolidation).
         weight: Weight of the loss that keeps the old tasks (lambda in `ewc`).
         memory_examples: Training examples of each old task: what `replay` draws from, and what
             `ewc` measures importance on.
-        temperature: For `distillation`: both distributions are softened by it.
+        temperature: For `distillation`: the temperature that softens both distributions.
     """
 
     method: Literal["none", "replay", "distillation", "ewc"] = "none"
@@ -116,7 +116,7 @@ class TrainingSettings:
         precision: `auto`: bfloat16 autocast where the machine computes in it, else float32. The
             weights are float32 in any case; on a CPU bfloat16 saves time and not memory.
         device: `auto`: a CUDA device where there is one, else the CPU.
-        num_threads: Threads of torch on a CPU; 0 leaves torch's own choice.
+        num_threads: Threads of torch on a CPU; 0: torch's choice.
         log_every: Updates between two lines of the log.
         validate_every: Updates between two validations; 0: only after the last. `auto`: a twentieth
             of `updates`, at least 1 and at most 2000.
@@ -124,7 +124,7 @@ class TrainingSettings:
             `validate_every`.
         patience: Training ends before `updates` once so many validations, one after another, were
             not better than the best over all tasks; 0: never.
-        keep: Checkpoints that are kept, the newest.
+        keep: How many of the newest checkpoints are kept.
         average_last: Checkpoints whose weights are averaged into the model `average`; 0: none.
         final: Which weights become the run's `model`: the `last`, the `best` on the dev split, or
             the `average`.

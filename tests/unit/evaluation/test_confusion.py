@@ -89,7 +89,7 @@ def test_examples_without_another_reference_are_left_out_of_the_rate() -> None:
 
 
 def test_unequal_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="must be as many"):
+    with pytest.raises(ValueError, match="must have the same number"):
         confusion_rate(["a"], ["a"], [])
 
 

@@ -106,7 +106,7 @@ def test_the_same_outputs_give_the_same_p_value() -> None:
 
 
 def test_outputs_that_are_not_as_many_are_refused() -> None:
-    with pytest.raises(ValueError, match="but are 1, 2 and 1"):
+    with pytest.raises(ValueError, match="but have 1, 2 and 1"):
         paired_bootstrap("bleu", ["a"], ["a", "b"], ["a"])
     with pytest.raises(ValueError, match="at least one"):
         paired_bootstrap("bleu", [], [], [])

@@ -1,4 +1,4 @@
-"""The log of a run: read past what is broken, cut where the run goes on."""
+"""The log of a run: read past what is broken, cut where the run resumes."""
 
 from __future__ import annotations
 

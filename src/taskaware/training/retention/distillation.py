@@ -1,6 +1,6 @@
-"""Learning without Forgetting (Li and Hoiem 2016): outputs held near those of the start.
+"""Learning without Forgetting (Li and Hoiem 2016): outputs kept near those of the start.
 
-No old example is needed: on the new tasks' inputs, the model must go on answering as the start did
+No old example is needed: on the new tasks' inputs, the model must keep answering as the start did
 when it is told an old task.
 
 Shape legend: T target positions, N valid target positions, V vocabulary, O size of t_e.
@@ -90,7 +90,7 @@ class Distillation:
 
 
 def _with_cue(batch: Batch, own: TextCue, other: TextCue) -> Batch:
-    """Return the batch with another task's cue in place of its own."""
+    """Return the batch with another task's cue instead of its own."""
     target_input = batch.target_input.clone()
     target_input[:, : len(other.prompt)] = torch.tensor(other.prompt, device=target_input.device)
     source, lengths = batch.source, batch.source_lengths

@@ -28,7 +28,7 @@ class Retention(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where it stands, as JSON, so that a resumed run goes on alike."""
+        """Return where it stands, as JSON, so that a resumed run is the same."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ class Replay:
         return self._memory.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another memory stood."""
+        """Resume from where another memory stood."""
         self._memory.load_state_dict(state)
 
     def _remembered(self, device: torch.device) -> Iterator[Batch]:
