@@ -1,4 +1,4 @@
-"""A recipe of ``taskaware augment``: synthetic examples for all datasets of a training set, joined with what people made.
+"""A recipe of ``taskaware augment``: synthetic examples for every dataset of a training set, joined.
 
 ::
 
