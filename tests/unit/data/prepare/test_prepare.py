@@ -108,7 +108,7 @@ def test_three_tasks_arrive_with_their_sources_and_targets(tmp_path: Path):
     assert len(split.indices("other")) == 0
 
 
-def test_examples_on_the_same_stretch_share_their_features(tmp_path: Path):
+def test_examples_on_the_same_segment_share_their_features(tmp_path: Path):
     report = prepare({"train": [three_tasks(tmp_path)]}, tmp_path / "out", SETTINGS)
     split = PreparedData.open(tmp_path / "out").split("train")
     with tarfile.open(tmp_path / "out/train/speech-000000.tar") as archive:
@@ -329,7 +329,7 @@ def overlapping(folder: Path) -> dict[str, list[Path]]:
 
 def test_an_overlap_of_train_with_another_split_is_refused_and_listed(tmp_path: Path):
     with pytest.raises(
-        DataError, match=r"(?s)must have no example .*has 2; the first: .*line 3:.*drop"
+        DataError, match=r"(?s)must not have examples .*has 2; the first: .*line 3:.*drop"
     ):
         prepare(overlapping(tmp_path), tmp_path / "out", SETTINGS)
     assert {(row["id"], row["field"]) for row in read_report(tmp_path / "out")} == {
@@ -346,7 +346,7 @@ def test_an_overlap_is_dropped_or_trained_on_where_the_user_says_so(tmp_path: Pa
     dropped = prepare(manifests, tmp_path / "drop", drop)
     assert dropped.splits["train"].examples == {"asr": 5, "st": 5, "mt": 3}
     assert dropped.splits["train"].removed == {"overlap": 2}
-    assert "train: 2 of the left-out lines are there because of overlap" in dropped.summary_lines()
+    assert "train: 2 of the lines were left out by overlap" in dropped.summary_lines()
     allow = replace(SETTINGS, overlap=OverlapSettings(action="allow"))
     allowed = prepare(manifests, tmp_path / "allow", allow)
     assert allowed.splits["train"].examples == {"asr": 5, "st": 5, "mt": 5}
@@ -357,7 +357,7 @@ def test_a_refused_preparation_leaves_an_earlier_folder_as_it_was(tmp_path: Path
     manifests = overlapping(tmp_path)
     prepare({"train": manifests["train"]}, tmp_path / "out", SETTINGS)
     before = PreparedData.open(tmp_path / "out").fingerprint
-    with pytest.raises(DataError, match="must have no example of a later split"):
+    with pytest.raises(DataError, match="must not have examples of another split"):
         prepare(manifests, tmp_path / "out", SETTINGS)
     data = PreparedData.open(tmp_path / "out")
     assert data.fingerprint == before
@@ -545,7 +545,7 @@ def test_preparing_anew_names_the_runs_that_stand_on_what_was_there(tmp_path: Pa
     (tmp_path / "run/experiment.toml").write_text("")
     note_run(tmp_path / "out", tmp_path / "run")
     note_run(tmp_path / "out", tmp_path / "deleted")
-    os.utime(tmp_path / "train0.flac", (1, 1))  # made anew, and comes to the same
+    os.utime(tmp_path / "train0.flac", (1, 1))  # made again, and comes to the same
     same = prepare({"train": [path]}, tmp_path / "out", SETTINGS)
     assert not same.reused
     assert same.warnings == ()
