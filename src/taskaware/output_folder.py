@@ -68,7 +68,7 @@ class OutputFolder:
         return self._owns_file(name) or any(each.startswith(f"{name}/") for each in self._written)
 
     def adopt(self, names: Iterable[str]) -> None:
-        """Take up files as ours without writing them: of an earlier version, or all of a pattern.
+        """Record files as ours without writing them: of an earlier version, or all of a pattern.
 
         In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``, and
         ``[0-9]`` for a digit.
@@ -76,7 +76,7 @@ class OutputFolder:
         self._note({name: "" for name in names if name not in self._written})
 
     def assume(self, names: Iterable[str]) -> None:
-        """Take up files as ``adopt`` does, but for this object alone: nothing is written."""
+        """Record files as ``adopt`` does, but for this object alone: nothing is written."""
         self._remember({name: "" for name in names if name not in self._written})
 
     def require_free(self, names: Iterable[str]) -> None:
@@ -91,7 +91,7 @@ class OutputFolder:
         if foreign:
             raise OutputError(
                 f"{self.path} holds {listed(self.path, foreign)}, which taskaware did not write "
-                "and does not write over: name another folder, or move what is there; nothing "
+                "and does not write over: give another folder, or move what is there; nothing "
                 "was changed"
             )
         for name in there:
@@ -332,7 +332,7 @@ def _locked(folder: Path, *, waits: bool) -> Iterator[None]:
         except Timeout:
             raise OutputError(
                 f"{folder}: only one command may write a folder at a time, but another one is "
-                "writing this one: wait until it is done, or name another folder"
+                "writing this one: wait until it is done, or give another folder"
             ) from None
         except NotImplementedError:
             pass  # some network file systems have no locks
@@ -365,7 +365,7 @@ def _require_empty(folder: Path) -> None:
     if there:
         raise OutputError(
             f"{folder} must be a new or an empty folder, or one that taskaware wrote, but holds "
-            f"{listed(folder, there)}, which taskaware did not write: name another folder, "
+            f"{listed(folder, there)}, which taskaware did not write: give another folder, "
             "which may be a new one inside it; nothing was changed"
         )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 StageProgress = Callable[[str, int, int], None]
-"""Called as long work goes on: with the stage, how much of it is done, and how much there is."""
+"""Called as long work advances: with the stage, how much of it is done, and how much there is."""
 
 TRAIN = "train"
 """The split that is trained on; the others are held out."""

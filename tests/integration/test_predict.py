@@ -182,9 +182,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_manifest_gives_stretches_channels_and_tasks(
-    corpus: Path, model: TaskAwareModel, predict
-):
+def test_a_manifest_gives_segments_channels_and_tasks(corpus: Path, model: TaskAwareModel, predict):
     path = corpus / "list.tsv"
     path.write_text(
         "task\taudio\tstart_seconds\tduration_seconds\tchannel\tsource_text\ttarget_text\n"

@@ -337,7 +337,7 @@ def test_a_description_with_impossible_values_is_refused_by_name(
 # --- what a source may be ---
 
 
-def test_bytes_open_files_and_stretches_are_recordings(model: TaskAwareModel, recording: Path):
+def test_bytes_open_files_and_segments_are_recordings(model: TaskAwareModel, recording: Path):
     expected = model.transcribe(recording)
     data = recording.read_bytes()
     assert model.transcribe(data) == expected

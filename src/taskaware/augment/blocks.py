@@ -7,7 +7,7 @@
     NAME.jsonl               the manifest, once it is complete
 
 After each block the manifest's bytes are on disk before the journal says so; what the journal does
-not vouch for is cut off when the command goes on. A block depends on its own inputs alone, so the
+not vouch for is cut off when the command resumes. A block depends on its own inputs alone, so the
 manifest is the same, byte for byte, however often it was stopped.
 """
 
@@ -105,7 +105,7 @@ def complete_manifest(path: Path, made_from: Mapping[str, Any]) -> Written | Non
         for there in (path, _partial_path(path)):
             if os.path.lexists(there):
                 raise UserError(
-                    f"{there} must be a new file or one that this command wrote, but is there "
+                    f"{there} must be a new file or one that this command wrote, but exists "
                     f"without {_journal_path(path).name}: name another file, or move it away"
                 )
         return None
@@ -120,7 +120,7 @@ def complete_manifest(path: Path, made_from: Mapping[str, Any]) -> Written | Non
     if path.stat().st_size != journal.num_bytes:
         raise DataError(
             f"{path} must have {journal.num_bytes:,} bytes as it was written, but has "
-            f"{path.stat().st_size:,}: somebody changed it; delete it and "
+            f"{path.stat().st_size:,}: it was changed by something else; delete it and "
             f"{_journal_path(path).name} to make it again"
         )
     return Written(path=path, counts=journal.counts, was_complete=True)
@@ -146,7 +146,7 @@ def write_in_blocks(
     *,
     block_size: int,
 ) -> Written:
-    """Write a manifest, or go on with one that an earlier call began.
+    """Write a manifest, or resume one that an earlier call began.
 
     Args:
         path: The manifest.
@@ -213,8 +213,9 @@ def _cut(descriptor: int, journal: _Journal, partial: Path) -> None:
     size = os.fstat(descriptor).st_size
     if size < journal.num_bytes:
         raise DataError(
-            f"{partial} must have {journal.num_bytes:,} bytes or more, but has {size:,}: somebody "
-            "changed it; delete it to start over"
+            f"{partial} must have {journal.num_bytes:,} bytes or more, but has {size:,}: it was "
+            "changed "
+            "by something else; delete it to start over"
         )
     os.ftruncate(descriptor, journal.num_bytes)
 
@@ -265,8 +266,9 @@ def _require_same(path: Path, journal: _Journal, made_from: Mapping[str, Any]) -
         return
     here = path if path.exists() else _partial_path(path)
     raise UserError(
-        f"{here} must be made from the same inputs, models and settings as when it was begun, but "
-        f"{'; '.join(different)}: give the same again, name another file, or delete {here.name} "
+        f"{here} must be made from the same inputs, models and settings as when it was started, "
+        "but "
+        f"{'; '.join(different)}: use the same ones, choose another file, or delete {here.name} "
         f"and {_journal_path(path).name} to start over"
     )
 

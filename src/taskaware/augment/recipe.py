@@ -1,4 +1,4 @@
-"""A recipe of ``taskaware augment``: synthetic examples for every dataset of a training set, joined.
+"""A recipe of ``taskaware augment``: synthetic examples for a training set, joined with its own.
 
 ::
 
@@ -9,7 +9,7 @@
     TO/train.jsonl                   all that is trained on
     TO/counts.tsv, counts.json       how many examples of which dataset, task and kind it holds
 
-Every step goes on where it was stopped; one that is complete is not done again.
+Every step resumes where it was stopped; one that is complete is not done again.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def run_recipe(
     num_workers: int | None = None,
     progress: StageProgress | None = None,
 ) -> RecipeResult:
-    """Do what a recipe says, or go on with it: translate, change signals, speak, join.
+    """Do what a recipe says, or resume it: translate, change signals, speak, join.
 
     Args:
         recipe: What to do, and where.

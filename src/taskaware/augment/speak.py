@@ -152,7 +152,7 @@ def _text_tasks(found: Survey, settings: SpeechSettings) -> list[Task]:
         if ST in settings.kinds and not task.target_language:
             raise UserError(
                 f"the task '{task.name}' must have a target language to become speech translation, "
-                "but has none: name it in the manifest"
+                "but has none: add it to the manifest"
             )
     return tasks
 
@@ -268,15 +268,15 @@ def _speak_all(jobs: Iterable[_Job], num_workers: int) -> Iterator[list[str]]:
             yield from results
     except BrokenProcessPool as error:
         raise TaskawareError(
-            "a process that speaks must end with its recordings, but ended before (was it killed, "
-            "for want of memory?): the same command goes on from the last block"
+            "a process of speech synthesis died (killed, out of memory?): the same command resumes "
+            "from the last block"
         ) from error
 
 
 def _speak_in_a_process(job: _Job) -> list[str]:
     """Do a job in a fresh process: espeak-ng's noise runs on from text to text.
 
-    So recordings depend neither on the number of workers nor on where a stopped command went on.
+    So recordings depend neither on the number of workers nor on where a stopped command resumed.
     An executor, as it notices when its process is killed; spawned, as threads must not be forked.
     """
     context = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""What was seen before, among more texts than memory holds: 16 bytes each in place of the text.
+"""What was seen before, among more texts than memory holds: 16 bytes each instead of the text.
 
 Two different texts are taken for one with probability 2**-64 a pair: among 100 million texts, one
 chance in 3,700 that it happens at all.

@@ -159,7 +159,7 @@ def test_a_manifest_that_somebody_changed_is_refused(tmp_path: Path):
     path = tmp_path / "out.jsonl"
     write(path)
     path.write_text("less")
-    with pytest.raises(DataError, match="somebody changed it"):
+    with pytest.raises(DataError, match="was changed by something else"):
         write(path)
     path.unlink()
     with pytest.raises(Stopped):

@@ -110,7 +110,7 @@ def test_a_process_that_is_killed_is_noticed(
         raise BrokenProcessPool
 
     monkeypatch.setattr(module, "_speak_in_a_process", die)
-    with pytest.raises(TaskawareError, match="the same command goes on"):
+    with pytest.raises(TaskawareError, match="the same command resumes"):
         speak([texts], tmp_path / "o.jsonl", SPOKEN_TWICE, seed=1, num_workers=1)
 
 

@@ -191,7 +191,7 @@ def batches_of(
 
 
 def groups_of(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Cut positions into groups of a size, in order; the last may be smaller."""
+    """Divide positions into groups of a size, in order; the last may be smaller."""
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
@@ -203,7 +203,7 @@ def cut_batches(
     is_text: bool,
     settings: BatchingSettings,
 ) -> list[NDArray[np.int64]]:
-    """Cut a sequence of examples into batches, in order, each as large as the settings allow."""
+    """Divide a sequence of examples into batches, in order, each as large as the settings allow."""
     if settings.strategy == "static":
         return groups_of(indices, settings.examples_per_batch)
     batches: list[NDArray[np.int64]] = []
@@ -233,7 +233,7 @@ def plan(
     random: np.random.Generator,
     in_order_of_length: bool = False,
 ) -> list[NDArray[np.int64]]:
-    """Cut examples of one task into batches of examples of about the same length.
+    """Divide examples of one task into batches of examples of about the same length.
 
     Shuffled; sorted by length within windows of ``bucket_batches``; cut; the batches shuffled. A
     pure function of its arguments and the state of ``random``. Examples that are longer than the
@@ -245,7 +245,7 @@ def plan(
         is_text: Whether the sources are texts.
         settings: Sizes and order.
         random: Decides the order.
-        in_order_of_length: Whether the batches come in order of length in place of a random one.
+        in_order_of_length: Whether the batches come in order of length instead of a random one.
     """
     sources, targets = lengths
     fits = within_limits(sources, targets, settings)
@@ -299,7 +299,7 @@ def _by_length(
 ) -> NDArray[np.intp]:
     """Return the order of examples in which neighbours are of about the same length.
 
-    Where source and target count alike, as in a budget of tokens, the longer of the two decides;
+    Where source and target count alike, as in a limit of tokens, the longer of the two decides;
     among equals the difference goes up and down by turns, so that it makes no jump. On captions
     that halves the padding of an order by source and then target (benchmarks/padding.py).
     """

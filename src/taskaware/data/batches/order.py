@@ -1,10 +1,10 @@
 """The order in which the examples of a split are trained on: exact, and the same for any number of
 processes that read them.
 
-An epoch of a task: its shards are shuffled and dealt out to the ranks; a rank takes them a window
+An epoch of a task: its shards are shuffled and divided among the ranks; a rank takes them a window
 of some shards at a time, shuffles the examples of the window and cuts them into batches. Where a
 task has no more shards than a window, or than there are ranks, all ranks plan the same epoch and
-are dealt its batches. All of it is a pure function of (seed, task, epoch, rank, number of ranks),
+divide its batches. All of it is a pure function of (seed, task, epoch, rank, number of ranks),
 so that a position in it is three numbers: epoch, window, batch.
 """
 

@@ -1,4 +1,4 @@
-"""How examples become batches. Imports no torch, so that the command line starts fast."""
+"""How batches are made. Imports no torch, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class BatchingSettings:
         strategy: `static`: `examples_per_batch` of them (Table 8, multi modality). `dynamic`: as
             many as fit `max_tokens` and `max_frames` (Table 8, single modality).
         examples_per_batch: Examples of one task in a static batch.
-        max_tokens: Budget of a dynamic batch in pieces: examples times the longest source or target
+        max_tokens: Limit of a dynamic batch in pieces: examples times the longest source or target
             text.
-        max_frames: Budget of a dynamic batch in frames: examples times the longest source.
+        max_frames: Limit of a dynamic batch in frames: examples times the longest source.
         mix: `every_task`: an update sees a batch of every task. `sampled`: a batch of one task,
             drawn by weight.
         temperature: For `sampled` without weights: a task is drawn in proportion to its number of
             examples to the power 1/temperature (1: proportional; large: uniform).
         task_weights: For `sampled`: task name to weight; tasks not named are not drawn.
-        bucket_batches: Batches whose examples are sorted together by length before they are cut:
-            more means less padding and less randomness.
-        window_shards: Shards of a task that are shuffled together, where it has more: more mean a
-            better shuffle, fewer less memory. Data of fewer shards is shuffled as a whole.
+        bucket_batches: Batches whose examples are sorted together by length before they are divided
+            into batches: more means less padding and less randomness.
+        window_shards: Shards of a task that are shuffled together, where it has more: more shuffle
+            better, fewer need less memory. Data of fewer shards is shuffled as a whole.
         num_workers: Processes that read batches ahead of training, for each process that trains; 0:
             the training process reads them itself. The batches are the same for any number.
         prefetch: Updates that each of them reads ahead.
-        cue_examples: For an implicit cue: how many examples of another batch of the task the task
-            network looks at for a batch while training; 0: at the batch itself (the paper). Where a
-            batch is of examples of one length, its own t_e tells that length, which the mean t_e
-            that the model is used with does not: a dev loss of 0.1 nats more on captions, and
-            rising (docs/log.md).
+        cue_examples: For an implicit cue: how many examples of another batch of the same task the
+            task network reads in training; 0: the batch itself (the paper). The examples of a batch
+            have about the same length, so t_e of the batch itself tells that length, which the mean
+            t_e used at inference does not: 0.1 nats more dev loss on captions, and rising
+            (docs/log.md).
         max_source: Longer sources (frames or pieces) are left out of training.
         max_target: Longer targets (pieces) are left out of training.
         short_first: Whether the batches of the first epoch come in order of length (SortaGrad,

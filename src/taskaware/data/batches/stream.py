@@ -143,7 +143,7 @@ def _killed_worker(error: Exception) -> DataError:
     return DataError(
         "the processes that read batches must live as long as the training, but one was ended "
         f"({str(error).strip() or type(error).__name__}); if memory is short, lower "
-        "`batching.num_workers`; the same command goes on from the last checkpoint"
+        "`batching.num_workers`; the same command resumes from the last checkpoint"
     )
 
 
@@ -218,7 +218,7 @@ class _Planner:
         }
 
     def go_to(self, updates: int, positions: Mapping[str, Sequence[int]]) -> None:
-        """Go on from another place."""
+        """Continue from another place."""
         self._updates = updates
         for name, (epoch, window, batch) in positions.items():
             self.orders[name].position = (epoch, window, batch)
@@ -229,7 +229,7 @@ class TrainingBatches:
     """An endless stream of updates; each is a list of batches of one task each.
 
     Args:
-        source: Where the training examples lie.
+        source: Where the training examples are.
         reader: Reads them.
         tasks: The tasks to train on.
         settings: Sizes, mixing, order, processes that read ahead.
@@ -306,7 +306,7 @@ class TrainingBatches:
         return found
 
     def close(self) -> None:
-        """End the processes that read; the stream can be gone on with from a saved place."""
+        """End the processes that read; the stream can be resumed from a saved place."""
         self._read = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -315,12 +315,13 @@ class TrainingBatches:
         return {"updates": self._state["updates"], "positions": positions}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another stream of the same split, settings and seed stood."""
+        """Continue from where another stream of the same split, settings and seed stood."""
         positions, known = state["positions"], self._planner.orders
         if not isinstance(positions, dict) or set(positions) != set(known):
             raise DataError(
-                f"the stream must go on with the tasks {sorted(known)}, but the saved "
-                f"one had {sorted(positions) if isinstance(positions, dict) else positions!r}"
+                "a resumed run must have the tasks of its checkpoint, "
+                f"{sorted(positions) if isinstance(positions, dict) else positions!r}, but has "
+                f"{sorted(known)}"
             )
         self.close()  # what was read ahead is of no use
         self._planner.go_to(int(state["updates"]), positions)
@@ -340,7 +341,7 @@ class TrainingBatches:
         return iter(
             DataLoader(
                 self._dataset,
-                sampler=self._planner,  # gives whole plans in place of indices
+                sampler=self._planner,  # gives whole plans instead of indices
                 batch_size=None,
                 num_workers=self._settings.num_workers,
                 prefetch_factor=self._settings.prefetch,

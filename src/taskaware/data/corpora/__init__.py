@@ -1,1 +1,1 @@
-"""Corpora as they are handed out: one recipe a file, each yielding the rows of a manifest."""
+"""Corpora as they are released: one recipe a file, each yielding the rows of a manifest."""

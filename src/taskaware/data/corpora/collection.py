@@ -71,7 +71,7 @@ def read(request: Request) -> Iterator[Found]:
     }
     there = [name for name in readers if (folder / name).is_dir()]
     if not there:
-        raise CorpusError(f"{folder} must hold one of {', '.join(readers)}, but has none of them")
+        raise CorpusError(f"{folder} must contain one of {', '.join(readers)}, but does not")
     for name in there:
         yield from readers[name](folder / name, request)
 

@@ -67,7 +67,7 @@ def _find_languages(folder: Path) -> dict[str, Path]:
     if not found:
         raise CorpusError(
             f"{folder} must be the folder of a language, such as cv-corpus-4/en, or one above it, "
-            "with train.tsv, dev.tsv or test.tsv, but has none of them: name the folder that the "
+            "with train.tsv, dev.tsv or test.tsv, but does not: give the folder that the "
             "archive was unpacked in (releases that hold only what is new, 'delta', have no splits)"
         )
     return found

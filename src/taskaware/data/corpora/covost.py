@@ -85,11 +85,12 @@ def _find_pairs(folder: Path) -> dict[tuple[str, str], dict[str, Path]]:
             packed = path
     if not pairs:
         raise CorpusError(
-            f"{folder} must hold tables such as covost_v2.en_de.tsv or covost_v2.en_de.train.tsv, "
+            f"{folder} must contain tables such as covost_v2.en_de.tsv or "
+            "covost_v2.en_de.train.tsv, "
             + (
                 f"but has only {packed.name}: unpack it with tar -xzf {packed}"
                 if packed
-                else "but has none: download them and name their folder"
+                else "but does not: download them and give their folder"
             )
         )
     return pairs
@@ -103,7 +104,8 @@ def _find(tables: dict[str, Path], source: str, name: str) -> Path:
             if candidate.exists():
                 return candidate
     raise CorpusError(
-        f"{beside} must hold Common Voice's {name} (here or in {source}/{name}), but does not: put "
+        f"{beside} must contain Common Voice's {name} (here or in {source}/{name}), but does not: "
+        "put "
         f"Common Voice 4 ({source}) there, or a link to it"
     )
 

@@ -65,7 +65,7 @@ def _find_pairs(folder: Path) -> dict[tuple[str, str], Path]:
     pairs = {(path.parents[2].name, path.parents[1].name): path.parents[1] for path in lists}
     if not pairs:
         raise CorpusError(
-            f"{folder} must hold files such as en/de/train/segments.lst, but has none: name the "
+            f"{folder} must contain files such as en/de/train/segments.lst, but does not: name the "
             "folder v1.1 that the archive was unpacked in"
         )
     return pairs

@@ -77,8 +77,8 @@ def _find_languages(folder: Path) -> dict[str, Path]:
         found[match[1]] = path
     if not found:
         raise CorpusError(
-            f"{folder} must hold folders such as en_us with train.tsv, dev.tsv or test.tsv, but "
-            "has none: name the folder that FLEURS was downloaded to"
+            f"{folder} must contain folders such as en_us with train.tsv, dev.tsv or test.tsv, but "
+            "does not: give the folder that FLEURS was downloaded to"
         )
     return found
 
@@ -100,7 +100,7 @@ def _read_split(
     recordings = table.parent / "audio" / split
     if {ASR, ST} & set(kinds) and not recordings.is_dir():
         raise CorpusError(
-            f"{recordings} must hold the recordings of {table}, but does not exist: unpack "
+            f"{recordings} must contain the recordings of {table}, but does not exist: unpack "
             f"{table.parent / 'audio' / split}.tar.gz there"
         )
     translated: set[str] = set()

@@ -113,8 +113,9 @@ def read(request: Request, alignment: AlignmentFilter | None = None) -> Iterator
     }
     if train is None and not sets:
         raise CorpusError(
-            f"{folder} must hold iwslt-corpus with parallel/train.yaml, or an evaluation set such "
-            "as tst2010/IWSLT.tst2010, but has none of them: name the folder that the archives "
+            f"{folder} must contain iwslt-corpus with parallel/train.yaml, or an evaluation set "
+            "such "
+            "as tst2010/IWSLT.tst2010, but does not: give the folder that the archives "
             "were unpacked in"
         )
     wanted_languages(request, ("de",))

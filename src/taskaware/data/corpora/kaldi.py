@@ -36,7 +36,7 @@ _NO_TRANSCRIPT, _NO_RECORDING = "no transcript", "a transcript without a recordi
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stretch:
+class _Segment:
     recording: Path
     start_seconds: float = 0.0
     duration_seconds: float | None = None
@@ -53,7 +53,8 @@ def read(request: Request) -> Iterator[Found]:
     parts = [folder] if _is_data_folder(folder) else sorted(filter(_is_data_folder, _inner(folder)))
     if not parts:
         raise CorpusError(
-            f"{folder} must hold wav.scp and text, or folders with them such as train and dev, but "
+            f"{folder} must contain wav.scp and text, or folders with them such as train and dev, "
+            "but "
             "does not: name a data folder of Kaldi"
         )
     if len(request.languages) != 1:
@@ -87,19 +88,19 @@ def _split(name: str, *, alone: bool) -> str:
 
 def _read_part(part: Path, split: str, language: str, root: Path) -> Iterator[Found]:
     """Yield the rows of one data folder, reading its sorted files side by side."""
-    stretches = _stretches(part, root)
+    segments = _segments(part, root)
     speakers = _sorted_lines(part / "utt2spk") if (part / "utt2spk").is_file() else iter(())
-    stretch, speaker = next(stretches, None), next(speakers, None)
+    segment, speaker = next(segments, None), next(speakers, None)
     for _, id_, text in _sorted_lines(part / "text"):
-        while stretch is not None and _key(stretch[0]) < _key(id_):
-            yield LeftOut(split=split, place=f"{part}, {stretch[0]}", reason=_NO_TRANSCRIPT)
-            stretch = next(stretches, None)
+        while segment is not None and _key(segment[0]) < _key(id_):
+            yield LeftOut(split=split, place=f"{part}, {segment[0]}", reason=_NO_TRANSCRIPT)
+            segment = next(segments, None)
         while speaker is not None and _key(speaker[1]) < _key(id_):
             speaker = next(speakers, None)
-        if stretch is None or stretch[0] != id_:
+        if segment is None or segment[0] != id_:
             yield LeftOut(split=split, place=f"{part}, {id_}", reason=_NO_RECORDING)
             continue
-        found, stretch = stretch[1], next(stretches, None)
+        found, segment = segment[1], next(segments, None)
         if isinstance(found, str) or not text:
             reason = found if isinstance(found, str) else _NO_TRANSCRIPT
             yield LeftOut(split=split, place=f"{part}, {id_}", reason=reason)
@@ -118,25 +119,25 @@ def _read_part(part: Path, split: str, language: str, root: Path) -> Iterator[Fo
             speaker=speaker[2] if speaker is not None and speaker[1] == id_ else "",
             utterance=id_,
         )
-    while stretch is not None:
-        yield LeftOut(split=split, place=f"{part}, {stretch[0]}", reason=_NO_TRANSCRIPT)
-        stretch = next(stretches, None)
+    while segment is not None:
+        yield LeftOut(split=split, place=f"{part}, {segment[0]}", reason=_NO_TRANSCRIPT)
+        segment = next(segments, None)
 
 
-def _stretches(part: Path, root: Path) -> Iterator[tuple[str, _Stretch | str]]:
+def _segments(part: Path, root: Path) -> Iterator[tuple[str, _Segment | str]]:
     """Yield utterances, each with where it is said, or why it cannot be used."""
     recordings = _recordings(part, root)
     segments = part / "segments"
     if not segments.is_file():
         for id_, path in recordings:
-            yield id_, _Stretch(recording=path)
+            yield id_, _Segment(recording=path)
         return
     paths = dict(recordings)
     for number, id_, rest in _sorted_lines(segments):
-        yield id_, _segment(f"{segments}, line {number}", rest.split(), paths)
+        yield id_, _parsed(f"{segments}, line {number}", rest.split(), paths)
 
 
-def _segment(place: str, words: list[str], paths: dict[str, Path]) -> _Stretch | str:
+def _parsed(place: str, words: list[str], paths: dict[str, Path]) -> _Segment | str:
     try:
         recording, start, end = words[0], float(words[1]), float(words[2])
     except (IndexError, ValueError) as error:
@@ -147,11 +148,11 @@ def _segment(place: str, words: list[str], paths: dict[str, Path]) -> _Stretch |
     if recording not in paths:
         return "a segment of a recording that wav.scp does not have"
     if end == -1:  # Kaldi's sign for the end of the recording
-        return _Stretch(recording=paths[recording], start_seconds=max(start, 0.0))
+        return _Segment(recording=paths[recording], start_seconds=max(start, 0.0))
     if not 0 <= start < end:
         return "a segment that does not end after its start"
     duration = round(end - start, 6)
-    return _Stretch(recording=paths[recording], start_seconds=start, duration_seconds=duration)
+    return _Segment(recording=paths[recording], start_seconds=start, duration_seconds=duration)
 
 
 def _recordings(part: Path, root: Path) -> Iterator[tuple[str, Path]]:

@@ -9,7 +9,7 @@ passed over: ``lhotse cut simple -r RECORDINGS -s SUPERVISIONS CUTS`` makes cuts
 prepare`` writes. Whose name, or folder, has ``train``, ``dev``, ``valid`` or ``test`` in it as a
 word goes to that split (valid to dev), the others to train. The dataset is named by the folder.
 
-One example is one *supervision* of a ``MonoCut``: its text, language and speaker, and its stretch
+One example is one *supervision* of a ``MonoCut``: its text, language and speaker, and its segment
 of the recording, which must lie in the cut. Languages are codes; the English names that Lhotse's
 recipes write (``English``) become codes. Translations are where Lhotse's recipes (``iwslt22_ta``)
 store them, in ``custom``, that of the supervision or of a cut that has one alone::
@@ -90,8 +90,8 @@ def read(request: Request) -> Iterator[Found]:
     files = [path for path in files if _holds_cuts(path)]
     if not files:
         raise CorpusError(
-            f"{folder} must be a file of Lhotse's cuts (.jsonl, .jsonl.gz), or hold some, but is "
-            "none and has none; recordings and supervisions become cuts by: lhotse cut simple -r "
+            f"{folder} must be a file of Lhotse's cuts (.jsonl, .jsonl.gz), or a folder of "
+            "such files; recordings and supervisions become cuts by: lhotse cut simple -r "
             "RECORDINGS -s SUPERVISIONS CUTS"
         )
     dataset = (folder.parent if folder.is_file() else folder).absolute().name
@@ -198,7 +198,7 @@ def _tasks(
 
 
 def _audio_problem(cut: Any) -> str:
-    """Return why a cut's speech is not a stretch of one file as it is; empty: it is one."""
+    """Return why a cut's speech is not a segment of one file as it is; empty: it is one."""
     if type(cut).__name__ != "MonoCut":
         return f"the cut is a {type(cut).__name__}, not a MonoCut"
     if not cut.has_recording:

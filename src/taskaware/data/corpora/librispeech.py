@@ -40,7 +40,7 @@ def read(request: Request) -> Iterator[Found]:
     )
     if not parts:
         raise CorpusError(
-            f"{folder} must hold parts such as train-clean-100 or dev-clean, but has none: name "
+            f"{folder} must contain parts such as train-clean-100 or dev-clean, but does not: give "
             "the folder that LibriSpeech's archives were unpacked in"
         )
     if ASR not in request.kinds or (request.languages and "en" not in request.languages):

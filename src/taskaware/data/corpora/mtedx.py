@@ -74,14 +74,13 @@ def _find_pairs(folder: Path) -> dict[tuple[str, str], Path]:
     }
     if not pairs:
         raise CorpusError(
-            f"{folder} must be a folder such as es-en, or hold such folders, each with a folder "
-            "'data' in it, but is not and has none: name the folder that the archives were "
-            "unpacked in"
+            f"{folder} must be a folder such as es-en with a subfolder 'data', or a folder of "
+            "such folders: give the folder in which the archives were unpacked"
         )
     for (source, target), path in pairs.items():
         if not any((path / "data" / split).is_dir() for split in _SPLITS):
             raise CorpusError(
-                f"{path / 'data'} must hold train, valid or test, but has none of them: unpack "
+                f"{path / 'data'} must contain train, valid or test, but does not: unpack "
                 f"{source}-{target} completely"
             )
     return pairs

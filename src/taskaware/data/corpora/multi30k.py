@@ -44,7 +44,7 @@ def read(request: Request) -> Iterator[Found]:
     sets = _sets(folder)
     if SOURCE_LANGUAGE not in sets.get("train", {}):
         raise CorpusError(
-            f"{folder} must hold train.en or train.en.gz, but does not: name the folder of "
+            f"{folder} must contain train.en or train.en.gz, but does not: give the folder of "
             f"Multi30k's raw texts ({_RAW} in its repository)"
         )
     languages = wanted_languages(request, set(sets["train"]) - {SOURCE_LANGUAGE})
@@ -55,7 +55,7 @@ def read(request: Request) -> Iterator[Found]:
         for language in sorted(languages & set(files)):
             if source is None:
                 raise CorpusError(
-                    f"{folder} must hold {name}.en beside {files[language].name}, but does not: "
+                    f"{folder} must contain {name}.en beside {files[language].name}, but does not: "
                     "copy it there too"
                 )
             text = ParallelText(

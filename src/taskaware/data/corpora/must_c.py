@@ -55,8 +55,8 @@ def read(request: Request) -> Iterator[Found]:
         splits = sorted(part for part in (folder / "data").iterdir() if (part / "txt").is_dir())
         if not splits:
             raise CorpusError(
-                f"{folder / 'data'} must hold folders such as train/txt and tst-COMMON/txt, but "
-                "has none: unpack the corpus completely"
+                f"{folder / 'data'} must contain folders such as train/txt and tst-COMMON/txt, but "
+                "does not: unpack the corpus completely"
             )
         for split in splits:
             for segment in _read_split(split, language):
@@ -73,9 +73,8 @@ def _find_pairs(folder: Path) -> dict[str, Path]:
     }
     if not found:
         raise CorpusError(
-            f"{folder} must be a folder such as en-de, or hold such folders, each with a folder "
-            "'data' in it, but is not and has none: name the folder that MuST-C's archives were "
-            "unpacked in"
+            f"{folder} must be a folder such as en-de with a subfolder 'data', or a folder of "
+            "such folders: give the folder in which MuST-C's archives were unpacked"
         )
     return found
 

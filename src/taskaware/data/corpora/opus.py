@@ -1,6 +1,6 @@
 """Any corpus of OPUS, from English: https://opus.nlpl.eu.
 
-In the folder, or anywhere below it, lies what OPUS hands out for a corpus and language pair::
+In the folder, or anywhere below it, is what OPUS releases for a corpus and language pair::
 
     en-tr.txt.zip                         Moses format, with SETIMES.en-tr.en as a member
     SETIMES.en-tr.en, SETIMES.en-tr.tr    the same, unpacked
@@ -55,8 +55,8 @@ def read(request: Request, corpus: str = "") -> Iterator[Found]:
         texts = named or [text for text in texts if _has_no_name(text)]
     if not texts:
         raise CorpusError(
-            f"{folder} must hold {corpus or 'a corpus'} of OPUS with English, in files such as "
-            "de-en.txt.zip or de-en.tmx.gz, but holds none: put the downloaded files there under "
+            f"{folder} must contain {corpus or 'a corpus'} of OPUS with English, in files such as "
+            "de-en.txt.zip or de-en.tmx.gz, but does not: put the downloaded files there under "
             "their own names"
         )
     languages = wanted_languages(request, {text.language for text in texts})

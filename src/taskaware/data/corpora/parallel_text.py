@@ -1,4 +1,4 @@
-"""Finding parallel text in a folder, by the names that its files are handed out under.
+"""Finding parallel text in a folder, by the names that its files are released under.
 
 ::
 
@@ -85,7 +85,7 @@ def find_parallel_texts(folder: Path) -> list[ParallelText]:
     """Return the texts below a folder, by name and language.
 
     Of equal ones the first is the better: the form that is first in ``FORMS``, then the larger file
-    (newstest2014 was handed out filtered as well as in full).
+    (newstest2014 was released filtered as well as in full).
 
     Raises:
         CorpusError: A ``.txt.zip`` is damaged.

@@ -1,7 +1,7 @@
 """What a corpus recipe yields, and the manifests that become of it.
 
 A recipe is a file of this folder with one function, ``read(request)``, that walks a corpus as it is
-handed out and yields a ``Row`` for every example and a ``LeftOut`` for everything that is not used.
+released and yields a ``Row`` for every example and a ``LeftOut`` for everything that is not used.
 It reads sequentially and holds no list of examples, so that a corpus may have any size. Recordings
 are not opened: ``taskaware prepare`` checks them afterwards, whatever corpus they come from.
 """
@@ -63,7 +63,7 @@ class Row:
         start_seconds: Where in the recording the example starts.
         duration_seconds: How long it is; ``None``: to the end of the recording.
         speaker: Who speaks, where the corpus says so.
-        utterance: What the rows of one stretch of speech, or of one sentence, share.
+        utterance: What the rows of one segment of speech, or of one sentence, share.
         origin: Where a synthetic source or target comes from; empty where people made both.
         task: The task's name; empty: made of kind and languages, see ``task_name``.
     """

@@ -50,8 +50,9 @@ def read(request: Request) -> Iterator[Found]:
     for split, transcripts in held_out.items():
         if not transcripts:
             raise CorpusError(
-                f"{folder / 'legacy' / split / 'stm'} must hold the transcripts of {split} (*.stm),"
-                " but has none: name the folder TEDLIUM_release-3, unpacked completely"
+                f"{folder / 'legacy' / split / 'stm'} must contain the transcripts of {split} "
+                "(*.stm),"
+                " but does not: give the folder TEDLIUM_release-3, unpacked completely"
             )
     train = _transcripts(folder / "legacy" / "train" / "stm")
     if not train:
@@ -59,8 +60,9 @@ def read(request: Request) -> Iterator[Found]:
         train = [path for path in _transcripts(folder / "data" / "stm") if path.name not in names]
     if not train:
         raise CorpusError(
-            f"{folder} must hold the transcripts of train (*.stm) in legacy/train/stm or data/stm, "
-            "but has none: unpack the corpus completely"
+            f"{folder} must contain the transcripts of train (*.stm) in legacy/train/stm or "
+            "data/stm, "
+            "but does not: unpack the corpus completely"
         )
     if ASR not in request.kinds or (request.languages and "en" not in request.languages):
         return

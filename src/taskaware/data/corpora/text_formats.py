@@ -85,7 +85,7 @@ def read_moses_zip(path: Path, source_member: str, target_member: str) -> Iterat
             ]
         except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise CorpusError(
-                f"{path} must hold {source_member} and {target_member}, but they cannot be read "
+                f"{path} must contain {source_member} and {target_member}, but they cannot be read "
                 f"({error}): download it again"
             ) from error
         places = [f"{path}, {name}" for name in (source_member, target_member)]
@@ -305,7 +305,7 @@ def _sgm_segments(path: Path) -> Iterator[tuple[tuple[str, str, int], str]]:
         yield (document, id_, seen[document, id_]), _one_line(text)
         seen[document, id_] += 1
     if not seen:
-        raise CorpusError(f'{path} must hold segments (<seg id="1">), but has none')
+        raise CorpusError(f'{path} must contain segments (<seg id="1">), but has none')
 
 
 def _attribute(attributes: str, name: str) -> str | None:

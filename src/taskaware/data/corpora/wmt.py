@@ -98,8 +98,8 @@ def read(request: Request, corpus: str = "") -> Iterator[Found]:
     if not texts:
         what = f"{corpus} data" if corpus else "WMT's data"
         raise CorpusError(
-            f"{folder} must hold {what} with English, in files such as "
-            f"{corpus or EUROPARL}*.de-en.de and .en, but holds none: unpack the archives (.tgz), "
+            f"{folder} must contain {what} with English, in files such as "
+            f"{corpus or EUROPARL}*.de-en.de and .en, but does not: unpack the archives (.tgz), "
             "and keep the names of the files"
         )
     languages = wanted_languages(request, {text.language for text in texts})

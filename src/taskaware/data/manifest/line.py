@@ -106,7 +106,7 @@ def texts(record: dict[str, object]) -> dict[str, str]:
             raise FieldError(name, f"must be text, but is {repr(value)[:_MAX_SHOWN]}")
         names_file = name in _BY_COLUMN and not _BY_COLUMN[name].is_text
         if (_SURROGATE_OF_NO_BYTE if names_file else _SURROGATE).search(value):
-            raise FieldError(name, "must hold characters only, but has a lone surrogate")
+            raise FieldError(name, "must be valid Unicode, but contains a lone surrogate")
         fields[name] = value
     return fields
 

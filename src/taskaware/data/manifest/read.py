@@ -144,7 +144,7 @@ class TaskTable:
         return self._found
 
     def add(self, line: ManifestLine) -> None:
-        """Take up the task of a line.
+        """Add the task of a line.
 
         Raises:
             ManifestError: An earlier line means another task by that name, or the name is reserved.
@@ -295,13 +295,13 @@ def _check_header(
     for column in header:
         _check_column(column, place)
         if header.count(column) > 1:
-            raise ManifestError(f"{place}: the column '{column}' must be there once only")
+            raise ManifestError(f"{place}: the column '{column}' must not be repeated")
     for column in required:
         if column not in header:
             raise ManifestError(f"{place}: the column '{column}' is missing")
     if not set(header) & set(SOURCE_COLUMNS):
         raise ManifestError(
-            f"{place}: one of the columns {', '.join(SOURCE_COLUMNS)} must be there"
+            f"{place}: there must be one of the columns {', '.join(SOURCE_COLUMNS)}"
         )
     return header
 

@@ -69,7 +69,7 @@ def extract_source(
         features: How a waveform becomes features.
         checks: When a recording is not used.
         num_columns: F of features that come from NumPy files; ``None`` for any.
-        keep_audio: Whether to return recordings in place of their features: compressed ones as they
+        keep_audio: Whether to return recordings instead of their features: compressed ones as they
             are where they are used whole, all others as 16-bit FLAC at their own rate.
     """
     path = source.path if isinstance(source, Speech) else source

@@ -59,15 +59,15 @@ def prepare(
     """Check manifests, compute features, and write a prepared folder.
 
     A complete folder from the same manifests, recordings (by size and time of change) and settings
-    is left as it is; any other prepared folder is made anew. Nothing that ``prepare`` did not write
-    is deleted or written over.
+    is left as it is; any other prepared folder is made again. Nothing that ``prepare`` did not
+    write is deleted or written over.
 
     Args:
         manifests: The manifests of each split: ``"train"``, ``"dev"``, ``"test"`` or any name.
         folder: Where to write; made where it is missing.
         settings: How; ``None`` for the defaults.
         vocabulary: An existing vocabulary to use; without it, one is trained on the texts of train.
-        progress: Called as the work goes on.
+        progress: Called as the work advances.
 
     Raises:
         UserError: There is no train split and no vocabulary, or a split's name is no file name.
@@ -96,8 +96,8 @@ def prepare(
     except OSError as error:
         raise DataError(
             f"{error.filename or folder}: cannot be read or written "
-            f"({error.strerror or error}): see to it, then give the same command again; it goes "
-            "on after its last complete shard"
+            f"({error.strerror or error}): correct that, then give the same command again; it "
+            "resumes after its last complete shard"
         ) from error
 
 
@@ -210,7 +210,7 @@ def _begin(output: OutputFolder, work: Path, fingerprint: str) -> Journal:
 def _check_request(manifests: Mapping[str, Sequence[Path]], vocabulary: Path | None) -> None:
     if TRAIN not in manifests and vocabulary is None:
         raise UserError(
-            "a train manifest must be given, or an existing vocabulary, but there is neither"
+            "a train manifest must be given, or an existing vocabulary, but neither is given"
         )
     for name, paths in manifests.items():
         if not _SPLIT_NAME.fullmatch(name):
@@ -237,7 +237,7 @@ def _complete_report(folder: Path, fingerprint: str) -> PrepareReport | None:
     """Return the report of a folder that is complete, undamaged and made from the same."""
     try:
         marker = prepared.read_marker(LocalStore(folder))
-    except DataError:  # damaged, or of another version: made anew
+    except DataError:  # damaged, or of another version: made again
         return None
     if marker is None or marker["fingerprint"] != fingerprint:
         return None
@@ -295,9 +295,9 @@ def _refuse_overlap(
     path = _publish_report(output, problems)
     first = problems.first_removed(TRAIN, "overlap")
     raise DataError(
-        f"train must have no example of a later split, but has {number:,}; the first: {first}\n"
+        f"train must not have examples of another split, but has {number:,}; the first: {first}\n"
         f"{path} lists them all: correct the manifests, "
-        "leave them out (--overlap drop), or train on them all the same (--overlap allow)"
+        "leave them out (--overlap drop), or keep them (--overlap allow)"
     )
 
 
@@ -327,17 +327,19 @@ def _publish_report(output: OutputFolder, problems: ProblemReport) -> Path:
 def _refuse_empty(splits: Mapping[str, SplitReport], tasks: Sequence[Task]) -> None:
     for name, split in splits.items():
         if not split.examples:
-            raise DataError(f"the split '{name}' must have an example, but none is left")
+            raise DataError(f"the split '{name}' must have an example, but has none left")
     for task in tasks:
         if TRAIN in splits and task.name not in splits[TRAIN].examples:
             raise DataError(
-                f"the task '{task.name}' must have an example in train, but none is there or left"
+                f"the task '{task.name}' must have an example in train, but has none, or none is "
+                "left"
             )
 
 
 def _warnings(tasks: Sequence[Task], vocabulary: Vocabulary) -> list[str]:
     return [
-        f"the vocabulary has no piece for the task '{task.name}', which a cue by tag would need"
+        f"the vocabulary has no piece for the task '{task.name}'; the cue `target_tag` would need "
+        "it"
         for task in tasks
         if not vocabulary.has_tag(task_tag(task.name))
     ]

@@ -101,8 +101,8 @@ def read_inputs(
     Args:
         manifests: The manifests of each split.
         folder: Where to store it; see ``read_kept``.
-        report: Takes up what is bad.
-        progress: Called as the work goes on, in bytes.
+        report: Collects what is bad.
+        progress: Called as the work advances, in bytes.
         max_texts: Most texts for a vocabulary.
         look_at_held_out: Is shown every example of every other split before train is read.
         train_filter: Decides about every example of train.
@@ -243,7 +243,7 @@ def _keep(
 
 
 def _hash_file(digest: hashlib._Hash, example: Example) -> None:
-    """Take up size and time of change of the file that an example names."""
+    """Add size and time of change of the file that an example names."""
     path = example.features_path if example.speech is None else example.speech.path
     if path is None:
         return

@@ -61,7 +61,7 @@ class PrepareReport:
         lines.append(f"vocabulary: {self.vocabulary_size:,} pieces")
         for name, split in self.splits.items():
             lines += [
-                f"{name}: {number:,} of the left-out lines are there because of {by}"
+                f"{name}: {number:,} of the lines were left out by {by}"
                 for by, number in split.removed.items()
             ]
         if any(split.num_left_out for split in self.splits.values()):

@@ -19,18 +19,18 @@ class PrepareSettings:
     """How manifests become a prepared folder.
 
     Attributes:
-        vocabulary_size: Number of word pieces; fewer where the texts do not hold as many. (The
+        vocabulary_size: Number of word pieces; fewer if the texts do not give that many. (The
             paper has 32,000 for millions of sentences; 8,000 suits tens of thousands.)
         max_bad_share: Largest share of a split's lines that may be left out, from 0 to 1.
-        max_vocabulary_texts: Most distinct texts that the vocabulary is trained on; of more, a
-            sample that depends on the texts alone.
+        max_vocabulary_texts: Most distinct texts that the vocabulary is trained on; if there are
+            more, a sample that depends only on the texts.
         store: ``"features"``: the shards hold log-Mel features, which are read fastest.
-            ``"audio"``: they hold compressed recordings, whose features are computed while training
-            goes on; needed for augmentation of the signal.
+            ``"audio"``: they hold compressed recordings, whose features are computed during
+            training; needed for augmentation of the signal.
         features: How a waveform becomes features.
         checks: When an example is left out.
-        cleaning: What train does not want although it could be used.
-        overlap: What becomes of train examples that a later split has as well.
+        cleaning: Which texts of train are left out or normalised.
+        overlap: What to do with train examples that another split has as well.
         shards: When a shard is full.
         num_workers: Threads that compute features; 0 means one for each core.
     """

@@ -86,8 +86,8 @@ class SplitWriter:
         settings: What is kept of speech, how features are made, when an example is left out.
         num_columns: F of all features, from speech and from NumPy files.
         journal: The shards that are complete.
-        report: Takes up what is left out.
-        progress: Called as the work goes on.
+        report: Collects what is left out.
+        progress: Called as the work advances.
     """
 
     output: OutputFolder

@@ -20,7 +20,7 @@ class TextSample:
         self._largest = (1 << 64) - 1
 
     def add(self, text: str) -> None:
-        """Take up a text; an empty one is none."""
+        """Add a text; an empty one is ignored."""
         if not text:
             return
         key = hash_texts(text)

@@ -53,7 +53,7 @@ class Contents:
         vocabulary: The word pieces.
         features: How a waveform becomes features.
         stores_audio: Whether the shards hold recordings, whose features are computed when they are
-            read, in place of features.
+            read, instead of features.
     """
 
     tasks: tuple[Task, ...]
@@ -162,7 +162,7 @@ class Split:
                 )
 
     def places(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return in which shard each example lies, and in which row of it."""
+        """Return in which shard each example is, and in which row of it."""
         numbers = np.searchsorted(self._starts, indices, side="right") - 1
         return numbers, indices - self._starts[numbers]
 
@@ -330,7 +330,7 @@ class PreparedData:
         vocabulary: The word pieces of all tasks.
         feature_settings: How the features were computed; a new recording needs the same.
         num_feature_columns: F of the features; 0 where all sources are texts.
-        stores_audio: Whether recordings are kept in place of features.
+        stores_audio: Whether recordings are kept instead of features.
         fingerprint: What the folder holds, as a hash; see ``content_fingerprint``.
         split_names: The splits, ``"train"`` first.
     """
@@ -416,7 +416,7 @@ def content_fingerprint(marker: Mapping[str, Any]) -> str:
     """Return a hash of all that training sees of a prepared folder, in hexadecimal.
 
     Two folders have the same one where their vocabulary, tasks, features and shards are equal, byte
-    for byte, wherever they lie and whenever they were written. It is computed from what
+    for byte, wherever they are and whenever they were written. It is computed from what
     ``prepared.json`` says of the shards, which every shard is compared with before it is read.
     """
     settings = marker["settings"]
@@ -443,7 +443,12 @@ def read_marker(store: Store) -> dict[str, Any] | None:
     try:
         data = store.read(MARKER_NAME)
         marker = None if data is None else json.loads(data)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{where}: cannot be read ({error.strerror or error}): check the path and its "
+            "permissions"
+        ) from error
+    except ValueError as error:
         raise DataError(
             f"{where}: cannot be read ({error}): delete the folder and prepare it again"
         ) from error

@@ -4,7 +4,7 @@ A shard is a file of a standard format and an index beside it::
 
     speech-000000.tar        a WebDataset archive: KEY.json and KEY.npy, KEY.flac, KEY.mp3, ...
     text-000000.jsonl        an example a line
-    *.index.npy              a row an example: task, lengths, and where its bytes lie
+    *.index.npy              a row an example: task, lengths, and where its bytes are
 
 The archive is plain tar, in the layout of https://github.com/webdataset/webdataset: members with
 the same KEY are one sample. ``KEY.json`` is a list, as several tasks may share a recording. The
@@ -45,9 +45,9 @@ INDEX = np.dtype(
         ("entry", "<u2"),  # position in the list that KEY.json is
         ("source_length", "<i4"),  # frames, or pieces of the source text
         ("target_length", "<i4"),  # pieces of the target text
-        ("example_offset", "<u4"),  # where the JSON lies in the shard
+        ("example_offset", "<u4"),  # where the JSON is in the shard
         ("example_bytes", "<u4"),
-        ("source_offset", "<u4"),  # where features or audio lie; 0 bytes for a text
+        ("source_offset", "<u4"),  # where features or audio are; 0 bytes for a text
         ("source_bytes", "<u4"),
     ]
 )
@@ -296,7 +296,7 @@ class ShardWriter:
         return self._file
 
     def _add_member(self, name: str, data: bytes) -> tuple[int, int]:
-        """Write a file into the archive; return where its bytes lie."""
+        """Write a file into the archive; return where its bytes are."""
         assert self._tar is not None
         assert self._file is not None
         info = tarfile.TarInfo(name)  # no time, no owner: equal inputs give equal bytes
@@ -394,6 +394,6 @@ def file_sha256(path: Path) -> str:
 
 def _damaged(path: Path, what: str) -> DataError:
     return DataError(
-        f"{path}: the shard {what}: bring the file back, or prepare the folder again with "
+        f"{path}: the shard {what}: restore the file, or prepare the folder again with "
         "`taskaware prepare`; nothing of it is trained on"
     )

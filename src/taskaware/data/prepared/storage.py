@@ -1,4 +1,4 @@
-"""Where a prepared folder lies: on this machine, or on object storage through fsspec.
+"""Where a prepared folder is: on this machine, or on object storage through fsspec.
 
 A file of object storage is fetched whole into a cache on this machine, under its SHA-256, and read
 from there: shards are written once and read from end to end.
@@ -79,7 +79,7 @@ class LocalStore:
         path = self._folder / name
         if not path.is_file():
             raise DataError(
-                f"{path}: the file is missing: bring it back, or prepare the folder again with "
+                f"{path}: the file is missing: restore it, or prepare the folder again with "
                 "`taskaware prepare`"
             )
         return path
@@ -119,7 +119,7 @@ class RemoteStore:
             return fsspec.url_to_fs(f"{self._url}/{name}")
         except (ImportError, ValueError) as error:
             raise MissingDependencyError(
-                f"{self._url}: must be a place that fsspec reads, but is not ({error})"
+                f"{self._url}: must be a URL that fsspec reads, but is not ({error})"
             ) from error
 
     def read(self, name: str) -> bytes | None:

@@ -1,6 +1,6 @@
 """Which runs stand on a prepared folder: a line each in ``FOLDER/.taskaware-runs``.
 
-It serves one message alone: whoever prepares the folder anew learns which runs cannot go on.
+It serves one message alone: whoever prepares the folder again learns which runs cannot be resumed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def note_run(data: Path | str, run: Path) -> None:
 
 
 def stale_runs(folder: Path) -> list[str]:
-    """Return a warning where runs stand on what a folder held before it was prepared anew.
+    """Return a warning where runs stand on what a folder held before it was prepared again.
 
     Args:
         folder: The prepared folder, as it is now.
@@ -54,8 +54,8 @@ def stale_runs(folder: Path) -> list[str]:
     more = f" and {len(runs) - _NUM_NAMED} more" if len(runs) > _NUM_NAMED else ""
     return [
         f"{folder} holds other data than before, but runs were trained on what it held: "
-        f"{', '.join(runs[:_NUM_NAMED])}{more}. They cannot go on with this data: train anew with "
-        "another --to, and prepare into another folder while a run is needed"
+        f"{', '.join(runs[:_NUM_NAMED])}{more}. They cannot be resumed with this data: train again "
+        "with another --to, and prepare into another folder while a run is needed"
     ]
 
 

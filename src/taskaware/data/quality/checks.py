@@ -31,7 +31,7 @@ class Finding:
 
 
 def check_recording(info: AudioInfo, speech: Speech, settings: CheckSettings) -> Finding | None:
-    """Check the header of a recording and the stretch of it that an example uses."""
+    """Check the header of a recording and the segment of it that an example uses."""
     if info.sample_rate_hz < settings.min_sample_rate_hz:
         return Finding(
             field="audio",
@@ -54,7 +54,7 @@ def check_recording(info: AudioInfo, speech: Speech, settings: CheckSettings) ->
     if start + duration > length + END_TOLERANCE_SECONDS:
         return Finding(
             field="duration_seconds",
-            reason=f"the stretch must end before the end of the recording ({length:.3f} s), "
+            reason=f"the segment must end before the end of the recording ({length:.3f} s), "
             f"but ends at {start + duration:.3f} s",
         )
     if not settings.min_seconds <= duration <= settings.max_seconds:

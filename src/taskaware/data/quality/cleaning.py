@@ -96,7 +96,7 @@ class Cleaner:
     def _check_length(self, name: str, text: str) -> None:
         settings = self._settings
         if not text.strip():
-            raise _RuleError(name, "must hold more than white space")
+            raise _RuleError(name, "must contain more than white space")
         num_words = count_words(text)
         limits = (
             ("words", num_words, settings.min_words, settings.max_words),

@@ -28,7 +28,7 @@ RULES: tuple[Rule, ...] = ("recording", "text pair", "transcript", "source text"
 """How two examples can overlap, what matters most first."""
 HARMLESS: tuple[Rule, ...] = ("source text", "target text")
 """The rules that only count."""
-_Stretch = tuple[int, float, float]  # hash of the file, start and end in seconds
+_Segment = tuple[int, float, float]  # hash of the file, start and end in seconds
 _DASH = re.compile(r"[\u2010-\u2015\u2212\u2043\uFE58\uFE63\uFF0D]")
 _SPACED_SIGN = re.compile(r"(?<=\d) +([-/*:÷×+=<>]) +(?=\d)")
 _NUMBERS_APART = re.compile(r"(?<=\d)(?:\s+|[,.;:!?]\s+)(?=\d)")
@@ -54,7 +54,7 @@ class HeldOut:
 
     A train example overlaps with a held-out one if one of these rules says so:
 
-    - ``recording``: both use the same file, and their stretches share more than 0.01 s; so do two
+    - ``recording``: both use the same file, and their segments share more than 0.01 s; so do two
       examples that name the same file of features. The task does not matter: a transcript in train
       tells much of the translation in test.
     - ``text pair``: both have a source text and a target text, and these are the same two texts,
@@ -62,7 +62,7 @@ class HeldOut:
     - ``transcript``: both have speech (or features), their task and their target text are the same,
       and that text has ``min_words`` words or more, whoever speaks.
 
-    Two further rules only count, as much in language recurs by nature: ``source text`` and
+    Two further rules only count, as much in language recurs naturally: ``source text`` and
     ``target text``, where that text alone is the source (target) text of a held-out example of any
     task and kind.
 
@@ -77,7 +77,7 @@ class HeldOut:
     def add(self, split: str, example: Example) -> None:
         """Hold an example of a later split; to be done for all of them before ``find``."""
         held = self._splits.setdefault(split, _HeldSplit())
-        held.add(example, self._keys(example), _stretch(example))
+        held.add(example, self._keys(example), _segment_of(example))
 
     def find(self, example: Example, column: str = "audio") -> Finding | None:
         """Say what a train example shares with a held-out one; ``None``: nothing that matters.
@@ -86,10 +86,10 @@ class HeldOut:
         Whatever is found is counted, texts shared alone too. ``column`` is the one of the manifest
         that gives the source.
         """
-        keys, stretch = self._keys(example), _stretch(example)
+        keys, segment = self._keys(example), _segment_of(example)
         found: Finding | None = None
         for name, held in self._splits.items():
-            shared = list(held.shared(keys, stretch))
+            shared = list(held.shared(keys, segment))
             if not shared:
                 continue
             rule, number = shared[0]
@@ -143,29 +143,29 @@ class _HeldSplit:
         self.tasks: list[str] = []
         self.in_train: Counter[tuple[str, Rule]] = Counter()
         self._holders: dict[int, list[int]] = {}  # by hash of a text
-        self._stretches: dict[int, dict[_Stretch, list[int]]] = {}  # by file
+        self._segments: dict[int, dict[_Segment, list[int]]] = {}  # by file
         self._ranks = bytearray()  # the first of RULES by which each example was met
-        self._met: set[int | _Stretch] = set()  # the hashes and stretches that were met
+        self._met: set[int | _Segment] = set()  # the hashes and segments that were met
 
     def add(
-        self, example: Example, keys: Sequence[tuple[Rule, int]], stretch: _Stretch | None
+        self, example: Example, keys: Sequence[tuple[Rule, int]], segment: _Segment | None
     ) -> None:
         number = len(self.ids)
         self.ids.append(example.id)
         self.tasks.append(example.task)
         self._ranks.append(len(RULES))
-        if stretch is not None:
-            self._stretches.setdefault(stretch[0], {}).setdefault(stretch, []).append(number)
+        if segment is not None:
+            self._segments.setdefault(segment[0], {}).setdefault(segment, []).append(number)
         for _, key in keys:
             self._holders.setdefault(key, []).append(number)
 
     def shared(
-        self, keys: Sequence[tuple[Rule, int]], stretch: _Stretch | None
+        self, keys: Sequence[tuple[Rule, int]], segment: _Segment | None
     ) -> Iterator[tuple[Rule, int]]:
         """Yield what a train example shares: rule and held-out example, what matters most first."""
-        if stretch is not None:
-            for other, numbers in self._stretches.get(stretch[0], {}).items():
-                if min(stretch[2], other[2]) - max(stretch[1], other[1]) > _ROUNDING_SECONDS:
+        if segment is not None:
+            for other, numbers in self._segments.get(segment[0], {}).items():
+                if min(segment[2], other[2]) - max(segment[1], other[1]) > _ROUNDING_SECONDS:
                     self._meet(other, "recording", numbers)
                     yield "recording", numbers[0]
         for rule, key in keys:
@@ -180,7 +180,7 @@ class _HeldSplit:
             if rank < len(RULES)
         )
 
-    def _meet(self, key: int | _Stretch, rule: Rule, numbers: Sequence[int]) -> None:
+    def _meet(self, key: int | _Segment, rule: Rule, numbers: Sequence[int]) -> None:
         if key in self._met:  # a text that is everywhere is marked once
             return
         self._met.add(key)
@@ -189,7 +189,7 @@ class _HeldSplit:
             self._ranks[number] = min(self._ranks[number], rank)
 
 
-def _stretch(example: Example) -> _Stretch | None:
+def _segment_of(example: Example) -> _Segment | None:
     speech = example.speech
     if speech is not None:
         length = speech.duration_seconds
@@ -202,7 +202,7 @@ def _stretch(example: Example) -> _Stretch | None:
 
 def _finding(rule: Rule, column: str, split: str, id_: str) -> Finding:
     has = {
-        "recording": "uses the same stretch of this recording",
+        "recording": "uses the same segment of this recording",
         "text pair": "has the same source and target text",
         "transcript": "has the same text in the same task",
     }

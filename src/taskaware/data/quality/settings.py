@@ -70,7 +70,7 @@ class CleaningSettings:
             py3langid.
         language: How languages are identified.
         drop_duplicates: Leave out a pair of source and target text that an earlier example of the
-            same task has as well, by letter.
+            same task has as well, letter by letter.
     """
 
     normalise: bool = False
@@ -110,10 +110,10 @@ class CheckSettings:
     """When an example is left out.
 
     Attributes:
-        min_seconds: Shortest stretch of speech, in seconds.
-        max_seconds: Longest stretch of speech, in seconds (40: LibriSpeech's longest is 35).
+        min_seconds: Shortest segment of speech, in seconds.
+        max_seconds: Longest segment of speech, in seconds (40: LibriSpeech's longest is 35).
         min_sample_rate_hz: Lowest sample rate of a recording, in Hz (8,000: the telephone's).
-        min_peak: A stretch whose samples all lie closer than this to their mean is silent; full
+        min_peak: A segment whose samples all lie closer than this to their mean is silent; full
             scale is 1 (0.001: -60 dB).
         min_frames_per_piece: Least number of feature frames for each piece of the target text (4:
             25 pieces a second at 10 ms a frame, more than anyone says, even letter by letter).
@@ -141,13 +141,13 @@ class CheckSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapSettings:
-    """What becomes of a train example that a later split has as well.
+    """What to do with a train example that another split has as well.
 
     Attributes:
         action: ``"refuse"``: nothing is prepared; ``"drop"``: the example is left out and listed;
             ``"allow"``: it is trained on, and a warning counts it.
         min_words: Least number of words of a target text of speech that two recordings share (4:
-            shorter sentences, "Yes, of course", recur by nature). Words are counted by
+            shorter sentences, "Yes, of course", recur naturally). Words are counted by
             ``writing.count_words``, where words are not separated too.
         min_pair_words: Least number of words of both texts of a pair. Shorter pairs recur by
             nature: of the dialogue of Beneath a Steel Sky (English with German, French, Swedish),

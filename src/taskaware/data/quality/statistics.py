@@ -65,7 +65,7 @@ class Distribution:
         self._hundredths: Counter[int] = Counter()
 
     def add(self, value: float) -> None:
-        """Take up a number."""
+        """Add a number."""
         self.count += 1
         self.total += value
         self.longest = max(self.longest, value)
@@ -338,8 +338,8 @@ def _source(example: Example) -> tuple[str, ...]:
     """Return what tells one source from another."""
     if example.speech is not None:
         speech = example.speech
-        stretch = speech.start_seconds, speech.duration_seconds, speech.channel
-        return str(speech.path), *(str(part) for part in stretch)
+        segment = speech.start_seconds, speech.duration_seconds, speech.channel
+        return str(speech.path), *(str(part) for part in segment)
     return (example.source_text if example.source_text is not None else str(example.features_path),)
 
 

@@ -211,7 +211,8 @@ def _lengths(statistics: Statistics) -> StatisticsTable:
         rows=tuple(rows),
         num_names=4,
         note=f"Bins of the histograms end before {_listed(SECOND_EDGES)} seconds and "
-        f"{_listed(WORD_EDGES)} words; the last one has no end. Words are what white space parts.",
+        f"{_listed(WORD_EDGES)} words; the last one has no end. Words are separated by white "
+        "space.",
     )
 
 
@@ -246,7 +247,7 @@ def _details(statistics: Statistics) -> StatisticsTable:
         num_names=3,
         note="A duplicate has the task, source and target text of an earlier example of its split."
         + (
-            " Characters outside are no pieces of the vocabulary."
+            " Characters outside are those that are not pieces of the vocabulary."
             if statistics.has_vocabulary
             else ""
         ),
@@ -262,9 +263,9 @@ def _overlap(statistics: Statistics) -> StatisticsTable:
             for split, task, rule, held_out, train in _overlap_rows(statistics)
         ),
         num_names=3,
-        note="An example counts under the first that holds of: the stretch of recording, the pair "
-        "of texts, a transcript of four words or more in the same task, one text alone. Texts are "
-        "compared by letters and digits.",
+        note="Each example is counted once, under the first of these that applies: the same "
+        "segment of a recording, the same pair of texts, the same transcript of four words or more in the "
+        "same task, one text only. Texts are compared by letters, digits and symbols.",
     )
 
 

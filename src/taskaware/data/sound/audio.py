@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from taskaware.types import Speech
 
-# A stretch may end this much after its file: manifests round times to a hundredth of a second.
+# A segment may end this much after its file: manifests round times to a hundredth of a second.
 END_TOLERANCE_SECONDS = 0.01
 _COMPRESSED_SUFFIXES = ("flac", "mp3", "ogg", "opus")
 _MPEG_TOLERANCE_SECONDS = 0.25  # the first frames may need what was before them to be decoded
@@ -69,7 +69,7 @@ def info(path: Path | str | BinaryIO) -> AudioInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """A stretch of a recording, decoded.
+    """A segment of a recording, decoded.
 
     Attributes:
         waveform: float32 ``[N]``, full scale at -1 and 1.
@@ -91,7 +91,7 @@ def read(
     duration_seconds: float | None = None,
     channel: int | None = None,
 ) -> np.ndarray:
-    """Return the samples of a stretch of a recording, float32 ``[N]``; see ``read_sound``."""
+    """Return the samples of a segment of a recording, float32 ``[N]``; see ``read_sound``."""
     return read_sound(
         path,
         sample_rate_hz=sample_rate_hz,
@@ -102,7 +102,7 @@ def read(
 
 
 def read_speech(speech: Speech, *, sample_rate_hz: int) -> Sound:
-    """Read the stretch and the channel that a ``Speech`` names; see ``read_sound``."""
+    """Read the segment and the channel that a ``Speech`` names; see ``read_sound``."""
     return read_sound(
         speech.path,
         sample_rate_hz=sample_rate_hz,
@@ -120,22 +120,22 @@ def read_sound(
     duration_seconds: float | None = None,
     channel: int | None = None,
 ) -> Sound:
-    """Read a stretch of a recording; only that stretch is decoded.
+    """Read a segment of a recording; only that segment is decoded.
 
     Args:
         path: The file, or a binary file object (for example, standard input; it is read whole).
         sample_rate_hz: The rate that the result has; the recording is resampled to it.
-        start_seconds: Where the stretch starts.
+        start_seconds: Where the segment starts.
         duration_seconds: How long it is; ``None`` means to the end of the file.
         channel: The channel, from 1; ``None``: the mean of all channels.
 
     Raises:
         AudioError: The file is missing, is not audio, is empty, has no such channel, holds fewer
-            samples than its header or the stretch says, or holds samples that are not finite.
+            samples than its header or the segment says, or holds samples that are not finite.
     """
     with _opened(path) as (file, name):
         rate = file.samplerate
-        first, wanted = _stretch(file, name, start_seconds, duration_seconds)
+        first, wanted = _segment(file, name, start_seconds, duration_seconds)
         if channel is not None and not 1 <= channel <= file.channels:
             raise AudioError(
                 f"{name}: the channel must be from 1 to {file.channels}, but is {channel}"
@@ -172,7 +172,7 @@ def is_recording(path: Path | str | BinaryIO) -> bool:
 
 
 def compressed(speech: Speech) -> tuple[bytes, str]:
-    """Return a stretch of a recording as a compressed file, and the file's suffix.
+    """Return a segment of a recording as a compressed file, and the file's suffix.
 
     A compressed recording that is used whole is returned as it is; anything else is encoded as
     16-bit FLAC, one channel, at the recording's own rate.
@@ -193,10 +193,10 @@ def compressed(speech: Speech) -> tuple[bytes, str]:
     return buffer.getvalue(), "flac"
 
 
-def _stretch(
+def _segment(
     file: soundfile.SoundFile, name: str, start_seconds: float, duration_seconds: float | None
 ) -> tuple[int, int]:
-    """Return the first sample of a stretch and how many it has, which must lie in the file."""
+    """Return the first sample of a segment and how many it has, which must lie in the file."""
     rate = file.samplerate
     length = 0.0 if duration_seconds is None else duration_seconds
     if not all(math.isfinite(value) and value >= 0 for value in (start_seconds, length)):
@@ -209,13 +209,13 @@ def _stretch(
     available = file.frames - first
     if available <= 0:
         raise AudioError(
-            f"{name}: the stretch must start before the end of the recording "
+            f"{name}: the segment must start before the end of the recording "
             f"({file.frames / rate:.3f} s), but starts at {start_seconds:.3f} s"
         )
     wanted = available if duration_seconds is None else round(duration_seconds * rate)
     if wanted > available + END_TOLERANCE_SECONDS * rate:
         raise AudioError(
-            f"{name}: the stretch must end before the end of the recording "
+            f"{name}: the segment must end before the end of the recording "
             f"({file.frames / rate:.3f} s), but ends at {(first + wanted) / rate:.3f} s"
         )
     return first, min(wanted, available)

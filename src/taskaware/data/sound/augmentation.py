@@ -85,7 +85,7 @@ def draws(
     Args:
         settings: From what ranges.
         seed: The run's.
-        epoch: Each epoch draws anew.
+        epoch: Each epoch draws again.
         key: Names the group, for example a data set and a shard.
         num: How many; the first ones do not depend on it.
 
@@ -236,7 +236,7 @@ def echo(
 def spec_augment(
     features: np.ndarray, settings: AugmentationSettings, random: np.random.Generator
 ) -> np.ndarray:
-    """Mask stretches of frames and of bins (Park et al. 2019, section 2, without time warping).
+    """Mask spans of frames and of bins (Park et al. 2019, section 2, without time warping).
 
     Args:
         features: Floats ``[S, F]``.
@@ -257,15 +257,15 @@ def spec_augment(
     widest = min(settings.max_frequency_mask_bins, num_bins)
     masked = np.zeros(features.shape, bool)
     for length, start in uniform[: settings.num_time_masks]:
-        masked[_stretch(length, start, longest, num_frames)] = True
+        masked[_span(length, start, longest, num_frames)] = True
     for length, start in uniform[settings.num_time_masks :]:
-        masked[:, _stretch(length, start, widest, num_bins)] = True
+        masked[:, _span(length, start, widest, num_bins)] = True
     means = features.mean(axis=0, dtype=np.float32).astype(features.dtype)
     return np.where(masked, means, features)
 
 
-def _stretch(length: float, start: float, longest: int, size: int) -> slice:
-    """Numbers from 0 to 1 to a stretch of 0 to ``longest`` of ``size`` places."""
+def _span(length: float, start: float, longest: int, size: int) -> slice:
+    """Numbers from 0 to 1 to a span of 0 to ``longest`` of ``size`` places."""
     num = int(length * (longest + 1))
     first = int(start * (size - num + 1))
     return slice(first, first + num)

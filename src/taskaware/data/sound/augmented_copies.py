@@ -5,7 +5,7 @@
     FOLDER/DATASET/3f/ID-aug1-3f9c....flac      16 bits, one channel, at its recording's rate
     FOLDER/left_out.tsv                         id and reason of every copy that was not made
 
-The name of a copy holds a hash of all that decides it: the stretch of the recording and what is
+The name of a copy holds a hash of all that decides it: the segment of the recording and what is
 drawn for it. So a second call keeps what the first one finished, and other settings or another
 seed never meet a copy that was made with these.
 """
@@ -207,7 +207,7 @@ def _write(path: Path, waveform: np.ndarray, sample_rate_hz: int) -> float:
     import soundfile
 
     if len(waveform) == 0:
-        raise AudioError(f"{path.name}: the stretch must hold samples, but is empty")
+        raise AudioError(f"{path.name}: the segment must hold samples, but is empty")
     peak = np.abs(waveform).max()
     if peak > _GREATEST_SAMPLE:
         waveform = waveform * (_GREATEST_SAMPLE / peak)

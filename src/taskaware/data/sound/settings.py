@@ -19,19 +19,19 @@ class AugmentationSettings:
 
     Attributes:
         share: Share of the examples whose signal is changed, from 0 (none) to 1 (all).
-        speed: Whether a changed signal plays faster or slower, its pitch with it.
-        speed_range: Least and greatest speed; above 1 is faster and shorter.
+        speed: Whether a changed signal plays faster or slower, with its pitch.
+        speed_range: Lowest and highest speed; above 1 is faster and shorter.
         tempo: Whether a changed signal is spoken faster or slower at its own pitch.
-        tempo_range: Least and greatest tempo; above 1 is faster and shorter.
+        tempo_range: Lowest and highest tempo; above 1 is faster and shorter.
         echo: Whether a changed signal gets one echo.
-        echo_delay_range_ms: Least and greatest time until the echo, in milliseconds.
-        echo_decay_range: Least and greatest height of the echo, as a share of the signal's.
-        num_time_masks: Stretches of frames that are masked in every example; 0: none.
-        max_time_mask_frames: Longest such stretch (Park's T).
-        max_time_mask_share: Longest such stretch as a share of the example's frames (Park's p).
-        num_frequency_masks: Stretches of neighbouring bins that are masked in every example; 0:
+        echo_delay_range_ms: Lowest and highest time until the echo, in milliseconds.
+        echo_decay_range: Lowest and highest height of the echo, as a share of the signal's.
+        num_time_masks: Spans of frames that are masked in every example; 0: none.
+        max_time_mask_frames: Longest such span (Park's T).
+        max_time_mask_share: Longest such span as a share of the example's frames (Park's p).
+        num_frequency_masks: Spans of neighbouring bins that are masked in every example; 0:
             none.
-        max_frequency_mask_bins: Widest such stretch (Park's F).
+        max_frequency_mask_bins: Widest such span (Park's F).
     """
 
     share: float = 0.0
@@ -77,7 +77,7 @@ class AugmentationSettings:
             if not least <= low <= high <= greatest:
                 yield (
                     name,
-                    f"must be two numbers from {least:g} to {greatest:g}, the lesser one first",
+                    f"must be two numbers from {least:g} to {greatest:g}, the smaller one first",
                 )
         for number, size in (
             ("num_time_masks", "max_time_mask_frames"),

@@ -250,7 +250,7 @@ class Vocabulary:
         """
         if not self.has_tag(tag):
             raise DataError(
-                f"the vocabulary must have the tag '{tag}', but has not"
+                f"the vocabulary must have the tag '{tag}', but does not have it"
                 f"{nearest(tag, self._pieces.tags)}: prepare the data again with a vocabulary that "
                 "is trained with it"
             )
@@ -280,6 +280,6 @@ def _check_is_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"a text must hold characters only, but has a lone surrogate at position "
+            f"a text must be valid Unicode, but contains a lone surrogate at position "
             f"{error.start}: {text[max(0, error.start - 10) : error.end + 10]!r}"
         ) from error

@@ -148,7 +148,7 @@ def test_a_corpus_that_is_not_there_is_not_missed_and_an_empty_folder_is_refused
     (corpora / "librispeech_mini").rename(tmp_path / "elsewhere")
     assert {row.dataset for row in _rows(Request(folder=corpora, kinds=("asr",)))} == {"steel_sky"}
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="must hold one of librispeech_mini"):
+    with pytest.raises(CorpusError, match="must contain one of librispeech_mini"):
         list(collection.read(Request(folder=tmp_path / "empty")))
 
 

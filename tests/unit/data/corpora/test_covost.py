@@ -132,10 +132,10 @@ def test_a_line_that_lacks_something_loses_only_the_tasks_that_need_it(split_tab
 
 def test_folders_that_are_not_complete_are_refused(split_tables: Path, tmp_path: Path):
     (tmp_path / "clips").rename(tmp_path / "elsewhere")
-    with pytest.raises(CorpusError, match="must hold Common Voice's clips"):
+    with pytest.raises(CorpusError, match="must contain Common Voice's clips"):
         list(covost.read(Request(folder=split_tables)))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="must hold tables such as"):
+    with pytest.raises(CorpusError, match="must contain tables such as"):
         list(covost.read(Request(folder=tmp_path / "empty")))
     (tmp_path / "empty" / "covost_v2.en_de.tsv.tar.gz").write_bytes(b"")
     with pytest.raises(CorpusError, match="unpack it with tar"):
@@ -146,5 +146,5 @@ def test_folders_that_are_not_complete_are_refused(split_tables: Path, tmp_path:
 
 def test_a_whole_table_without_common_voices_is_refused(whole_table: Path):
     (whole_table / "en" / "validated.tsv").unlink()
-    with pytest.raises(CorpusError, match=r"must hold Common Voice's validated\.tsv"):
+    with pytest.raises(CorpusError, match=r"must contain Common Voice's validated\.tsv"):
         list(covost.read(Request(folder=whole_table)))

@@ -222,7 +222,7 @@ def test_speakers_may_be_missing(release: Path):
 
 
 def test_a_folder_that_is_not_europarl_st_is_refused(tmp_path: Path):
-    with pytest.raises(CorpusError, match="must hold files such as en/de/train"):
+    with pytest.raises(CorpusError, match="must contain files such as en/de/train"):
         found_rows(tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_recordings_that_are_still_packed_are_asked_for(corpus: Path):
 
 def test_folders_that_are_not_the_corpus_are_refused(corpus: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="must hold folders such as en_us"):
+    with pytest.raises(CorpusError, match="must contain folders such as en_us"):
         list(fleurs.read(Request(folder=tmp_path / "empty")))
     with pytest.raises(CorpusError, match="must have the language 'fr'"):
         list(fleurs.read(Request(folder=corpus, languages=("fr",))))

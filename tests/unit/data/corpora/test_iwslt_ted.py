@@ -172,7 +172,7 @@ def test_files_that_do_not_belong_together_are_refused(corpus: Path):
 
 def test_a_folder_without_the_corpus_or_its_language_is_refused(corpus: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="must hold iwslt-corpus"):
+    with pytest.raises(CorpusError, match="must contain iwslt-corpus"):
         list(iwslt_ted.read(Request(folder=tmp_path / "empty")))
     with pytest.raises(CorpusError, match="must have the language 'fr'"):
         list(iwslt_ted.read(Request(folder=corpus, languages=("fr",))))

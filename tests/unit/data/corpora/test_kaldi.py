@@ -44,7 +44,7 @@ def found(folder: Path, **request) -> tuple[list[Row], list[LeftOut]]:
     return rows, [item for item in items if isinstance(item, LeftOut)]
 
 
-def test_utterances_come_with_their_stretch_transcript_and_speaker(corpus: Path):
+def test_utterances_come_with_their_segment_transcript_and_speaker(corpus: Path):
     rows, left_out = found(corpus)
     assert [
         (r.split, r.id, str(r.audio), r.start_seconds, r.duration_seconds, r.target_text, r.speaker)
@@ -128,7 +128,7 @@ def test_the_language_must_be_said(corpus: Path, tmp_path: Path):
     for languages in ((), ("en", "de")):
         with pytest.raises(CorpusError, match=r"the one language .* must be given"):
             found(corpus, languages=languages)
-    with pytest.raises(CorpusError, match=r"must hold wav\.scp and text, or folders with them"):
+    with pytest.raises(CorpusError, match=r"must contain wav\.scp and text, or folders with them"):
         found(tmp_path)
     assert found(corpus, kinds=("mt",)) == ([], [])
 

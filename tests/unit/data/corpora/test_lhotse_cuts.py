@@ -1,4 +1,4 @@
-"""Lhotse's cut sets, as Lhotse writes them, and what of them is not a stretch of a file."""
+"""Lhotse's cut sets, as Lhotse writes them, and what of them is not a segment of a file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _read(lhotse: Any, folder: Path, *cuts: Any, **request: Any) -> list[Row | L
     return list(lhotse_cuts.read(Request(folder=folder, **request)))
 
 
-def test_a_supervision_is_a_stretch_of_the_recording_and_not_of_the_cut(
+def test_a_supervision_is_a_segment_of_the_recording_and_not_of_the_cut(
     lhotse: Any, recording: Any, tmp_path: Path
 ):
     cut = _cut(lhotse, recording, _supervision(lhotse))

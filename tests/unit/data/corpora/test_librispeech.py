@@ -103,7 +103,7 @@ def test_a_line_without_a_transcript_is_left_out_and_named(corpus: Path):
 
 
 def test_a_folder_that_is_not_librispeech_is_refused(tmp_path: Path):
-    with pytest.raises(CorpusError, match="must hold parts such as train-clean-100"):
+    with pytest.raises(CorpusError, match="must contain parts such as train-clean-100"):
         list(librispeech.read(Request(folder=tmp_path)))
     with pytest.raises(CorpusError, match="does not exist"):
         list(librispeech.read(Request(folder=tmp_path / "nothing")))

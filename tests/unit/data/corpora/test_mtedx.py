@@ -91,7 +91,7 @@ def test_ids_are_unique_in_a_split_over_pairs(corpus: Path, tmp_path: Path):
     assert counts.examples["train", "asr_es"] == 2
 
 
-def test_the_utterance_joins_recognition_and_translation_of_the_same_stretch(corpus: Path):
+def test_the_utterance_joins_recognition_and_translation_of_the_same_segment(corpus: Path):
     rows = [row for row in _rows(Request(folder=corpus)) if row.split == "train"]
     kinds: dict[str, set[str]] = {}
     for row in rows:
@@ -120,7 +120,7 @@ def test_a_folder_that_is_not_the_corpus_is_refused(tmp_path: Path):
     with pytest.raises(CorpusError, match="must be a folder such as es-en"):
         list(mtedx.read(Request(folder=tmp_path)))
     (tmp_path / "es-en" / "data").mkdir(parents=True)
-    with pytest.raises(CorpusError, match="must hold train, valid or test"):
+    with pytest.raises(CorpusError, match="must contain train, valid or test"):
         list(mtedx.read(Request(folder=tmp_path)))
 
 

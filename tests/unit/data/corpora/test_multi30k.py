@@ -72,10 +72,10 @@ def test_what_is_missing_is_named(corpus: Path, tmp_path: Path):
         _rows(corpus, languages=("cs",))
     raw = corpus / "data" / "task1" / "raw"
     (raw / "val.en.gz").unlink()
-    with pytest.raises(CorpusError, match=r"must hold val\.en beside val\.de\.gz"):
+    with pytest.raises(CorpusError, match=r"must contain val\.en beside val\.de\.gz"):
         _rows(corpus)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match=r"must hold train\.en"):
+    with pytest.raises(CorpusError, match=r"must contain train\.en"):
         _rows(tmp_path / "empty")
 
 

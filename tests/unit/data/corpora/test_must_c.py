@@ -96,7 +96,7 @@ def test_each_segment_gives_recognition_translation_of_speech_and_of_text_next_t
     assert {row.speaker for row in first} == {"spk.1"}
 
 
-def test_the_stretch_of_a_segment_lies_in_its_talk(corpus: Path):
+def test_the_segment_of_a_segment_lies_in_its_talk(corpus: Path):
     asr, st, mt = found_rows(corpus / "en-de")[3:6]
     assert mt.audio is None
     assert mt.duration_seconds is None
@@ -139,7 +139,7 @@ def test_a_transcript_that_another_pair_gave_is_not_repeated_but_its_translation
     tmp_path: Path,
 ):
     write_split(tmp_path / "en-de", "train")
-    # The French segmentation has the first segment too, and then one in place of two.
+    # The French segmentation has the first segment too, and then one instead of two.
     lines = [LINES[0], "- {duration: 1.0, offset: 1.0, speaker_id: spk.1, wav: ted_1.wav}"]
     english = [ENGLISH[0], "How are you? I mean it."]
     write_split(tmp_path / "en-fr", "train", lines, english, ["Bonjour.", "Comment ça va ?"])
@@ -237,7 +237,7 @@ def test_a_folder_that_is_not_must_c_is_refused(tmp_path: Path):
     with pytest.raises(CorpusError, match="must be a folder such as en-de"):
         found_rows(tmp_path)
     (tmp_path / "en-de" / "data").mkdir(parents=True)
-    with pytest.raises(CorpusError, match="must hold folders such as train/txt"):
+    with pytest.raises(CorpusError, match="must contain folders such as train/txt"):
         found_rows(tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_a_corpus_that_is_asked_for_is_found_with_and_without_its_year_and_names
     rows, left_out = _found(tmp_path, "opensubtitles2018")
     assert len(rows) == 2
     assert len(left_out) == 1
-    with pytest.raises(CorpusError, match="must hold europarl of OPUS"):
+    with pytest.raises(CorpusError, match="must contain europarl of OPUS"):
         _found(tmp_path, "europarl")
 
 
@@ -116,7 +116,7 @@ def test_a_translation_memory_without_a_name_is_taken_for_the_corpus_that_is_ask
     assert [row.dataset for row in rows] == ["setimes2"]
     _tmx(tmp_path / "other" / "Books.en-tr.tmx", "en", "tr")
     (tmp_path / "downloads" / "en-tr.tmx.gz").unlink()
-    with pytest.raises(CorpusError, match="must hold setimes2 of OPUS"):
+    with pytest.raises(CorpusError, match="must contain setimes2 of OPUS"):
         _found(tmp_path, "setimes2")
 
 
@@ -124,7 +124,7 @@ def test_sets_and_forms_that_are_not_of_opus_are_no_training_data(tmp_path):
     for code in ("en", "tr"):
         (tmp_path / f"newstest2017.{code}").write_text("x\n", "utf-8")
     (tmp_path / "europarl-v9.de-en.tsv").write_text("x\tx\n", "utf-8")
-    with pytest.raises(CorpusError, match="must hold a corpus of OPUS"):
+    with pytest.raises(CorpusError, match="must contain a corpus of OPUS"):
         _found(tmp_path)
 
 

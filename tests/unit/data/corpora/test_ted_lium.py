@@ -80,7 +80,7 @@ def test_the_splits_are_those_of_the_legacy_repartition(corpus: Path):
     assert found_rows(corpus.parent) == found_rows(corpus)
 
 
-def test_a_row_names_its_talk_and_its_stretch_of_the_recording(corpus: Path):
+def test_a_row_names_its_talk_and_its_segment_of_the_recording(corpus: Path):
     row = found_rows(corpus)[2]
     assert row.id == "DevTalk_2009-0002"
     assert row.speaker == "DevTalk_2009"
@@ -185,10 +185,10 @@ def test_other_kinds_and_languages_give_nothing(corpus: Path):
 
 
 def test_an_incomplete_release_is_refused(corpus: Path, tmp_path: Path):
-    with pytest.raises(CorpusError, match=r"must hold the transcripts of dev"):
+    with pytest.raises(CorpusError, match=r"must contain the transcripts of dev"):
         found_rows(corpus / "data")
     shutil.rmtree(corpus / "data")  # the links of train lead nowhere now
-    with pytest.raises(CorpusError, match=r"must hold the transcripts of train"):
+    with pytest.raises(CorpusError, match=r"must contain the transcripts of train"):
         found_rows(corpus)
     with pytest.raises(CorpusError, match="does not exist"):
         found_rows(tmp_path / "nothing")

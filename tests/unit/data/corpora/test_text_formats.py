@@ -113,7 +113,7 @@ def test_a_moses_zip_is_read_without_unpacking(tmp_path):
     pairs = text_formats.read_moses_zip(path, "SETIMES.de-en.en", "SETIMES.de-en.de")
     assert _texts(pairs) == [("one", "ein"), ("two", "zwei")]
     assert [file.name for file in tmp_path.iterdir()] == ["de-en.txt.zip"]
-    with pytest.raises(CorpusError, match=r"must hold X\.en"):
+    with pytest.raises(CorpusError, match=r"must contain X\.en"):
         list(text_formats.read_moses_zip(path, "X.en", "SETIMES.de-en.de"))
 
 
@@ -214,7 +214,7 @@ def test_a_segment_that_does_not_end_is_named_with_its_line(tmp_path, broken: st
 
 def test_an_sgm_file_without_segments_is_refused(tmp_path):
     source = _write(tmp_path / "src.en.sgm", "<html>404</html>")
-    with pytest.raises(CorpusError, match=r"src\.en\.sgm must hold segments"):
+    with pytest.raises(CorpusError, match=r"src\.en\.sgm must contain segments"):
         list(text_formats.read_sgm(source, source))
 
 

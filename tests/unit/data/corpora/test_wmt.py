@@ -147,7 +147,7 @@ def test_a_sets_name_becomes_one_that_a_split_can_have(tmp_path: Path):
 
 def test_one_corpus_can_be_asked_for(corpus: Path):
     assert {row.dataset for row in _rows(corpus, wmt.EUROPARL)} == {"europarl-v7", "europarl-v8"}
-    with pytest.raises(CorpusError, match=r"must hold commoncrawl data .* unpack the archives"):
+    with pytest.raises(CorpusError, match=r"must contain commoncrawl data .* unpack the archives"):
         _rows(corpus, wmt.COMMON_CRAWL)
 
 
@@ -196,7 +196,7 @@ def test_a_language_that_the_folder_lacks_is_named_and_so_is_a_folder_that_is_no
     with pytest.raises(CorpusError, match="must have the language 'cs', but has de, fr, ro, tr"):
         _rows(corpus, languages=("de", "cs"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="must hold WMT's data"):
+    with pytest.raises(CorpusError, match="must contain WMT's data"):
         _rows(tmp_path / "empty")
     with pytest.raises(CorpusError, match="does not exist"):
         _rows(tmp_path / "nothing")

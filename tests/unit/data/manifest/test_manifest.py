@@ -298,7 +298,7 @@ def test_a_reserved_name_of_a_task_is_refused_with_its_line(tmp_path: Path, name
     ("header", "message"),
     [
         ("task\taudio\ttarget_txt", r"1: unknown column 'target_txt' \(did you mean 'target_text'"),
-        ("task\taudio\taudio\ttarget_text", "'audio' must be there once"),
+        ("task\taudio\taudio\ttarget_text", "'audio' must not be repeated"),
         ("audio\ttarget_text", "the column 'task' is missing"),
         ("task\taudio", "the column 'target_text' is missing"),
         ("task\ttarget_text", "one of the columns source_text, audio, features"),

@@ -19,7 +19,7 @@ SIGNS = Task(name="signs", kind="other", source_modality="features", target_lang
 TEXT = 'Tab\there, "quotes",\nlines, \u2028 and 文字 🜁'
 
 CASES = {
-    "stretch of a recording": (
+    "segment of a recording": (
         ST,
         Example(
             id="a-1", task="st_en_de", dataset="talks", target_text=TEXT, speaker="anna",

@@ -72,7 +72,7 @@ def test_control_characters_go_and_white_space_is_single(text: str, clean: str):
 
 def test_a_text_of_nothing_but_signs_without_ink_is_empty():
     cleaner = Cleaner(CleaningSettings(white_space=True))
-    assert reason_of(cleaner, "one", "\u200b") == "must hold more than white space"
+    assert reason_of(cleaner, "one", "\u200b") == "must contain more than white space"
     assert reason_of(Cleaner(CleaningSettings()), "\u2003", "one") != ""
 
 

@@ -40,7 +40,7 @@ def written(id_: str, source: str, target: str, task: str = "mt") -> Example:
         (7.0, None, False),
     ],
 )
-def test_stretches_of_one_recording_overlap_only_where_they_share_time(
+def test_segments_of_one_recording_overlap_only_where_they_share_time(
     start: float, length: float | None, overlaps: bool
 ):
     held = HeldOut()

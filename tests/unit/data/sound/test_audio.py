@@ -57,13 +57,13 @@ def test_every_container_gives_the_samples_that_were_written(tmp_path: Path, con
 
 
 @pytest.mark.parametrize("container", ["wav", "flac", "sph"])
-def test_a_stretch_is_the_slice_of_the_whole(tmp_path: Path, container: str):
-    noise = np.random.default_rng(0).normal(0, 0.1, RATE_HZ)  # no two stretches of it are alike
+def test_a_segment_is_the_slice_of_the_whole(tmp_path: Path, container: str):
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE_HZ)  # no two segments of it are alike
     path = write(tmp_path / f"a.{container}", noise)
     whole = audio.read(path, sample_rate_hz=RATE_HZ)
-    stretch = audio.read(path, sample_rate_hz=RATE_HZ, start_seconds=0.25, duration_seconds=0.5)
+    segment = audio.read(path, sample_rate_hz=RATE_HZ, start_seconds=0.25, duration_seconds=0.5)
     to_the_end = audio.read(path, sample_rate_hz=RATE_HZ, start_seconds=0.25)
-    np.testing.assert_array_equal(stretch, whole[4_000:12_000])
+    np.testing.assert_array_equal(segment, whole[4_000:12_000])
     np.testing.assert_array_equal(to_the_end, whole[4_000:])
 
 
@@ -291,7 +291,7 @@ def test_each_unusable_file_is_named_with_its_reason(tmp_path: Path):
     assert "finite" in reason(tmp_path / "nan.wav")
 
 
-def test_a_stretch_outside_the_recording_is_refused(tmp_path: Path):
+def test_a_segment_outside_the_recording_is_refused(tmp_path: Path):
     path = write(tmp_path / "a.wav", sine(1.0))
     with pytest.raises(AudioError, match=r"must start before the end .*1\.000 s.*starts at 1\.5"):
         audio.read(path, sample_rate_hz=RATE_HZ, start_seconds=1.5)
