@@ -55,7 +55,7 @@ class Run:
         model: The network.
         processes: Which of the processes that train together this is.
         start: What it starts from, where that is not new weights.
-        remarks: What its user should know before it is trained (``run_checks``).
+        remarks: What its user should know before it is trained (``run.checks``).
     """
 
     experiment: Experiment
