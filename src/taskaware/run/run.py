@@ -26,7 +26,7 @@ from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import support_task_embeddings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.run.start import open_start, require_prepared_for
-from taskaware.training.checkpoint import fill_weights
+from taskaware.training.tensors import fill_weights
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
