@@ -28,8 +28,8 @@ from taskaware.files import atomic_folder, link_or_copy
 from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.settings import typed as settings_file
-from taskaware.training.checkpoint import (
-    checkpoints,
+from taskaware.training.checkpoint import checkpoints
+from taskaware.training.tensors import (
     file_sha256,
     fill_weights,
     load_tensors,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from taskaware.files import atomic_folder, link_or_copy
 from taskaware.inference.model_folder import MODEL_FILES
-from taskaware.training.checkpoint import average_weights, checkpoints, load_tensors, weights
+from taskaware.training.checkpoint import average_weights, checkpoints
+from taskaware.training.tensors import load_tensors, weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

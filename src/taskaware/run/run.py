@@ -26,7 +26,7 @@ from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import support_task_embeddings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.run.start import open_start, require_prepared_for
-from taskaware.training.checkpoint import fill_weights
+from taskaware.training.tensors import fill_weights
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Run:
         model: The network.
         processes: Which of the processes that train together this is.
         start: What it starts from, where that is not new weights.
-        remarks: What its user should know before it is trained (``run_checks``).
+        remarks: What its user should know before it is trained (``run.checks``).
     """
 
     experiment: Experiment

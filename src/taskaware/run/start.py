@@ -9,7 +9,8 @@ from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
 from taskaware.errors import CheckpointError, DataError
 from taskaware.inference.model import load
 from taskaware.run.data import features_digest
-from taskaware.training.checkpoint import check_file, load_tensors, read_content, weights
+from taskaware.training.checkpoint import read_content
+from taskaware.training.tensors import check_file, load_tensors, weights
 from taskaware.types import Task
 
 if TYPE_CHECKING:

@@ -21,13 +21,25 @@ import math
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, is_dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from taskaware.errors import ExperimentError, nearest
+from taskaware.settings.annotations import (
+    SCALARS,
+    default_of,
+    description,
+    dotted,
+    has_default,
+    hints_of,
+    listed,
+    shown,
+    without_none,
+    words_of,
+)
 from taskaware.settings.toml_text import NONE_TEXT, key_lines, toml_lines, toml_value
 
 if TYPE_CHECKING:
@@ -40,13 +52,6 @@ T = TypeVar("T", bound="DataclassInstance")
 MOST_WORKERS = 1024
 """Threads or processes that a setting may ask for: with many more, libraries end the process."""
 
-_SCALARS = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    Path: "a path",
-}
 _INVALID = object()  # stands for a value whose problem has been noted
 
 
@@ -106,7 +111,7 @@ class _Reading:
 
     def note(self, key: Key, message: str) -> Any:
         """Remember a problem with its place: the key's own, or else that of its table."""
-        self.problems.append(f"{self._place(key)}: {_dotted(key)} {message}")
+        self.problems.append(f"{self._place(key)}: {dotted(key)} {message}")
         return _INVALID
 
     def _place(self, key: Key) -> str:
@@ -128,7 +133,7 @@ def _finish(cls: type[T], mapping: Mapping[str, Any], reading: _Reading) -> T:
 def _build(cls: type, mapping: Mapping[str, Any], key: Key, reading: _Reading) -> Any:
     """The object that ``mapping`` describes, or ``_INVALID``; problems go to ``reading``."""
     fields = {each.name: each for each in dataclasses.fields(cls)}
-    hints = _hints(cls)
+    hints = hints_of(cls)
     mapping = _with_preset(cls, mapping, key, reading)
     values: dict[str, Any] = {}
     for name in mapping:
@@ -138,8 +143,8 @@ def _build(cls: type, mapping: Mapping[str, Any], key: Key, reading: _Reading) -
     for name, each in fields.items():
         if name in mapping:
             values[name] = _convert(hints[name], mapping[name], (*key, name), reading)
-        elif not _has_default(each):
-            what = _description(hints[name])
+        elif not has_default(each):
+            what = description(hints[name])
             values[name] = reading.note((*key, name), f"must be set: {what}")
     if any(value is _INVALID for value in values.values()):
         return _INVALID
@@ -162,7 +167,7 @@ def _with_preset(
     if not isinstance(name, str) or name in ("", NONE_TEXT):
         return mapping
     if name not in presets:
-        message = f"must be one of {_listed(presets)}, but is {_shown(name)}"
+        message = f"must be one of {listed(presets)}, but is {shown(name)}"
         reading.note((*key, "preset"), message + nearest(name, presets))
         return mapping
     return _layered(cls, presets[name], mapping)
@@ -171,8 +176,8 @@ def _with_preset(
 def _layered(cls: Any, low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """``high`` over ``low``: nested settings are merged, lists and dictionaries replaced."""
     merged = {**low, **high}
-    for name, hint in _hints(cls).items():
-        inner = _without_none(hint)
+    for name, hint in hints_of(cls).items():
+        inner = without_none(hint)
         if is_dataclass(inner) and isinstance(low.get(name), Mapping):
             own = high.get(name, {})
             merged[name] = _layered(inner, low[name], own) if isinstance(own, Mapping) else own
@@ -182,14 +187,14 @@ def _layered(cls: Any, low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[
 def _convert(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
     """``value`` as what the annotation asks for, or ``_INVALID``."""
     arguments = get_args(hint)
-    wrong = f"must be {_description(hint)}, but is {_shown(value)}"
+    wrong = f"must be {description(hint)}, but is {shown(value)}"
     if get_origin(hint) in (Union, UnionType):
-        words = _words(hint)
+        words = words_of(hint)
         if words:
-            fits = type(value) is _without_none(hint) or (isinstance(value, str) and value in words)
+            fits = type(value) is without_none(hint) or (isinstance(value, str) and value in words)
             return value if fits else reading.note(key, wrong)
         is_none = value is None or value == NONE_TEXT
-        return None if is_none else _convert(_without_none(hint), value, key, reading)
+        return None if is_none else _convert(without_none(hint), value, key, reading)
     if get_origin(hint) is Literal:
         return _convert_choice(arguments, value, key, reading)
     if get_origin(hint) is tuple:
@@ -217,13 +222,13 @@ def _convert_choice(choices: tuple[Any, ...], value: Any, key: Key, reading: _Re
         # Equal in Python is not enough: 1 == True.
         if type(choice) is type(value) and choice == value:
             return choice
-    message = f"must be one of {_listed(choices)}, but is {_shown(value)}"
+    message = f"must be one of {listed(choices)}, but is {shown(value)}"
     return reading.note(key, message + nearest(str(value), [str(choice) for choice in choices]))
 
 
 def _convert_scalar(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
-    if hint not in _SCALARS:
-        raise TypeError(f"{_dotted(key)}: a settings field cannot be of type {hint}")
+    if hint not in SCALARS:
+        raise TypeError(f"{dotted(key)}: a settings field cannot be of type {hint}")
     if hint in (str, Path):
         # `name=2024` on the command line is a name, although TOML reads a number.
         value = value if isinstance(value, str | Path) else reading.override_texts.get(key, value)
@@ -232,16 +237,16 @@ def _convert_scalar(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if math.isfinite(value):
             return float(value)
-        return reading.note(key, f"must be a finite number, but is {_shown(value)}")
+        return reading.note(key, f"must be a finite number, but is {shown(value)}")
     elif type(value) is hint:
         return value
-    return reading.note(key, f"must be {_SCALARS[hint]}, but is {_shown(value)}")
+    return reading.note(key, f"must be {SCALARS[hint]}, but is {shown(value)}")
 
 
 def _apply_override(mapping: dict[str, Any], override: str, reading: _Reading) -> None:
     """Set what ``"a.b=value"`` says in ``mapping``."""
-    dotted, equals, text = override.partition("=")
-    names = tuple(name.strip() for name in dotted.split("."))
+    key, equals, text = override.partition("=")
+    names = tuple(name.strip() for name in key.split("."))
     if not equals or not all(names):
         message = "must be a dotted key, an equals sign and a value, as in training.updates=100"
         reading.problems.append(f"override '{override}': {message}")
@@ -250,8 +255,8 @@ def _apply_override(mapping: dict[str, Any], override: str, reading: _Reading) -
     for depth, name in enumerate(names[:-1], start=1):
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            where = f"override '{override}': {_dotted(names[:depth])}"
-            reading.problems.append(f"{where} must be a table, but is {_shown(table)}")
+            where = f"override '{override}': {dotted(names[:depth])}"
+            reading.problems.append(f"{where} must be a table, but is {shown(table)}")
             return
     text = text.strip()
     try:
@@ -325,15 +330,15 @@ def _template_lines(cls: Any, table: str, prefix: str) -> Iterator[str]:
     decided = {name for values in presets.values() for name in values}
     nested: list[tuple[dataclasses.Field[Any], Any, bool]] = []
     for each in dataclasses.fields(cls):
-        hint = _hints(cls)[each.name]
-        default = _default(each)
+        hint = hints_of(cls)[each.name]
+        default = default_of(each)
         is_list = get_origin(hint) is tuple and is_dataclass(get_args(hint)[0])
-        if is_list or (is_dataclass(_without_none(hint)) and default is not None):
-            nested.append((each, get_args(hint)[0] if is_list else _without_none(hint), is_list))
+        if is_list or (is_dataclass(without_none(hint)) and default is not None):
+            nested.append((each, get_args(hint)[0] if is_list else without_none(hint), is_list))
             continue
         required = "; required" if default is MISSING else ""
         choices = [f"Presets: {', '.join(presets)}."] if presets and each.name == "preset" else []
-        text = [_attribute(documentation, each.name), f"({_description(hint)}{required})", *choices]
+        text = [_attribute(documentation, each.name), f"({description(hint)}{required})", *choices]
         yield from ("", *(prefix + line for line in _comment(" ".join(text).strip())))
         value = "..." if default is MISSING else toml_value(_plain(default))
         commented = default is MISSING or each.name in decided
@@ -356,77 +361,3 @@ def _attribute(documentation: str, name: str) -> str:
 
 def _comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), width=96)]
-
-
-def _hints(cls: Any) -> dict[str, Any]:
-    """The annotations of a settings class as types.
-
-    Path is given by hand, since linters move an import that only annotations use out of reach.
-    """
-    return get_type_hints(cls, localns={"Path": Path})
-
-
-def _words(hint: Any) -> tuple[Any, ...]:
-    """The words of ``X | Literal["word"]``; none for any other annotation."""
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
-    literals = [part for part in parts if get_origin(part) is Literal]
-    return get_args(literals[0]) if literals and NoneType not in parts else ()
-
-
-def _without_none(hint: Any) -> Any:
-    """``X`` of ``X | None`` or ``X | Literal["word"]``; any other annotation as it is."""
-    if get_origin(hint) not in (Union, UnionType):
-        return hint
-    has_words = bool(_words(hint))
-    others = [
-        part
-        for part in get_args(hint)
-        if part is not NoneType and not (has_words and get_origin(part) is Literal)
-    ]
-    if len(others) != 1:
-        raise TypeError(
-            f"a settings field cannot be of type {hint}: the only unions are X | None and "
-            'X | Literal["word"]'
-        )
-    return others[0]
-
-
-def _default(each: dataclasses.Field[Any]) -> Any:
-    return each.default if each.default_factory is MISSING else each.default_factory()
-
-
-def _has_default(each: dataclasses.Field[Any]) -> bool:
-    return each.default is not MISSING or each.default_factory is not MISSING
-
-
-def _description(hint: Any) -> str:
-    """What a value of this type must be, in words."""
-    arguments = get_args(hint)
-    if get_origin(hint) in (Union, UnionType):
-        return f"{_description(_without_none(hint))}, or {_listed(_words(hint) or (NONE_TEXT,))}"
-    if get_origin(hint) is Literal:
-        return f"one of {_listed(arguments)}"
-    if get_origin(hint) is tuple:
-        size = "a list" if arguments[1:] == (...,) else f"a list of {len(arguments)}"
-        return f"{size}, each {_description(arguments[0])}"
-    return "a table" if get_origin(hint) is dict or is_dataclass(hint) else _SCALARS[hint]
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it: as TOML would write it, shortened."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    text = str(value) if len(str(value)) <= 60 else f"{str(value)[:60]}..."
-    if not isinstance(value, str):
-        return text
-    looks_otherwise = re.fullmatch(r"[-+0-9.e_]+|true|false", text)
-    return f"'{text}' (text)" if looks_otherwise else f"'{text}'"
-
-
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(_shown(value) for value in values)
-
-
-def _dotted(key: Key) -> str:
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
-    return "".join(parts).removeprefix(".")

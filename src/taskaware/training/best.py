@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 
 from taskaware.errors import CheckpointError
 from taskaware.files import atomic_file, reporting
-from taskaware.training.checkpoint import read_content, weights, write_tensors
+from taskaware.training.checkpoint import read_content
+from taskaware.training.tensors import weights, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,7 +17,6 @@ A checkpoint is complete, undamaged and finite, or it is not used.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -25,12 +24,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError
-from taskaware.files import link_or_copy, reporting, sync, write_error
+from taskaware.files import link_or_copy, reporting, sync
+from taskaware.training.tensors import (
+    check_file,
+    file_sha256,
+    load_tensors,
+    load_weights,
+    weights,
+    write_tensors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -239,26 +244,6 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_file(path: Path, sha256: str | None) -> None:
-    """Compare a file with its checksum, where there is one.
-
-    Raises:
-        DamagedCheckpointError: It is missing or another.
-    """
-    try:
-        found = file_sha256(path)
-    except OSError as error:
-        raise DamagedCheckpointError(f"{path} must be readable, but: {error.strerror}") from error
-    if sha256 is not None and found != sha256:
-        raise DamagedCheckpointError(f"{path} must be as it was written, but has changed since")
-
-
-def file_sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def require_finite(state: TrainState) -> None:
     """Look at all weights and moments.
 
@@ -302,91 +287,6 @@ def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
         for name, value in load_tensors(path / "model.safetensors").items():
             total[name] = total[name] + value.double() if name in total else value.double()
     return {name: (value / len(paths)).float() for name, value in total.items()}
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the model's weights on the CPU, as safetensors wants them."""
-    return {
-        name: value.detach().to("cpu", copy=True).contiguous()
-        for name, value in model.state_dict().items()
-    }
-
-
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write a safetensors file, with the mode that the umask says.
-
-    It may be seen half: see ``files`` for what keeps readers from that.
-
-    Raises:
-        WriteError: The disk is full, for example.
-    """
-    with reporting(path):
-        with path.open("wb"):
-            pass
-        mode = path.stat().st_mode & 0o777
-        try:
-            save_file(dict(tensors), path, metadata=dict(metadata) if metadata else None)
-        except SafetensorError as error:
-            raise write_error(path, error) from error
-        path.chmod(mode)  # safetensors puts a file of its own there, for the owner alone
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
-
-    Raises:
-        DamagedCheckpointError: It is missing or damaged.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DamagedCheckpointError(
-            f"{path} must be a complete safetensors file, but: {error}"
-        ) from error
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return what ``write_tensors`` wrote beside the tensors.
-
-    Raises:
-        DamagedCheckpointError: The file is missing or damaged.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise DamagedCheckpointError(
-            f"{path} must be a complete safetensors file, but: {error}"
-        ) from error
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a model's weights from a file that must have exactly its names and shapes."""
-    fill_weights(model, load_tensors(path), where=str(path))
-
-
-def fill_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Load a model's weights, which must have exactly its names and shapes.
-
-    Raises:
-        CheckpointError: Names or shapes differ; the first few are named.
-    """
-    own = model.state_dict()
-    differences = [f"{name} is missing" for name in own if name not in tensors]
-    differences += [f"{name} is unknown" for name in tensors if name not in own]
-    differences += [
-        f"{name} must be {tuple(own[name].shape)}, but is {tuple(value.shape)}"
-        for name, value in tensors.items()
-        if name in own and own[name].shape != value.shape
-    ]
-    if differences:
-        raise CheckpointError(
-            f"{where} must have the weights of this model, but {'; '.join(differences[:5])}"
-            + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
-        )
-    model.load_state_dict(dict(tensors))
 
 
 def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

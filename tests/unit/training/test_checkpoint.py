@@ -23,7 +23,7 @@ from taskaware.errors import (
     WriteError,
 )
 from taskaware.model.transformer import create_model
-from taskaware.training import checkpoint
+from taskaware.training import checkpoint, tensors
 from taskaware.training.best import BestWeights
 from taskaware.training.checkpoint import (
     TrainState,
@@ -187,7 +187,7 @@ def test_a_crash_while_writing_leaves_the_older_checkpoint_the_newest(
 
     state.update = 2
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", crash)
+        patch.setattr(tensors, "save_file", crash)
         with pytest.raises(KeyboardInterrupt):
             save_state(state, tmp_path, processes=ALONE, keep=1)
     assert checkpoints(tmp_path) == [older]
@@ -234,7 +234,7 @@ def test_a_full_disk_is_said_and_leaves_the_older_checkpoint(
     def fail(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr(tensors, "save_file", fail)
     with pytest.raises(WriteError, match=r"No space left .*same command again"):
         save_state(state, tmp_path, processes=ALONE, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == [older.name]
