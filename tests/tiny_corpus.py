@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import Progress
+    from taskaware.training.settings import Trains
 
 RATE_HZ = 16_000
 SECONDS_PER_WORD = 0.4
@@ -81,6 +82,20 @@ def prepare_corpus(folder: Path) -> Path:
     return folder / "data"
 
 
+def write_new_task(folder: Path) -> dict[str, Path]:
+    """Write manifests of a task beside those of the corpus: German to English text."""
+    columns = ("task", "source_text", "target_text", "source_language", "target_language")
+    manifests = {}
+    for split in NUM_EXAMPLES:
+        lines = (folder / f"{split}.tsv").read_text().splitlines()
+        rows = [dict(zip(_COLUMNS, line.split("\t"), strict=True)) for line in lines[1:]]
+        texts = [(r["target_text"], r["source_text"]) for r in rows if r["source_text"]]
+        manifests[split] = folder / f"new-{split}.tsv"
+        new = [columns, *(("mt_de_en", *pair, "de", "en") for pair in texts)]
+        manifests[split].write_text("".join("\t".join(row) + "\n" for row in new))
+    return manifests
+
+
 def tiny_experiment(
     data: Path,
     *,
@@ -89,6 +104,7 @@ def tiny_experiment(
     batching: dict[str, Any] | None = None,
     learning: dict[str, Any] | None = None,
     start: Path | None = None,
+    trains: Trains = "everything",
     retention: dict[str, Any] | None = None,
     optimiser: dict[str, Any] | None = None,
     tasks: tuple[str, ...] = (),
@@ -119,7 +135,9 @@ def tiny_experiment(
         name="tiny",
         data=DataSettings(folder=data, tasks=tasks),
         model=ModelSettings(**(sizes | (model or {})), conditioning=ConditioningSettings(**cue)),
-        start=StartSettings(model=start, retention=RetentionSettings(**(retention or {}))),
+        start=StartSettings(
+            model=start, trains=trains, retention=RetentionSettings(**(retention or {}))
+        ),
         learning=LearningSettings(**(learning or {})),
         batching=BatchingSettings(**({"examples_per_batch": 4} | (batching or {}))),
         optimiser=OptimiserSettings(

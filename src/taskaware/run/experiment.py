@@ -57,6 +57,13 @@ class Experiment:
         """Yield (field, what it must be) for every impossible value."""
         if not self.name or "/" in self.name:
             yield "name", "must be a word or words without a slash"
+        cue = self.model.conditioning.cue
+        if self.start.freezes_base and not self.model.conditioning.has_task_network:
+            yield (
+                "start",
+                f"must not train the {self.start.trains.replace('_', ' ')} alone where "
+                f"`model.conditioning.cue` is '{cue}': only 'explicit' and 'implicit' have one",
+            )
         if self.learning.second_order and self.objective.ctc_weight:
             yield (
                 "learning",

@@ -1,25 +1,34 @@
-"""What a run starts from: a trained model, or a checkpoint, to fine-tune."""
+"""What a run starts from: a trained model, or a checkpoint, to fine-tune or to add tasks to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
-from taskaware.errors import CheckpointError, DataError
+from taskaware.errors import CheckpointError, DataError, ExperimentError
 from taskaware.inference.model import load
 from taskaware.inference.model_folder import find_model
+from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
 from taskaware.run.data import features_digest
+from taskaware.run.idle_settings import Remark
 from taskaware.training.checkpoint import check_file, load_tensors, read_content, weights
 from taskaware.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.model.settings import ModelSettings
+    from taskaware.model.transformer import TaskAwareTransformer
+
+_TASK_NETWORK = "task_network."
+_FRONTENDS = "frontends."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,8 @@ class Start:
         vocabulary_sha256: Of its vocabulary.
         features: What stands for how it hears a recording (``run.data.features_digest``).
         task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
+        longest_sources: The longest source that each of its tasks was trained on.
+        settings: Its sizes and choices; ``None``: a checkpoint, which does not say.
     """
 
     tasks: tuple[Task, ...]
@@ -39,6 +50,13 @@ class Start:
     vocabulary_sha256: str
     features: str
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    longest_sources: Mapping[str, int] = field(default_factory=dict)
+    settings: ModelSettings | None = None
+
+    @property
+    def has_task_network(self) -> bool:
+        """Whether it has weights that compute a t_e."""
+        return any(name.startswith(_TASK_NETWORK) for name in self.tensors)
 
 
 def open_start(path: Path, data: PreparedData) -> Start:
@@ -83,6 +101,62 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
     raise DataError(f"{data.folder} must have the vocabulary of {path}, but has another{how}")
 
 
+def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
+    """Return the start's weights as those of a model of the same sizes with more tasks.
+
+    A new row of an explicit network is the mean of the start's, a t_e that its blocks know. Where
+    the start has no task network, the model's own modulates nothing; front ends that the start has
+    not stay as they are.
+    """
+    own = model.state_dict()
+    tensors = dict(start.tensors)
+    if not start.has_task_network:
+        tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
+        if EXPLICIT_ROWS in tensors:
+            tensors[EXPLICIT_ROWS] = torch.zeros_like(tensors[EXPLICIT_ROWS])
+    for name, value in own.items():
+        if name.startswith(_FRONTENDS) and not _has_frontend(start, name.split(".")[1]):
+            tensors[name] = value
+    rows, wanted = tensors.get(EXPLICIT_ROWS), own.get(EXPLICIT_ROWS)
+    if rows is not None and wanted is not None and len(rows) == len(start.tasks) < len(wanted):
+        mean = rows.mean(dim=0, keepdim=True)
+        tensors[EXPLICIT_ROWS] = torch.cat([rows, mean.expand(len(wanted) - len(rows), -1)])
+    return tensors
+
+
+def require_frontends(start: Start, tasks: Sequence[Task], path: Path, *, trains: str) -> None:
+    """Check that a front end that the start does not have is trained.
+
+    Raises:
+        ExperimentError: It is frozen.
+    """
+    for task in tasks:
+        modality = task.source_modality
+        if trains != "everything" and modality != "text" and not _has_frontend(start, modality):
+            raise ExperimentError(
+                f"`start.trains` must be 'everything' where a new task has a kind of source that "
+                f"{path} has no task of ('{task.name}': {modality}), but is '{trains}'"
+            )
+
+
+def new_task_remarks(start: Start | None, tasks: Sequence[Task], path: Path | None) -> list[Remark]:
+    """Return what is added to the start, a remark for each new task."""
+    known = [] if start is None else [task.name for task in start.tasks]
+    return [
+        Remark(
+            about="start.model",
+            task=task.name,
+            text=f"task {task.name}: new, added to the {len(known)} tasks of {path}",
+        )
+        for task in tasks
+        if start is not None and task.name not in known
+    ]
+
+
+def _has_frontend(start: Start, modality: str) -> bool:
+    return any(task.source_modality == modality for task in start.tasks)
+
+
 def _open_model(path: Path) -> Start:
     model = load(find_model(path), device="cpu")
     return Start(
@@ -91,6 +165,8 @@ def _open_model(path: Path) -> Start:
         vocabulary_sha256=model.vocabulary.sha256,
         features=features_digest(model.feature_settings),
         task_embeddings=model.task_embeddings,
+        longest_sources=model.longest_sources,
+        settings=model.settings,
     )
 
 
@@ -110,9 +186,12 @@ def _open_checkpoint(path: Path) -> Start:
         )
     weights_path = path / "model.safetensors"
     check_file(weights_path, content.get("sha256", {}).get(weights_path.name))
+    tasks = tuple(Task(**task) for task in data["tasks"])
+    tensors, vectors = without_vectors(load_tensors(weights_path))
     return Start(
-        tasks=tuple(Task(**task) for task in data["tasks"]),
-        tensors=load_tensors(weights_path),
+        tasks=tasks,
+        tensors=tensors,
+        task_embeddings={tasks[index].name: value for index, value in vectors.items()},
         vocabulary_sha256=data["vocabulary"],
         features=data["features"],
     )
