@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -119,7 +120,7 @@ def test_with_a_frozen_base_the_old_tasks_stay_bit_for_bit(
 def test_the_new_task_is_learnt_with_a_frozen_base(
     cue: str, trains: str, new_data: Path, starts: dict[str, Path], tmp_path: Path
 ):
-    def dev_loss(model: TaskAwareModel) -> float:
+    def loss_of(model: TaskAwareModel) -> float:
         opened = PreparedData.open(new_data)
         task, split = model.task(NEW), opened.split("train")
         groups = [split.indices(NEW)]
@@ -136,7 +137,7 @@ def test_the_new_task_is_learnt_with_a_frozen_base(
     first = add(new_data, starts[cue], tmp_path / "first", trains=trains, **little)
     much = {"updates": 30, "optimiser": {"learning_rate": 0.05}, "validate_every": 0}
     last = add(new_data, starts[cue], tmp_path / "last", trains=trains, save_every=0, **much)
-    assert dev_loss(last) < 0.9 * dev_loss(first)
+    assert loss_of(last) < loss_of(first) - 0.2
 
 
 def test_a_new_row_begins_at_the_mean_of_the_old_ones(new_data: Path, starts: dict[str, Path]):
@@ -156,7 +157,7 @@ def test_an_implicit_network_tells_a_new_task_by_its_pairs(
         split = PreparedData.open(new_data).split("train")
         pairs = [
             (split.examples[i].source_text, split.examples[i].target_text)
-            for i in split.sample(NEW, 8, __import__("numpy").random.default_rng([1, 2]))
+            for i in split.sample(NEW, 8, np.random.default_rng([1, 2]))
         ]
         torch.testing.assert_close(
             model.task_embeddings[NEW], model.embed_task(pairs, task=NEW), atol=1e-5, rtol=0
@@ -176,10 +177,12 @@ def test_a_start_without_a_task_network_gets_one_that_changes_nothing(
         assert not torch.equal(after.task_embeddings[NEW], after.task_embeddings["mt_en_de"])
 
 
-TRAINED = {
-    "everything": {"encoder.0", "decoder.0", "token_embedding", "frontends", "task_network"},
-    "decoder": {"decoder.0", "token_embedding", "task_network"},
-    "task_network_and_norms": {"encoder.0", "decoder.0", "task_network"},
+TRAINED = {  # the parts of the model of which something is trained
+    "everything": {"token_embedding", "frontends", "encoder", "decoder", "task_network"}
+    | {"encoder_norm", "decoder_norm"},
+    "decoder": {"token_embedding", "decoder", "decoder_norm", "task_network"},
+    "task_network_and_norms": {"encoder", "decoder", "encoder_norm", "decoder_norm"}
+    | {"task_network"},
     "task_network": {"task_network"},
     "task_embedding": {"task_vectors"},
 }
@@ -190,15 +193,10 @@ def test_what_is_frozen_takes_neither_gradient_nor_memory_of_the_optimiser(
     trains: str, new_data: Path, starts: dict[str, Path], tmp_path: Path
 ):
     run = set_up_run(new_data, starts["implicit"], trains=trains)
-    trained = {name for name, p in run.model.named_parameters() if p.requires_grad}
-    assert TRAINED[trains] <= {
-        n if n in trained else ".".join(n.split(".")[:k]) for n in trained for k in (1, 2)
-    }
+    trained = [name for name, p in run.model.named_parameters() if p.requires_grad]
+    assert {name.split(".")[0] for name in trained} == TRAINED[trains]
     if trains == "task_network_and_norms":
         assert all("norm" in name or name.startswith("task_network.") for name in trained)
-    elif trains != "everything":
-        places = tuple(f"{p}." for p in (*TRAINED[trains], "decoder_norm"))
-        assert all(name.startswith(places) for name in trained)
     optimiser = create_optimiser(run.experiment.optimiser, run.model)
     held = {id(p) for group in optimiser.param_groups for p in group["params"]}
     assert held == {id(p) for p in run.model.parameters() if p.requires_grad}

@@ -11,7 +11,7 @@ import torch
 
 import taskaware
 from taskaware.data.prepare import PrepareSettings, prepare
-from taskaware.errors import CheckpointError, DataError, UnknownTaskError, UserError
+from taskaware.errors import CheckpointError, DataError, UserError
 from taskaware.run.retention import _memory, create_retention
 from taskaware.run.run import set_up
 from taskaware.run.train import train_experiment
@@ -194,14 +194,6 @@ def test_a_task_without_examples_keeps_the_embedding_of_the_start(tmp_path: Path
 
 
 # --- what is refused ---
-
-
-def test_fine_tuning_on_a_task_that_the_start_does_not_have_is_refused(data: Path, tmp_path: Path):
-    first = tiny_experiment(data, tasks=("asr_en", "mt_en_de"), updates=1)
-    assert train_experiment(first, tmp_path / "start", display=Silent())
-    second = tiny_experiment(data, start=tmp_path / "start", tasks=("st_en_de",))
-    with pytest.raises(UnknownTaskError, match="st_en_de"):
-        train_experiment(second, tmp_path / "tuned", display=Silent())
 
 
 def test_a_start_of_other_sizes_or_another_vocabulary_is_refused(

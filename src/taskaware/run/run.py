@@ -181,7 +181,8 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     tasks, trained_tasks, start = _tasks(experiment, data)
     width = data.num_feature_columns
     takes_features = any(task.source_modality != "text" for task in tasks)
-    if takes_features and width != experiment.model.num_features:
+    # Data of texts alone has no features; a start that hears can be given a new task of them.
+    if takes_features and width and width != experiment.model.num_features:
         raise ExperimentError(
             f"`model.num_features` must be {width}, the width of the features in {data.folder}, "
             f"but is {experiment.model.num_features}"
