@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from taskaware.data.vocabulary.prompts import whisper_prompt
 from taskaware.errors import UnknownTaskError
 from taskaware.inference.model import decoding_with
 from taskaware.types import Task
-from tiny_corpus import tiny_experiment, write_corpus
+from tiny_corpus import write_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -322,14 +321,14 @@ def test_training_goes_on_from_it(imported: Path, tmp_path: Path):
     wanted = ["--vocabulary", vocabulary, *settings, "--to", str(data)]
     assert run(["prepare", *options, *wanted]) == 0
     whisper = taskaware.load(imported, device="cpu")
-    experiment = replace(
-        tiny_experiment(data, start=imported, tasks=("asr_en",), updates=2),
-        model=whisper.settings,
-        decoding=whisper.decoding,
-    )
     path = tmp_path / "tiny.toml"
-    path.write_text(experiment_file.dump(experiment))
+    path.write_text(
+        f'name = "tiny"\n[data]\nfolder = "{data}"\ntasks = ["asr_en"]\n'
+        f'[start]\nmodel = "{imported}"\n[training]\nupdates = 2\n'
+    )
     assert run(["train", str(path), "--to", str(tmp_path / "run")]) == 0
+    written = experiment_file.load(tmp_path / "run" / "experiment.toml")
+    assert (written.model, written.decoding) == (whisper.settings, whisper.decoding)
     trained = taskaware.load(tmp_path / "run", device="cpu")
     assert trained.settings == whisper.settings
     assert [task.name for task in trained.tasks] == ["asr_en", "st_de_en"]

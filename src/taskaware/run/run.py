@@ -34,6 +34,7 @@ from taskaware.run.start import (
     open_start,
     require_frontends,
     require_prepared_for,
+    require_same_model,
     weights_for,
 )
 from taskaware.training.checkpoint import fill_weights
@@ -284,6 +285,7 @@ def _tasks(
         )
     require_prepared_for(start, path, data)
     new = [added[name] for name in names if name in added]
+    require_same_model(experiment.model, start, path)
     _require_tags(experiment, data, new, path)
     require_frontends(start, new, path, trains=experiment.start.trains)
     tasks = (*start.tasks, *new)

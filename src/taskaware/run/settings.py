@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from taskaware.training.settings import RetentionSettings, Trains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +77,29 @@ class StartSettings:
             )
         if self.model is None and self.retention.method != "none":
             yield "model", "must be set where `start.retention.method` is: there is nothing to keep"
+
+
+def settings_of_the_start(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections ``model`` and ``decoding`` of what an experiment starts from.
+
+    Args:
+        mapping: The experiment, as its file and overrides say it.
+
+    Returns:
+        Nothing where there is no start, or none that says it: what is wrong with it is told where
+        it is opened.
+    """
+    start = mapping.get("start")
+    model = start.get("model") if isinstance(start, dict) else None
+    if not isinstance(model, str) or model == "none":
+        return {}
+    folder = Path(model)
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    for path in (run / "model" / "model.json", run / "model.json", run / "experiment.toml"):
+        try:
+            text = path.read_text(encoding="utf-8")
+            content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+            return {name: dict(content[name]) for name in ("model", "decoding")}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return {}

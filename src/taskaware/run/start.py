@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -122,6 +122,45 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
         mean = rows.mean(dim=0, keepdim=True)
         tensors[EXPLICIT_ROWS] = torch.cat([rows, mean.expand(len(wanted) - len(rows), -1)])
     return tensors
+
+
+def require_same_model(settings: ModelSettings, start: Start, path: Path) -> None:
+    """Check that an experiment's model is the start's, but for what may change while training.
+
+    Raises:
+        ExperimentError: A field is another; all are named.
+    """
+    if start.settings is None:
+        return  # a checkpoint: names and shapes of its weights are compared
+    before, now = _described(start.settings, start), _described(settings, start)
+    others = [name for name in before if before[name] != now.get(name)]
+    if others:
+        lines = [f"`{n}` must be {before[n]!r}, but is {now.get(n)!r}" for n in others]
+        raise ExperimentError(
+            f"the model must be that of {path}, which the run starts from: {'; '.join(lines)}. A "
+            "field that the experiment does not give is the start's"
+        )
+
+
+def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
+    """Return the fields that a start decides, by their dotted names."""
+    free = {"preset", "conditioning", "dropout", "attention_dropout", "relu_dropout"}
+    if not _has_frontend(start, "speech"):
+        free |= {"frontend", "num_cnn_layers"}
+        free |= {each.name for each in fields(settings) if each.name.startswith("cnn_")}
+    if not any(task.source_modality != "text" for task in start.tasks):
+        free.add("num_features")
+    if settings.encoder_block != "conformer":
+        free.add("conformer_kernel")
+    own = [each.name for each in fields(settings) if each.name not in free]
+    found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
+    if start.has_task_network:
+        conditioning = settings.conditioning
+        names = ["cue", "acts_by", "film_scope"]
+        if conditioning.cue == "implicit":
+            names += ["d_task", "d_task_ff", "num_task_heads"]
+        found |= {f"model.conditioning.{name}": getattr(conditioning, name) for name in names}
+    return found
 
 
 def require_frontends(start: Start, tasks: Sequence[Task], path: Path, *, trains: str) -> None:
