@@ -16,13 +16,13 @@ import soundfile
 import torch
 
 import taskaware
-from taskaware import experiment as experiment_file
 from taskaware.cli.main import run
 from taskaware.data.batches.batching import collate, text_cue
 from taskaware.data.sound.whisper_features import whisper_log_mel
 from taskaware.data.vocabulary.prompts import whisper_prompt
 from taskaware.errors import UnknownTaskError
 from taskaware.inference.model import decoding_with
+from taskaware.run import experiment as experiment_file
 from taskaware.types import Task
 from tiny_corpus import write_corpus
 

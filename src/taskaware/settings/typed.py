@@ -179,10 +179,9 @@ def _above(cls: Any, low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[st
     """``high`` over ``low``, and what the presets that ``high`` chooses set over ``low`` too."""
     merged = _layered(cls, low, high)
     for name, hint in _hints(cls).items():
-        inner: Any = _without_none(hint)
-        own, base = high.get(name), low.get(name)
+        inner, own, base = _without_none(hint), high.get(name), low.get(name)
         if is_dataclass(inner) and isinstance(own, Mapping) and isinstance(base, Mapping):
-            presets = inner.presets() if hasattr(inner, "presets") else {}
+            presets: Any = getattr(inner, "presets", dict)()
             chosen = presets.get(str(own.get("preset")), {})
             merged[name] = _layered(inner, _layered(inner, base, chosen), own)
     return merged
