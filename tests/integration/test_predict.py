@@ -322,9 +322,12 @@ def test_a_recording_much_longer_than_in_training_gives_one_warning(predict, tmp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--text", "one", "--num-best", 0), "num_best must be at least 1, but is 0"),
-        (("--text", "one", "--beam", 0), "beam must be at least 1, but is 0"),
-        (("--text", "one", "--beam", -2), "beam must be at least 1, but is -2"),
+        (
+            ("--text", "one", "--num-best", 0),
+            "--num-best must be a whole number of at least 1, but is 0",
+        ),
+        (("--text", "one", "--beam", 0), "--beam must be a whole number of at least 1, but is 0"),
+        (("--text", "one", "--beam", -2), "--beam must be a whole number of at least 1, but is -2"),
         (("--text", "one", "--beam", 2, "--num-best", 3), "must be at most `beam` (2), but is 3"),
         (("--text", "\udcff"), r"text 1 has bytes that are not: \xff"),
         (("-", "-"), "standard input (`-`) must be given once"),

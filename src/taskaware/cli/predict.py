@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from taskaware.cli.display import stage_display
+from taskaware.cli.numbers import Count
 from taskaware.errors import TaskawareError, UserError
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def predict(
     which: str = "model",
     input: Literal["auto", "text", "manifest"] = "auto",
     output: Literal["text", "jsonl"] = "text",
-    beam: int | None = None,
-    num_best: int = 1,
+    beam: Count | None = None,
+    num_best: Count = 1,
     channel: str = "mean",
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> int:

@@ -1,5 +1,12 @@
 """Typed settings: read from TOML, checked, written back."""
 
-from taskaware.settings.typed import describe, dump, from_mapping, load, to_mapping
+from taskaware.settings.typed import (
+    describe,
+    dump,
+    from_mapping,
+    load,
+    require_valid,
+    to_mapping,
+)
 
-__all__ = ["describe", "dump", "from_mapping", "load", "to_mapping"]
+__all__ = ["describe", "dump", "from_mapping", "load", "require_valid", "to_mapping"]

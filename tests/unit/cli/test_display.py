@@ -80,7 +80,11 @@ def made_up_run(updates: int, folder: str = "runs/mine") -> Any:
         training=SimpleNamespace(updates=updates),
     )
     return SimpleNamespace(
-        experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder
+        experiment=experiment,
+        model=torch.nn.Linear(2, 2),
+        tasks=tasks,
+        folder=folder,
+        remarks=(),
     )
 
 
@@ -113,7 +117,7 @@ def show_training(console: Console, clock: SimpleNamespace, *, folder: str = "ru
         shown.on_update(update)
         shown.on_progress(made_up_progress(update))
         shown.on_validation(
-            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={})
+            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={}, remarks=())
         )  # type: ignore[arg-type]
     shown.close()
 
