@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from taskaware.data.prepared.folder import PreparedData
     from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.run.settings import StartSettings
 
 _TASK_NETWORK = "task_network."
 _FRONTENDS = "frontends."
@@ -178,18 +179,27 @@ def require_frontends(start: Start, tasks: Sequence[Task], path: Path, *, trains
             )
 
 
-def new_task_remarks(start: Start | None, tasks: Sequence[Task], path: Path | None) -> list[Remark]:
-    """Return what is added to the start, a remark for each new task."""
-    known = [] if start is None else [task.name for task in start.tasks]
-    return [
+def start_remarks(
+    start: Start, tasks: Sequence[Task], model: TaskAwareTransformer, settings: StartSettings
+) -> tuple[Remark, ...]:
+    """Return what is added to the start, a remark for each new task, and how much is trained."""
+    known = [task.name for task in start.tasks]
+    found = [
         Remark(
             about="start.model",
             task=task.name,
-            text=f"task {task.name}: new, added to the {len(known)} tasks of {path}",
+            text=f"task {task.name}: new, added to the {len(known)} tasks of {settings.model}",
         )
         for task in tasks
-        if start is not None and task.name not in known
+        if task.name not in known
     ]
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    total, trained = sum(n for n, _ in sizes), sum(n for n, is_trained in sizes if is_trained)
+    if trained < total:
+        text = f"`start.trains` is '{settings.trains}': {trained:,} of {total:,} parameters"
+        figures = {"trained": float(trained), "parameters": float(total)}
+        found.append(Remark(about="start.trains", figures=figures, text=f"{text} are trained"))
+    return tuple(found)
 
 
 def _has_frontend(start: Start, modality: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ from taskaware.training.joint import (
     transformed_loss,
 )
 from taskaware.training.settings import ObjectiveSettings
-from taskaware.types import Batch
+
+if TYPE_CHECKING:
+    from taskaware.types import Batch
 
 
 @pytest.mark.parametrize("num_examples", [2, 3, 5, 16])
