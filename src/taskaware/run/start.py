@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from taskaware.data.batches.batching import text_cue
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
-from taskaware.errors import CheckpointError, DataError, ExperimentError
+from taskaware.errors import CheckpointError, DataError, ExperimentError, TaskawareError
 from taskaware.inference.model import load
 from taskaware.inference.model_folder import find_model
 from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
@@ -18,15 +19,17 @@ from taskaware.training.checkpoint import check_file, load_tensors, read_content
 from taskaware.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
+    from taskaware.data.batches.batching import TextCue
     from taskaware.data.prepared.folder import PreparedData
-    from taskaware.model.settings import ModelSettings
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.model.settings import Cue, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
-    from taskaware.run.settings import StartSettings
+    from taskaware.run.experiment import Experiment
 
 _TASK_NETWORK = "task_network."
 _FRONTENDS = "frontends."
@@ -44,6 +47,7 @@ class Start:
         task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
         longest_sources: The longest source that each of its tasks was trained on.
         settings: Its sizes and choices; ``None``: a checkpoint, which does not say.
+        vocabulary: Its vocabulary, where it has one with it.
     """
 
     tasks: tuple[Task, ...]
@@ -53,6 +57,7 @@ class Start:
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
     longest_sources: Mapping[str, int] = field(default_factory=dict)
     settings: ModelSettings | None = None
+    vocabulary: Vocabulary | None = None
 
     @property
     def has_task_network(self) -> bool:
@@ -180,9 +185,10 @@ def require_frontends(start: Start, tasks: Sequence[Task], path: Path, *, trains
 
 
 def start_remarks(
-    start: Start, tasks: Sequence[Task], model: TaskAwareTransformer, settings: StartSettings
+    start: Start, tasks: Sequence[Task], model: TaskAwareTransformer, experiment: Experiment
 ) -> tuple[Remark, ...]:
     """Return what is added to the start, a remark for each new task, and how much is trained."""
+    settings = experiment.start
     known = [task.name for task in start.tasks]
     found = [
         Remark(
@@ -199,7 +205,30 @@ def start_remarks(
         text = f"`start.trains` is '{settings.trains}': {trained:,} of {total:,} parameters"
         figures = {"trained": float(trained), "parameters": float(total)}
         found.append(Remark(about="start.trains", figures=figures, text=f"{text} are trained"))
-    return tuple(found)
+    return (*found, *_other_prompts(start, experiment))
+
+
+def _other_prompts(start: Start, experiment: Experiment) -> Iterator[Remark]:
+    """Yield the tasks of the start whose own pieces another cue takes from them."""
+    now = experiment.model.conditioning.cue
+    before = now if start.settings is None else start.settings.conditioning.cue
+    if start.vocabulary is None or before == now:
+        return
+    for task in start.tasks:
+        if _pieces(start.vocabulary, task, before) != _pieces(start.vocabulary, task, now):
+            yield Remark(
+                about="model.conditioning.cue",
+                task=task.name,
+                text=f"task {task.name}: told by its own pieces in {experiment.start.model}, which "
+                f"the cue '{now}' does not use; its outputs change unless it is trained",
+            )
+
+
+def _pieces(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue | None:
+    try:
+        return text_cue(vocabulary, task, cue)
+    except TaskawareError:  # a task that its vocabulary cannot tell in this way
+        return None
 
 
 def _has_frontend(start: Start, modality: str) -> bool:
@@ -216,6 +245,7 @@ def _open_model(path: Path) -> Start:
         task_embeddings=model.task_embeddings,
         longest_sources=model.longest_sources,
         settings=model.settings,
+        vocabulary=model.vocabulary,
     )
 
 

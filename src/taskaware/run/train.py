@@ -126,7 +126,7 @@ def train_with(
         remarks = check_run(experiment, run.data, trained=run.trained_tasks, tasks=run.tasks)
         if run.start is not None:
             remarks = (
-                *start_remarks(run.start, run.tasks, run.model, experiment.start),
+                *start_remarks(run.start, run.tasks, run.model, experiment),
                 *remarks,
             )
         run.remarks = remarks
