@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import TrainingProgress
+    from taskaware.training.settings import Trains
 
 RATE_HZ = 16_000
 SECONDS_PER_WORD = 0.4
@@ -81,6 +82,20 @@ def prepare_corpus(folder: Path) -> Path:
     manifests = {split: [path] for split, path in write_corpus(folder).items()}
     prepare(manifests, folder / "data", PrepareSettings(vocabulary_size=300, num_workers=1))
     return folder / "data"
+
+
+def write_new_task(folder: Path) -> dict[str, Path]:
+    """Write manifests of a task beside those of the corpus: German to English text."""
+    columns = ("task", "source_text", "target_text", "source_language", "target_language")
+    manifests = {}
+    for split in NUM_EXAMPLES:
+        lines = (folder / f"{split}.tsv").read_text().splitlines()
+        rows = [dict(zip(_COLUMNS, line.split("\t"), strict=True)) for line in lines[1:]]
+        texts = [(r["target_text"], r["source_text"]) for r in rows if r["source_text"]]
+        manifests[split] = folder / f"new-{split}.tsv"
+        new = [columns, *(("mt_de_en", *pair, "de", "en") for pair in texts)]
+        manifests[split].write_text("".join("\t".join(row) + "\n" for row in new))
+    return manifests
 
 
 class ConditioningChanges(TypedDict, total=False):
@@ -172,6 +187,7 @@ def tiny_experiment(
     batching: BatchingChanges | None = None,
     learning: LearningChanges | None = None,
     start: Path | None = None,
+    trains: Trains = "everything",
     retention: RetentionChanges | None = None,
     optimiser: OptimiserChanges | None = None,
     tasks: tuple[str, ...] = (),
@@ -204,7 +220,9 @@ def tiny_experiment(
         name="tiny",
         data=DataSettings(folder=data, tasks=tasks),
         model=replace(sizes, **(model or {})),
-        start=StartSettings(model=start, retention=RetentionSettings(**(retention or {}))),
+        start=StartSettings(
+            model=start, trains=trains, retention=RetentionSettings(**(retention or {}))
+        ),
         learning=LearningSettings(**(learning or {})),
         batching=replace(BatchingSettings(examples_per_batch=4), **(batching or {})),
         optimiser=replace(rate, **(optimiser or {})),

@@ -208,6 +208,8 @@ class Batch:
         target_output: int64 ``[B, T]``, ``target_input`` shifted left, ends with end-of-sequence.
         target_lengths: int64 ``[B]``, valid target positions.
         example_ids: Where the rows came from.
+        num_prompt_pieces: Pieces at the beginning of ``target_input`` that the decoder is given and
+            need not learn to write: 1, or the length of a pretrained model's prompt.
         cue_examples: Other examples of the task, of lengths that tell nothing about these: an
             implicit task network looks at them while training. ``None``: at the batch itself.
     """
@@ -219,6 +221,7 @@ class Batch:
     target_output: Tensor
     target_lengths: Tensor
     example_ids: tuple[str, ...] = ()
+    num_prompt_pieces: int = 1
     cue_examples: Batch | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ import torch
 
 import taskaware
 from taskaware.data.prepare import PrepareSettings, prepare
-from taskaware.errors import CheckpointError, DataError, UnknownTaskError, UserError
+from taskaware.errors import CheckpointError, DataError, ExperimentError, UserError
+from taskaware.run import experiment as experiment_file
 from taskaware.run.retention import _memory, create_retention
 from taskaware.run.run import set_up
 from taskaware.run.train import train_experiment
@@ -193,23 +195,62 @@ def test_a_task_without_examples_keeps_the_embedding_of_the_start(tmp_path: Path
         train_experiment(experiment, tmp_path / "replayed", display=Silent())
 
 
+def write_start(folder: Path, section: dict[str, dict[str, object]]) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps(section))
+    return folder
+
+
+def test_a_field_that_the_experiment_does_not_give_is_the_starts(tmp_path: Path):
+    given = {"preset": "multi_modality", "d_ff": 99, "num_heads": 2, "conditioning": {"d_task": 12}}
+    section = {"model": given, "decoding": {"beam": 7, "suppressed": [3]}}
+    start = write_start(tmp_path / "start", section)
+    path = tmp_path / "more.toml"
+    path.write_text(
+        'name = "more"\n[data]\nfolder = "data"\n[start]\nmodel = "' + str(start) + '"\n'
+        "[model]\nnum_heads = 4\n[model.conditioning]\nfilm_scope = 'per_block'\n"
+    )
+    found = experiment_file.load(path, ["decoding.length_penalty=0.5"], from_start=True)
+    assert (found.model.d_ff, found.model.num_heads) == (99, 4)
+    conditioning = found.model.conditioning
+    assert (conditioning.d_task, conditioning.film_scope) == (12, "per_block")
+    decoding = found.decoding
+    assert (decoding.beam, decoding.suppressed, decoding.length_penalty) == (7, (3,), 0.5)
+    # A preset that the experiment chooses is given too, and wins over the start.
+    tiny = experiment_file.load(path, ["model.preset=tiny"], from_start=True)
+    assert (tiny.model.d_ff, tiny.model.conditioning.d_task, tiny.model.num_heads) == (512, 64, 4)
+    # What was written in full means the same without the start.
+    path.write_text(experiment_file.dump(found))
+    shutil.rmtree(start)
+    assert experiment_file.load(path, from_start=True) == found
+
+
+@pytest.mark.parametrize("place", ["run", "taskwise", "checkpoint"])
+def test_every_kind_of_start_gives_its_model(place: str, vanilla: Path, tmp_path: Path):
+    start = {
+        "run": vanilla,
+        "taskwise": vanilla / "taskwise" / "asr_en",
+        "checkpoint": sorted((vanilla / "checkpoints").iterdir())[-1],
+    }[place]
+    path = tmp_path / "more.toml"
+    path.write_text(f'name = "more"\n[data]\nfolder = "data"\n[start]\nmodel = "{start}"\n')
+    found = experiment_file.load(path, from_start=True)
+    model = taskaware.load(vanilla, device="cpu")
+    assert (found.model, found.decoding) == (model.settings, model.decoding)
+
+
 # --- what is refused ---
-
-
-def test_fine_tuning_on_a_task_that_the_start_does_not_have_is_refused(data: Path, tmp_path: Path):
-    first = tiny_experiment(data, tasks=("asr_en", "mt_en_de"), updates=1)
-    assert train_experiment(first, tmp_path / "start", display=Silent())
-    second = tiny_experiment(data, start=tmp_path / "start", tasks=("st_en_de",))
-    with pytest.raises(UnknownTaskError, match="st_en_de"):
-        train_experiment(second, tmp_path / "tuned", display=Silent())
 
 
 def test_a_start_of_other_sizes_or_another_vocabulary_is_refused(
     data: Path, vanilla: Path, tmp_path: Path
 ):
     larger = {"model": {"d_ff": 64}}
-    with pytest.raises(CheckpointError, match="feed_forward"):
+    with pytest.raises(ExperimentError, match=r"`model.d_ff` must be 32, but is 64"):
         tune(data, vanilla, tmp_path / "larger", **larger)
+    checkpoint = sorted((vanilla / "checkpoints").iterdir())[-1]
+    with pytest.raises(CheckpointError, match="feed_forward"):
+        tune(data, checkpoint, tmp_path / "larger", **larger)
     other = tmp_path / "other"
     other.mkdir()
     manifests = {split: [path] for split, path in write_corpus(other).items()}

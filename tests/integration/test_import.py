@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from taskaware.errors import UnknownTaskError
 from taskaware.inference import with_beam
 from taskaware.run import experiment as experiment_file
 from taskaware.types import Task
-from tiny_corpus import tiny_experiment, write_corpus
+from tiny_corpus import write_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -322,17 +321,46 @@ def test_training_goes_on_from_it(imported: Path, tmp_path: Path):
     wanted = ["--vocabulary", vocabulary, *settings, "--to", str(data)]
     assert run(["prepare", *options, *wanted]) == 0
     whisper = taskaware.load(imported, device="cpu")
-    experiment = replace(
-        tiny_experiment(data, start=imported, tasks=("asr_en",), updates=2),
-        model=whisper.settings,
-        decoding=whisper.decoding,
-    )
     path = tmp_path / "tiny.toml"
-    path.write_text(experiment_file.dump(experiment))
+    path.write_text(
+        f'name = "tiny"\n[data]\nfolder = "{data}"\ntasks = ["asr_en"]\n'
+        f'[start]\nmodel = "{imported}"\n[training]\nupdates = 2\n'
+    )
     assert run(["train", str(path), "--to", str(tmp_path / "run")]) == 0
+    written = experiment_file.load(tmp_path / "run" / "experiment.toml")
+    assert (written.model, written.decoding) == (whisper.settings, whisper.decoding)
     trained = taskaware.load(tmp_path / "run", device="cpu")
     assert trained.settings == whisper.settings
     assert [task.name for task in trained.tasks] == ["asr_en", "st_de_en"]
     assert not torch.equal(
         trained.transformer.token_embedding.weight, whisper.transformer.token_embedding.weight
     )
+
+
+@pytest.mark.filterwarnings("ignore::taskaware.errors.SourceWarning")
+def test_a_task_is_added_to_it_by_film_and_recognition_stays_bit_for_bit(
+    imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    manifests = write_corpus(tmp_path)
+    data = tmp_path / "data"
+    options = [word for split, path in manifests.items() for word in (f"--{split}", str(path))]
+    options += ["--vocabulary", str(imported / "vocabulary.model"), "features.kind=whisper"]
+    options += [f"features.padded_seconds={SECONDS}", "--to", str(data)]
+    assert run(["prepare", *options]) == 0
+    path = tmp_path / "more.toml"
+    path.write_text(
+        f'name = "more"\n[data]\nfolder = "{data}"\ntasks = ["st_en_de"]\n'
+        f'[start]\nmodel = "{imported}"\ntrains = "task_embedding"\n[training]\nupdates = 2\n'
+        '[model.conditioning]\ncue = "explicit"\nfilm_scope = "per_block"\n'
+    )
+    assert run(["train", str(path), "--to", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().err
+    assert "task st_en_de: new, added to the 2 tasks" in said
+    assert "task st_de_en: told by its own pieces" in said
+    assert "task asr_en: told" not in said
+    before = taskaware.load(imported, device="cpu")
+    after = taskaware.load(tmp_path / "run", device="cpu")
+    assert [task.name for task in after.tasks] == ["asr_en", "st_de_en", "st_en_de"]
+    source = [before.encode_source(tmp_path / "test0.wav", "speech")]
+    outputs = [model.decode(model.task("asr_en"), source) for model in (before, after)]
+    assert outputs[0] == outputs[1]

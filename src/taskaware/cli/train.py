@@ -55,7 +55,7 @@ def train(
         from taskaware.errors import UserError
 
         raise UserError("an experiment file must be given: taskaware train FILE [FIELD=VALUE ...]")
-    described = experiment_file.load(experiment, overrides)
+    described = experiment_file.load(experiment, overrides, from_start=True)
     from taskaware.run.launch import train_in_processes
 
     folder = to or Path("runs") / described.name

@@ -31,6 +31,7 @@ def support_task_embeddings(
     num_examples: int,
     seed: int,
     earlier: Mapping[str, Tensor],
+    fixed: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """Return the mean t_e of random examples of each task, ``[1, O]`` each (paper, section 2.3).
 
@@ -44,6 +45,7 @@ def support_task_embeddings(
         num_examples: Examples of each task.
         seed: Decides which.
         earlier: What a task without examples keeps, if it is there.
+        fixed: The embeddings of tasks that are not computed from examples.
 
     Returns:
         Task name to embedding; empty without a task network.
@@ -51,8 +53,8 @@ def support_task_embeddings(
     found: dict[str, Tensor] = {}
     vocabulary = split.contents.vocabulary
     for index, task in enumerate(tasks):
-        embedding = earlier.get(task.name)
-        if split.num_examples(task.name):
+        embedding = fixed.get(task.name, earlier.get(task.name))
+        if task.name not in fixed and split.num_examples(task.name):
             random = np.random.default_rng([seed, 2])
             groups = groups_of(split.sample(task.name, num_examples, random), _EXAMPLES_PER_BATCH)
             batches = batches_of(split, task, groups, vocabulary=vocabulary, cue=cue)

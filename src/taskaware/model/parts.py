@@ -119,16 +119,21 @@ def last_norm(settings: ModelSettings, *, needed: bool = True) -> nn.Module:
     return nn.LayerNorm(settings.d_model, settings.layer_norm_eps)
 
 
+def initial_task_embedding(settings: ModelSettings) -> torch.Tensor:
+    """Return t_e ``[O]`` before training: what modulates nothing, or a prepended vector of 0."""
+    conditioning = settings.conditioning
+    if conditioning.acts_by == "prepend":
+        return torch.zeros(settings.d_model)
+    num_places = settings.num_places if conditioning.film_scope == "per_block" else 1
+    return identity_bias(settings.d_model, num_places)
+
+
 def create_task_network(
     settings: ModelSettings, *, num_tasks: int
 ) -> ExplicitTaskNetwork | ImplicitTaskNetwork | None:
     """Return the task network, where the cue needs one."""
     conditioning = settings.conditioning
-    if conditioning.acts_by == "prepend":
-        initial = torch.zeros(settings.d_model)
-    else:
-        num_places = settings.num_places if conditioning.film_scope == "per_block" else 1
-        initial = identity_bias(settings.d_model, num_places)
+    initial = initial_task_embedding(settings)
     match conditioning.cue:
         case "explicit":
             return ExplicitTaskNetwork(num_tasks, initial)

@@ -8,13 +8,20 @@ Shape legend: B batch, S source positions, T target positions, D d_model, K d_ta
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from taskaware.model.attention import PositionSignal, valid_mask
 from taskaware.model.layers import EncoderLayer
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _TINY = 1e-3
+EXPLICIT_ROWS = "task_network.rows"
+_VECTORS, _VECTOR_TASKS = "task_vectors.rows", "task_vectors.task_indices"
 
 
 def identity_bias(d_model: int, num_places: int) -> Tensor:
@@ -112,6 +119,54 @@ def bidirectional_attention(x_BSK: Tensor, other_BTK: Tensor, other_lengths: Ten
     return torch.nn.functional.scaled_dot_product_attention(
         x_BSK[:, None], other_BTK[:, None], other_BTK[:, None], attn_mask=mask_BT[:, None, None, :]
     )[:, 0]
+
+
+class TaskVectors(nn.Module):
+    """The t_e of some tasks as vectors that are learnt themselves, whatever the cue computes.
+
+    As prompt tuning does with the input of a frozen model (Lester et al. 2021), they change nothing
+    but what their own tasks do. They are there while they are trained: a finished model keeps them
+    among its task embeddings.
+
+    Args:
+        initial: t_e of each task at the start, ``[1, O]``, by the task's index in the model.
+    """
+
+    task_indices: Tensor
+
+    def __init__(self, initial: Mapping[int, Tensor]) -> None:
+        super().__init__()
+        self._places = {task_index: place for place, task_index in enumerate(initial)}
+        self.rows = nn.Parameter(torch.cat(list(initial.values())).clone())
+        # Among the weights, so that a checkpoint says itself whose vectors it has.
+        self.register_buffer("task_indices", torch.tensor(list(initial)))
+
+    def __contains__(self, task_index: int) -> bool:
+        return task_index in self._places
+
+    def forward(self, task_index: int) -> Tensor:
+        """Return t_e ``[1, O]`` of a task."""
+        return self.rows[self._places[task_index]][None]
+
+
+def without_vectors(
+    tensors: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
+    """Return a model's weights without its ``TaskVectors``, and these by the task's index.
+
+    An explicit network's rows of those tasks become such that it computes the vectors, but for
+    rounding.
+    """
+    rest = {k: v for k, v in tensors.items() if k not in (_VECTORS, _VECTOR_TASKS)}
+    if _VECTORS not in tensors:
+        return rest, {}
+    indices = [int(index) for index in tensors[_VECTOR_TASKS]]
+    if EXPLICIT_ROWS in rest:
+        rows = rest[EXPLICIT_ROWS].clone()
+        rows[indices] = tensors[_VECTORS] - rest["task_network.bias"]
+        rest[EXPLICIT_ROWS] = rows
+    vectors = tensors[_VECTORS].detach()
+    return rest, {index: row[None].clone() for index, row in zip(indices, vectors, strict=True)}
 
 
 def _causal_block(d_task: int, num_heads: int, d_task_ff: int, dropout: float) -> EncoderLayer:

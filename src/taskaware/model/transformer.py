@@ -25,7 +25,7 @@ from taskaware.model.parts import (
     initialise,
     last_norm,
 )
-from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork
+from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, TaskVectors
 from taskaware.types import MODALITIES
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class TaskAwareTransformer(nn.Module):
         self.encoder_norm = encoder_norm
         self.decoder_norm = decoder_norm
         self.task_network = task_network
+        self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
 
     # --- the three steps of training: preprocess, embed the task, transform ---
 
@@ -170,11 +171,13 @@ class TaskAwareTransformer(nn.Module):
 
     def embed_task(self, support: Preprocessed, task_index: int) -> Tensor | None:
         """Return the task embedding of every support example, ``[B, O]`` (equations 1 to 5)."""
+        num_examples = support.target_BTD.shape[0]
+        if self.task_vectors is not None and task_index in self.task_vectors:
+            return self.task_vectors(task_index).expand(num_examples, -1)
         match self.task_network:
             case None:
                 return None
             case ExplicitTaskNetwork():
-                num_examples = support.target_BTD.shape[0]
                 index = torch.full((num_examples,), task_index, device=support.target_BTD.device)
                 return self.task_network(index)
             case network:

@@ -9,7 +9,7 @@ from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.sound.settings import AugmentationSettings
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.model.settings import ModelSettings
-from taskaware.run.settings import DataSettings, StartSettings
+from taskaware.run.settings import DataSettings, StartSettings, settings_of_the_start
 from taskaware.settings import typed as settings
 from taskaware.training.settings import (
     LearningSettings,
@@ -58,6 +58,13 @@ class Experiment:
         is_a_place = self.name.strip() in ("", ".", "..")
         if is_a_place or "/" in self.name or not self.name.isprintable():  # a folder is named so
             yield "name", "must be a word or words without a slash"
+        cue = self.model.conditioning.cue
+        if self.start.freezes_base and not self.model.conditioning.has_task_network:
+            yield (
+                "start",
+                f"must not train the {self.start.trains.replace('_', ' ')} alone where "
+                f"`model.conditioning.cue` is '{cue}': only 'explicit' and 'implicit' have one",
+            )
         if self.learning.second_order and self.objective.ctc_weight:
             yield (
                 "learning",
@@ -68,17 +75,20 @@ class Experiment:
             )
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+def load(path: Path, overrides: Sequence[str] = (), *, from_start: bool = False) -> Experiment:
     """Read an experiment file.
 
     Args:
         path: The TOML file.
         overrides: ``"section.field=value"`` each, over what the file says.
+        from_start: Whether fields of ``[model]`` and ``[decoding]`` that neither file, overrides
+            nor a preset give are those of the start, where there is one.
 
     Raises:
         ExperimentError: Unknown keys, wrong types, impossible values; each with file and line.
     """
-    return settings.load(Experiment, path, overrides)
+    below = settings_of_the_start if from_start else None
+    return settings.load(Experiment, path, overrides, below=below)
 
 
 def dump(experiment: Experiment) -> str:

@@ -50,7 +50,8 @@ def training_batches(run: Run) -> TrainingBatches:
 
 def batching_settings(run: Run) -> BatchingSettings:
     """Return how to make batches, without examples that no task network looks at."""
-    if run.experiment.model.conditioning.looks_at_cue_examples:
+    has_vectors = run.experiment.start.trains == "task_embedding"
+    if run.experiment.model.conditioning.looks_at_cue_examples and not has_vectors:
         return run.experiment.batching
     return replace(run.experiment.batching, cue_examples=0)
 

@@ -45,7 +45,10 @@ class _Weights:
         if tensors is None:
             assert self.file is not None
             tensors = load_tensors(self.file)
-        run.finished_model(tensors, update=self.update).save(folder, weights_file=self.file)
+        # Vectors are among the weights of such a run, and not of its models.
+        has_vectors = run.experiment.start.trains == "task_embedding"
+        model = run.finished_model(tensors, update=self.update)
+        model.save(folder, weights_file=None if has_vectors else self.file)
 
 
 def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None:

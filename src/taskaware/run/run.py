@@ -15,22 +15,32 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from taskaware.data.prepared.folder import PreparedData
+from taskaware.data.vocabulary.vocabulary import task_tag
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import support_task_embeddings
+from taskaware.model.parts import initial_task_embedding
+from taskaware.model.task_network import ExplicitTaskNetwork, TaskVectors, without_vectors
 from taskaware.model.transformer import TaskAwareTransformer, create_model
-from taskaware.run.start import open_start, require_prepared_for
+from taskaware.run.start import (
+    open_start,
+    require_frontends,
+    require_prepared_for,
+    require_same_model,
+    weights_for,
+)
 from taskaware.training.tensors import fill_weights
+from taskaware.training.trainable import freeze_all_but
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -74,7 +84,8 @@ class Run:
         transformer = create_model(
             settings, vocabulary_size=self.data.vocabulary.size, tasks=self.tasks
         )
-        transformer.load_state_dict(dict(tensors))
+        plain, vectors = without_vectors(tensors)
+        transformer.load_state_dict(plain)
         transformer.to(self.processes.device).eval()
         return TaskAwareModel(
             transformer=transformer,
@@ -83,7 +94,7 @@ class Run:
             vocabulary=self.data.vocabulary,
             feature_settings=self.data.feature_settings,
             decoding=self.experiment.decoding,
-            task_embeddings=self.task_embeddings(transformer),
+            task_embeddings=self.task_embeddings(transformer, vectors=vectors),
             longest_sources=self.longest_sources(),
             provenance={
                 "experiment": self.experiment.name,
@@ -91,6 +102,7 @@ class Run:
                 "update": update,
                 "seed": self.experiment.training.seed,
                 "start": str(self.experiment.start.model or ""),
+                "trains": self.experiment.start.trains,
                 "data": str(self.data.folder),
                 "data_fingerprint": self.data.fingerprint,
                 "taskaware": __version__,
@@ -100,17 +112,35 @@ class Run:
         )
 
     def longest_sources(self) -> dict[str, int]:
-        """Return the longest source that each task is trained on, in frames or pieces."""
+        """Return the longest source that each task is trained on, in frames or pieces.
+
+        For a task that is not trained, that is what its start says.
+        """
         split = self.data.split(self.experiment.data.train_split)
         limit = self.experiment.batching.max_source
         found = {t.name: split.longest_source(t.name, at_most=limit) for t in self.tasks}
-        return {name: length for name, length in found.items() if length}
+        before = {} if self.start is None else dict(self.start.longest_sources)
+        for task in self.trained_tasks:
+            before.pop(task.name, None)
+        return {name: length for name, length in (found | before).items() if length}
 
-    def task_embeddings(self, model: TaskAwareTransformer) -> dict[str, Tensor]:
+    def task_embeddings(
+        self, model: TaskAwareTransformer, *, vectors: Mapping[int, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Return the mean t_e of random training examples for each task, ``[1, O]`` each.
 
-        A task of the start that the data has no examples of keeps the embedding that it had there.
+        What is trained as a vector is that vector. A task of the start keeps the embedding that it
+        had there where the data has no examples of it, and where nothing that it needs is trained.
+
+        Args:
+            model: The network.
+            vectors: By the task's index, where they are not in the model.
         """
+        if vectors is None and model.task_vectors is not None:
+            _, vectors = without_vectors(model.state_dict())
+        earlier = {} if self.start is None else self.start.task_embeddings
+        fixed = {task.name: earlier[task.name] for task in self.tasks if self._is_kept(task)}
+        fixed |= {self.tasks[index].name: vector for index, vector in (vectors or {}).items()}
         return support_task_embeddings(
             model,
             self.tasks,
@@ -118,8 +148,14 @@ class Run:
             cue=self.experiment.model.conditioning.cue,
             num_examples=self.experiment.training.support_examples,
             seed=self.experiment.training.seed,
-            earlier=self.start.task_embeddings if self.start is not None else {},
+            earlier=earlier,
+            fixed=fixed,
         )
+
+    def _is_kept(self, task: Task) -> bool:
+        """Return whether the start has a t_e of a task that this run does not change."""
+        is_frozen = self.experiment.start.freezes_base and task not in self.trained_tasks
+        return is_frozen and self.start is not None and task.name in self.start.task_embeddings
 
 
 def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
@@ -128,7 +164,8 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     tasks, trained_tasks, start = _tasks(experiment, data)
     width = data.num_feature_columns
     takes_features = any(not task.modality.is_text for task in tasks)
-    if takes_features and width != experiment.model.num_features:
+    # Data of texts alone has no features; a start that hears can be given a new task of them.
+    if takes_features and width and width != experiment.model.num_features:
         raise ExperimentError(
             f"`model.num_features` must be {width}, the width of the features in {data.folder}, "
             f"but is {experiment.model.num_features}"
@@ -143,10 +180,9 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     torch.manual_seed(seed)
     model = create_model(experiment.model, vocabulary_size=data.vocabulary.size, tasks=tasks)
     if start is not None:
-        fill_weights(model, start.tensors, where=str(experiment.start.model))
+        fill_weights(model, weights_for(start, model), where=str(experiment.start.model))
     model.to(processes.device)
-    torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
-    return Run(
+    run = Run(
         experiment=experiment,
         folder=folder,
         data=data,
@@ -156,6 +192,58 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         processes=processes,
         start=start,
     )
+    if start is not None:
+        run.start = replace(start, task_embeddings=_embeddings_of_the_start(run, start))
+        if experiment.start.trains == "task_embedding":
+            model.task_vectors = _first_vectors(run, run.start).to(processes.device)
+        freeze_all_but(model, experiment.start.trains)
+        model.train()
+    torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
+    return run
+
+
+def _embeddings_of_the_start(run: Run, start: Start) -> dict[str, Tensor]:
+    """Return the t_e of the start's tasks, with those that the start itself does not keep.
+
+    Where it has no task network, they modulate nothing. Of a checkpoint they are computed where the
+    base is frozen: they are then kept as they are.
+    """
+    settings = run.experiment.model
+    if not settings.conditioning.has_task_network:
+        return dict(start.task_embeddings)
+    found: dict[str, Tensor] = {}
+    if not start.has_task_network:
+        found = {task.name: initial_task_embedding(settings)[None] for task in start.tasks}
+    elif run.experiment.start.freezes_base and not start.task_embeddings:
+        found = _computed(run)
+    return found | dict(start.task_embeddings)
+
+
+def _computed(run: Run) -> dict[str, Tensor]:
+    """Return the t_e that the model as it is computes for its tasks, where it can."""
+    network = run.model.task_network
+    if isinstance(network, ExplicitTaskNetwork):
+        indices = torch.arange(len(run.tasks), device=network.rows.device)
+        rows = network(indices).detach()
+        return {task.name: row[None] for task, row in zip(run.tasks, rows, strict=True)}
+    run.model.eval()
+    # Copies, because what is made in inference mode cannot take part in training.
+    return {name: value.clone() for name, value in run.task_embeddings(run.model).items()}
+
+
+def _first_vectors(run: Run, start: Start) -> TaskVectors:
+    """Return the vectors of the tasks to train: the start's, or what its task network computes."""
+    computed: Mapping[str, Tensor] = {}
+    if any(task.name not in start.task_embeddings for task in run.trained_tasks):
+        computed = _computed(run)
+    neutral = initial_task_embedding(run.experiment.model)[None]
+    vectors: dict[int, Tensor] = {}
+    for index, task in enumerate(run.tasks):
+        if task in run.trained_tasks:
+            value = start.task_embeddings.get(task.name, computed.get(task.name, neutral))
+            # The same in all processes, to the last bit.
+            vectors[index] = run.processes.broadcast(value.to(run.processes.device, copy=True))
+    return TaskVectors(vectors)
 
 
 def _tasks(
@@ -169,15 +257,39 @@ def _tasks(
     path = experiment.start.model
     start = open_start(path, data)
     known = {task.name: task for task in start.tasks}
-    unknown = [name for name in names if name not in known]
+    added = {task.name: task for task in data.tasks if task.name not in known}
+    unknown = [name for name in names if name not in known and name not in added]
     if unknown:
-        # Before the vocabulary: data prepared again for a task that cannot be added helps nobody.
-        asked = "`data.tasks`" if experiment.data.tasks else f"the tasks of {data.folder}"
         raise UnknownTaskError(
-            f"{asked} must be tasks of {path} ({', '.join(known)}), but '{unknown[0]}' is not"
-            f"{nearest(unknown[0], known)}. Fine-tuning can train tasks that a model has; it "
-            "cannot add one. Name tasks of the model in `data.tasks`, or train a new model on data "
-            "of all the tasks, the old and the new, without `start.model`"
+            f"`data.tasks` must be tasks of {path} ({', '.join(known)}), or new ones of "
+            f"{data.folder} ({', '.join(added) or 'which has none'}), but '{unknown[0]}' is "
+            f"neither{nearest(unknown[0], [*known, *added])}"
         )
     require_prepared_for(start, path, data)
-    return start.tasks, tuple(known[name] for name in names), start
+    new = [added[name] for name in names if name in added]
+    require_same_model(experiment.model, start, path)
+    _require_tags(experiment, data, new, path)
+    require_frontends(start, new, path, trains=experiment.start.trains)
+    tasks = (*start.tasks, *new)
+    by_name = {task.name: task for task in tasks}
+    return tasks, tuple(by_name[name] for name in names), start
+
+
+def _require_tags(
+    experiment: Experiment, data: PreparedData, new: Sequence[Task], path: Path
+) -> None:
+    """Check that a new task can be told by a piece, where tasks are told so.
+
+    Raises:
+        UnknownTaskError: The vocabulary, which is the start's, has none for it.
+    """
+    if experiment.model.conditioning.cue != "target_tag" or data.vocabulary.family:
+        return
+    missing = [task.name for task in new if not data.vocabulary.has_tag(task_tag(task.name))]
+    if missing:
+        raise UnknownTaskError(
+            f"a task that is added to {path} must have a piece of its vocabulary where "
+            f"`model.conditioning.cue` is 'target_tag', but '{missing[0]}' has none: pieces cannot "
+            "be added to a trained model. A model with the cue 'explicit' or 'implicit' takes new "
+            "tasks"
+        )

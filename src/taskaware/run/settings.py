@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from taskaware.training.settings import RetentionSettings
+from taskaware.training.settings import RetentionSettings, Trains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +45,61 @@ class StartSettings:
     Attributes:
         model: A finished run, one of its models (`runs/NAME/best`), or one of its checkpoints
             (`runs/NAME/checkpoints/update-00001000`), whose weights the run starts from:
-            fine-tuning. The model keeps all the tasks of the start; `data.tasks` says which are
-            trained. `"none"`: new weights.
+            fine-tuning. The model keeps all the tasks of the start, and gets those of the data that
+            the start does not have; `data.tasks` says which are trained. `"none"`: new weights.
+        trains: What is trained; the rest is frozen and needs neither gradient nor memory of the
+            optimiser. `everything`; `decoder`: its blocks and norms, the embedding, and the task
+            network; `task_network_and_norms`: the task network, if any, and all layer norms;
+            `task_network`; `task_embedding`: the t_e of the tasks that are trained, a vector each,
+            as prompt tuning does. With the last two the tasks that are not trained keep their
+            outputs bit for bit.
         retention: What keeps the start's other tasks from being forgotten.
     """
 
     model: Path | None = None
+    trains: Trains = "everything"
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+
+    @property
+    def freezes_base(self) -> bool:
+        """Whether nothing is trained that the outputs of a task that is not trained depend on."""
+        return self.trains in ("task_network", "task_embedding")
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
+        if self.model is None and self.trains != "everything":
+            yield "model", f"must be set where `start.trains` is '{self.trains}'"
+        if self.freezes_base and self.retention.method != "none":
+            yield (
+                "retention",
+                f"must have the method 'none' where `start.trains` is '{self.trains}': the other "
+                "tasks stay as they are, bit for bit",
+            )
         if self.model is None and self.retention.method != "none":
             yield "model", "must be set where `start.retention.method` is: there is nothing to keep"
+
+
+def settings_of_the_start(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections ``model`` and ``decoding`` of what an experiment starts from.
+
+    Args:
+        mapping: The experiment, as its file and overrides say it.
+
+    Returns:
+        Nothing where there is no start, or none that says it: what is wrong with it is told where
+        it is opened.
+    """
+    start = mapping.get("start")
+    model = start.get("model") if isinstance(start, dict) else None
+    if not isinstance(model, str) or model == "none":
+        return {}
+    folder = Path(model)
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    for path in (run / "model" / "model.json", run / "model.json", run / "experiment.toml"):
+        try:
+            text = path.read_text(encoding="utf-8")
+            content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+            return {name: dict(content[name]) for name in ("model", "decoding")}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return {}

@@ -1,25 +1,38 @@
-"""What a run starts from: a trained model, or a checkpoint, to fine-tune."""
+"""What a run starts from: a trained model, or a checkpoint, to fine-tune or to add tasks to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+import torch
+
+from taskaware.data.batches.batching import text_cue
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
-from taskaware.errors import CheckpointError, DataError
+from taskaware.errors import CheckpointError, DataError, ExperimentError, TaskawareError
 from taskaware.inference.model import load
+from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
 from taskaware.run.data import features_digest
+from taskaware.run.idle_settings import Remark
 from taskaware.training.checkpoint import read_content
 from taskaware.training.tensors import check_file, load_tensors, weights
 from taskaware.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
+    from taskaware.data.batches.batching import TextCue
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.model.settings import Cue, ModelSettings
+    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.run.experiment import Experiment
+
+_TASK_NETWORK = "task_network."
+_FRONTENDS = "frontends."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +45,9 @@ class Start:
         vocabulary_sha256: Of its vocabulary.
         features: What stands for how it hears a recording (``run.data.features_digest``).
         task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
+        longest_sources: The longest source that each of its tasks was trained on.
+        settings: Its sizes and choices; ``None``: a checkpoint, which does not say.
+        vocabulary: Its vocabulary, where it has one with it.
     """
 
     tasks: tuple[Task, ...]
@@ -39,6 +55,14 @@ class Start:
     vocabulary_sha256: str
     features: str
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    longest_sources: Mapping[str, int] = field(default_factory=dict)
+    settings: ModelSettings | None = None
+    vocabulary: Vocabulary | None = None
+
+    @property
+    def has_task_network(self) -> bool:
+        """Whether it has weights that compute a t_e."""
+        return any(name.startswith(_TASK_NETWORK) for name in self.tensors)
 
 
 def open_start(path: Path, data: PreparedData) -> Start:
@@ -83,6 +107,134 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
     raise DataError(f"{data.folder} must have the vocabulary of {path}, but has another{how}")
 
 
+def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
+    """Return the start's weights as those of a model of the same sizes with more tasks.
+
+    A new row of an explicit network is the mean of the start's, a t_e that its blocks know. Where
+    the start has no task network, the model's own modulates nothing; front ends that the start has
+    not stay as they are.
+    """
+    own = model.state_dict()
+    tensors = dict(start.tensors)
+    if not start.has_task_network:
+        tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
+        if EXPLICIT_ROWS in tensors:
+            tensors[EXPLICIT_ROWS] = torch.zeros_like(tensors[EXPLICIT_ROWS])
+    for name, value in own.items():
+        if name.startswith(_FRONTENDS) and not _has_frontend(start, name.split(".")[1]):
+            tensors[name] = value
+    rows, wanted = tensors.get(EXPLICIT_ROWS), own.get(EXPLICIT_ROWS)
+    if rows is not None and wanted is not None and len(rows) == len(start.tasks) < len(wanted):
+        mean = rows.mean(dim=0, keepdim=True)
+        tensors[EXPLICIT_ROWS] = torch.cat([rows, mean.expand(len(wanted) - len(rows), -1)])
+    return tensors
+
+
+def require_same_model(settings: ModelSettings, start: Start, path: Path) -> None:
+    """Check that an experiment's model is the start's, but for what may change while training.
+
+    Raises:
+        ExperimentError: A field is another; all are named.
+    """
+    if start.settings is None:
+        return  # a checkpoint: names and shapes of its weights are compared
+    before, now = _described(start.settings, start), _described(settings, start)
+    others = [name for name in before if before[name] != now.get(name)]
+    if others:
+        lines = [f"`{n}` must be {before[n]!r}, but is {now.get(n)!r}" for n in others]
+        raise ExperimentError(
+            f"the model must be that of {path}, which the run starts from: {'; '.join(lines)}. A "
+            "field that the experiment does not give is the start's"
+        )
+
+
+def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
+    """Return the fields that a start decides, by their dotted names."""
+    free = {"preset", "conditioning", "dropout", "attention_dropout", "relu_dropout"}
+    if not _has_frontend(start, "speech"):
+        free |= {"frontend", "num_cnn_layers"}
+        free |= {each.name for each in fields(settings) if each.name.startswith("cnn_")}
+    if not any(task.source_modality != "text" for task in start.tasks):
+        free.add("num_features")
+    if settings.encoder_block != "conformer":
+        free.add("conformer_kernel")
+    own = [each.name for each in fields(settings) if each.name not in free]
+    found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
+    if start.has_task_network:
+        conditioning = settings.conditioning
+        names = ["cue", "acts_by", "film_scope"]
+        if conditioning.cue == "implicit":
+            names += ["d_task", "d_task_ff", "num_task_heads"]
+        found |= {f"model.conditioning.{name}": getattr(conditioning, name) for name in names}
+    return found
+
+
+def require_frontends(start: Start, tasks: Sequence[Task], path: Path, *, trains: str) -> None:
+    """Check that a front end that the start does not have is trained.
+
+    Raises:
+        ExperimentError: It is frozen.
+    """
+    for task in tasks:
+        modality = task.source_modality
+        if trains != "everything" and modality != "text" and not _has_frontend(start, modality):
+            raise ExperimentError(
+                f"`start.trains` must be 'everything' where a new task has a kind of source that "
+                f"{path} has no task of ('{task.name}': {modality}), but is '{trains}'"
+            )
+
+
+def start_remarks(
+    start: Start, tasks: Sequence[Task], model: TaskAwareTransformer, experiment: Experiment
+) -> tuple[Remark, ...]:
+    """Return what is added to the start, a remark for each new task, and how much is trained."""
+    settings = experiment.start
+    known = [task.name for task in start.tasks]
+    found = [
+        Remark(
+            about="start.model",
+            task=task.name,
+            text=f"task {task.name}: new, added to the {len(known)} tasks of {settings.model}",
+        )
+        for task in tasks
+        if task.name not in known
+    ]
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    total, trained = sum(n for n, _ in sizes), sum(n for n, is_trained in sizes if is_trained)
+    if trained < total:
+        text = f"`start.trains` is '{settings.trains}': {trained:,} of {total:,} parameters"
+        figures = {"trained": float(trained), "parameters": float(total)}
+        found.append(Remark(about="start.trains", figures=figures, text=f"{text} are trained"))
+    return (*found, *_other_prompts(start, experiment))
+
+
+def _other_prompts(start: Start, experiment: Experiment) -> Iterator[Remark]:
+    """Yield the tasks of the start whose own pieces another cue takes from them."""
+    now = experiment.model.conditioning.cue
+    before = now if start.settings is None else start.settings.conditioning.cue
+    if start.vocabulary is None or before == now:
+        return
+    for task in start.tasks:
+        if _pieces(start.vocabulary, task, before) != _pieces(start.vocabulary, task, now):
+            yield Remark(
+                about="model.conditioning.cue",
+                task=task.name,
+                text=f"task {task.name}: told by its own pieces in {experiment.start.model}, which "
+                f"the cue '{now}' does not use; its outputs change unless it is trained",
+            )
+
+
+def _pieces(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue | None:
+    try:
+        return text_cue(vocabulary, task, cue)
+    except TaskawareError:  # a task that its vocabulary cannot tell in this way
+        return None
+
+
+def _has_frontend(start: Start, modality: str) -> bool:
+    return any(task.source_modality == modality for task in start.tasks)
+
+
 def _open_model(path: Path) -> Start:
     model = load(path, device="cpu")
     return Start(
@@ -91,6 +243,9 @@ def _open_model(path: Path) -> Start:
         vocabulary_sha256=model.vocabulary.sha256,
         features=features_digest(model.feature_settings),
         task_embeddings=model.task_embeddings,
+        longest_sources=model.longest_sources,
+        settings=model.settings,
+        vocabulary=model.vocabulary,
     )
 
 
@@ -110,9 +265,12 @@ def _open_checkpoint(path: Path) -> Start:
         )
     weights_path = path / "model.safetensors"
     check_file(weights_path, content.get("sha256", {}).get(weights_path.name))
+    tasks = tuple(Task(**task) for task in data["tasks"])
+    tensors, vectors = without_vectors(load_tensors(weights_path))
     return Start(
-        tasks=tuple(Task(**task) for task in data["tasks"]),
-        tensors=load_tensors(weights_path),
+        tasks=tasks,
+        tensors=tensors,
+        task_embeddings={tasks[index].name: value for index, value in vectors.items()},
         vocabulary_sha256=data["vocabulary"],
         features=data["features"],
     )

@@ -18,6 +18,7 @@ from taskaware.run.log import RunLog
 from taskaware.run.resume import resume
 from taskaware.run.retention import create_retention
 from taskaware.run.run import Run, set_up
+from taskaware.run.start import start_remarks
 from taskaware.run.validation import validate
 from taskaware.settings import typed as settings_file
 from taskaware.training.best import BestWeights
@@ -122,7 +123,13 @@ def train_with(
         run = set_up(experiment, folder, processes)
         batches = training_batches(run)
         stack.callback(batches.close)
-        run.remarks = check_run(experiment, run.data, trained=run.trained_tasks, tasks=run.tasks)
+        remarks = check_run(experiment, run.data, trained=run.trained_tasks, tasks=run.tasks)
+        if run.start is not None:
+            remarks = (
+                *start_remarks(run.start, run.tasks, run.model, experiment),
+                *remarks,
+            )
+        run.remarks = remarks
         changes: dict[str, float] = {}
         with processes.together():
             if processes.is_first:

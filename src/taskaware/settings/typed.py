@@ -21,7 +21,7 @@ import math
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -55,7 +55,13 @@ MOST_WORKERS = 1024
 _INVALID = object()  # stands for a value whose problem has been noted
 
 
-def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
+def load(
+    cls: type[T],
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    below: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+) -> T:
     """Read one settings object from a TOML file.
 
     Args:
@@ -63,6 +69,8 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
         path: The file, UTF-8; ``None``: there is none, but perhaps overrides.
         overrides: ``"training.updates=100"``: a dotted key and a TOML value that wins over the
             file's. Text that is no TOML value is taken as a string.
+        below: Is given what file and overrides say, and returns what holds where neither they nor a
+            preset that they choose say anything, in place of the defaults.
 
     Raises:
         ExperimentError: All that is wrong, one problem a line.
@@ -79,6 +87,8 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
     reading = _Reading(name=str(path or "the settings"), lines=key_lines(text))
     for override in overrides:
         _apply_override(mapping, override, reading)
+    if below is not None and not reading.problems:
+        mapping = _above(cls, below(mapping), mapping)
     return _finish(cls, mapping, reading)
 
 
@@ -171,6 +181,18 @@ def _with_preset(
         reading.note((*key, "preset"), message + nearest(name, presets))
         return mapping
     return _layered(cls, presets[name], mapping)
+
+
+def _above(cls: Any, low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """``high`` over ``low``, and what the presets that ``high`` chooses set over ``low`` too."""
+    merged = _layered(cls, low, high)
+    for name, hint in hints_of(cls).items():
+        inner, own, base = without_none(hint), high.get(name), low.get(name)
+        if is_dataclass(inner) and isinstance(own, Mapping) and isinstance(base, Mapping):
+            presets: Any = getattr(inner, "presets", dict)()
+            chosen = presets.get(str(own.get("preset")), {})
+            merged[name] = _layered(inner, _layered(inner, base, chosen), own)
+    return merged
 
 
 def _layered(cls: Any, low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

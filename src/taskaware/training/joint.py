@@ -30,12 +30,23 @@ class TaskLoss:
     Attributes:
         total: What is minimised: the cross-entropy plus the weighted FiLM penalty and CTC loss.
         cross_entropy: Its label-smoothed cross-entropy alone (nats a piece).
-        num_pieces: Valid target positions.
+        num_pieces: Target positions that count (``counted_positions``).
     """
 
     total: Tensor
     cross_entropy: Tensor
     num_pieces: int
+
+
+def counted_positions(batch: Batch) -> Tensor:
+    """Return which positions of a batch's output the loss counts, bool ``[B, T]``.
+
+    Padding does not count, and neither does what the decoder is given: the pieces of a prompt
+    behind its first one stand in ``target_output`` too.
+    """
+    mask_BT = valid_mask(batch.target_lengths, batch.target_output.shape[1])
+    mask_BT[:, : batch.num_prompt_pieces - 1] = False
+    return mask_BT
 
 
 def derangement(num_examples: int, generator: torch.Generator) -> Tensor:
@@ -169,8 +180,8 @@ def transformed_loss(
     """Return the loss of a batch under given task embeddings, ``[B, O]`` or ``[1, O]``."""
     encoded = model.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
     states_BTD = model.decode(preprocessed.target_BTD, encoded)
-    # Only valid positions reach the output layer, the widest product of a small model.
-    mask_BT = valid_mask(batch.target_lengths, batch.target_output.shape[1])
+    # Only what counts reaches the output layer, the widest product of a small model.
+    mask_BT = counted_positions(batch)
     logits_NV = model.token_embedding.logits(states_BTD[mask_BT])
     cross_entropy = smoothed_cross_entropy(
         logits_NV,
@@ -182,7 +193,10 @@ def transformed_loss(
     if objective.ctc_weight and batch.task.kind == "asr":
         logits_BSV = model.token_embedding.logits(encoded.memory_BSD)
         ctc = ctc_loss(
-            logits_BSV, encoded.mask_BS.sum(dim=1), batch.target_output, batch.target_lengths - 1
+            logits_BSV,
+            encoded.mask_BS.sum(dim=1),
+            batch.target_output[:, batch.num_prompt_pieces - 1 :],
+            batch.target_lengths - batch.num_prompt_pieces,  # neither prompt nor end
         )
         total = total + objective.ctc_weight * ctc
     if task_embedding is not None and objective.film_penalty and model.acts_by == "film":

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Data = TypeVar("Data")
 
-_TASK_NETWORK = "model.task_network."
+_TASK_NETWORK = ("model.task_network.", "model.task_vectors.")
 
 
 def adapt(
@@ -62,7 +62,7 @@ def adapt(
         second_order: Whether the result depends on theta through the gradient as well.
     """
     adapted = dict(theta)
-    for _ in range(inner_steps):
+    for _ in range(inner_steps if adapted else 0):  # a frozen base is not adapted
         gradients = torch.autograd.grad(
             loss(adapted, phi, support),
             list(adapted.values()),
@@ -88,10 +88,12 @@ class BatchLoss(nn.Module):
         return batch_loss(self.model, batch, looks_at, arguments)
 
     def theta_and_phi(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the base weights and the task network's."""
+        """Return the base weights and the task network's, without what is frozen."""
         theta: dict[str, Tensor] = {}
         phi: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
             (phi if name.startswith(_TASK_NETWORK) else theta)[name] = parameter
         return theta, phi
 

@@ -28,17 +28,21 @@ def learning_rate(
 def create_optimiser(
     settings: OptimiserSettings, model: TaskAwareTransformer
 ) -> torch.optim.Optimizer:
-    """Return the optimiser over the model's parameters; Adam's weight decay is decoupled.
+    """Return the optimiser over the parameters that are trained; Adam's weight decay is decoupled.
 
-    Norms and biases are not decayed; the task network has a decay of its own.
+    Norms, biases and task vectors are not decayed; the task network has a decay of its own. What is
+    frozen takes no memory here.
     """
     import torch
 
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         in_task_network = name.startswith("task_network.")
         decay = settings.task_network_weight_decay if in_task_network else settings.weight_decay
-        groups.setdefault(decay if parameter.dim() > 1 else 0.0, []).append(parameter)
+        is_decayed = parameter.dim() > 1 and not name.startswith("task_vectors.")
+        groups.setdefault(decay if is_decayed else 0.0, []).append(parameter)
     described = [
         {"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()
     ]

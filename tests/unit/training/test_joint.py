@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+from taskaware.data.batches.batching import TextCue, collate
 from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import (
@@ -16,11 +20,15 @@ from taskaware.training.joint import (
     Support,
     batch_loss,
     choose_support,
+    counted_positions,
     derangement,
     support_embedding,
     transformed_loss,
 )
 from taskaware.training.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    from taskaware.types import Batch
 
 
 @pytest.mark.parametrize("num_examples", [2, 3, 5, 16])
@@ -167,3 +175,56 @@ def test_one_batch_of_each_task_is_learnt_by_heart(conditioning):
         sum(one.total for one in losses).backward()
         optimiser.step()
     assert all(float(one.cross_entropy) < 0.05 for one in losses)
+
+
+# --- prompts ---
+
+
+def with_prompt(batch: Batch, prompt: tuple[int, ...]) -> Batch:
+    """Put a prompt in place of the begin piece, as ``collate`` does."""
+    B, more = batch.num_examples, len(prompt) - 1
+    given = torch.tensor(prompt).expand(B, -1)
+    return replace(
+        batch,
+        target_input=torch.cat([given, batch.target_input[:, 1:]], dim=1),
+        target_output=torch.cat([given[:, 1:], batch.target_output], dim=1),
+        target_lengths=batch.target_lengths + more,
+        num_prompt_pieces=len(prompt),
+    )
+
+
+def test_collate_says_how_long_the_prompt_is():
+    targets = [np.array([7, 8]), np.array([9])]
+    sources = [np.array([4, 5]), np.array([6])]
+    cue = TextCue(begin=33, before=(30, 31, 32))
+    batch = collate(MT, sources, targets, cue=cue)
+    assert batch.num_prompt_pieces == batch.to("cpu").num_prompt_pieces == 4
+    assert collate(MT, sources, targets, cue=TextCue()).num_prompt_pieces == 1
+    counted = batch.target_output[counted_positions(batch)]
+    assert counted.tolist() == [7, 8, cue.end, 9, cue.end]
+
+
+def test_the_pieces_of_a_prompt_do_not_count_in_the_loss():
+    model = network(cue="none").eval()
+    batch = with_prompt(random_batch(MT), (30, 31, 32))
+    objective = ObjectiveSettings(label_smoothing=0.0)
+    loss = transformed_loss(model, batch, model.preprocess(batch), None, objective=objective)
+    logits = model(batch, None)
+    by_hand = [
+        F.cross_entropy(logits[i, 2:length], batch.target_output[i, 2:length], reduction="sum")
+        for i, length in enumerate(batch.target_lengths.tolist())
+    ]
+    assert loss.num_pieces == int((batch.target_lengths - 2).sum())
+    torch.testing.assert_close(loss.cross_entropy, sum(by_hand) / loss.num_pieces)
+
+
+def test_ctc_wants_the_text_without_the_prompt():
+    model = network(cue="none").eval()
+    plain = random_batch(ASR)
+    objective = ObjectiveSettings(ctc_weight=1.0)
+
+    def ctc(batch: Batch) -> torch.Tensor:
+        loss = transformed_loss(model, batch, model.preprocess(batch), None, objective=objective)
+        return loss.total - loss.cross_entropy
+
+    torch.testing.assert_close(ctc(with_prompt(plain, (30, 31, 32))), ctc(plain))

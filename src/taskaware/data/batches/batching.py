@@ -124,6 +124,7 @@ def collate(
         target_output=target_output,
         target_lengths=target_lengths,
         example_ids=tuple(example_ids),
+        num_prompt_pieces=len(cue.prompt),
     )
 
 

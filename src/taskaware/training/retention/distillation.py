@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from taskaware.model.attention import valid_mask
+from taskaware.training.joint import counted_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -115,5 +115,4 @@ def softened_divergence(wanted_NV: Tensor, found_NV: Tensor, *, temperature: flo
 
 def _logits(model: TaskAwareTransformer, batch: Batch, task_embedding: Tensor | None) -> Tensor:
     states_BTD = model.transform(model.preprocess(batch), task_embedding)
-    mask_BT = valid_mask(batch.target_lengths, batch.target_input.shape[1])
-    return model.token_embedding.logits(states_BTD[mask_BT])
+    return model.token_embedding.logits(states_BTD[counted_positions(batch)])

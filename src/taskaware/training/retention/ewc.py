@@ -19,6 +19,8 @@ from taskaware.training.settings import ObjectiveSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from torch.nn import Parameter
+
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Batch
 
@@ -37,7 +39,7 @@ class ElasticWeights:
     def __init__(
         self, model: TaskAwareTransformer, importance: Mapping[str, Tensor], *, weight: float
     ) -> None:
-        self._parameters = dict(model.named_parameters())
+        self._parameters = _trained(model)
         self._start = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._importance = importance
         self._weight = weight
@@ -60,6 +62,11 @@ class ElasticWeights:
         """Nothing changes while training."""
 
 
+def _trained(model: TaskAwareTransformer) -> dict[str, Parameter]:
+    """Return the parameters that are not frozen."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
 def fisher_information(
     model: TaskAwareTransformer, examples: Iterable[tuple[Batch, int]]
 ) -> dict[str, Tensor]:
@@ -71,7 +78,7 @@ def fisher_information(
     """
     was_training = model.training
     model.eval()
-    parameters = dict(model.named_parameters())
+    parameters = _trained(model)
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     count = 0
     for batch, task_index in examples:

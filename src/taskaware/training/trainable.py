@@ -1,0 +1,44 @@
+"""What of a model is trained, and what is frozen: without gradients and optimiser memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.training.settings import Trains
+
+_TASK_NETWORK = ("task_network.",)
+_VECTORS = ("task_vectors.",)
+# The embedding is the decoder's first layer and, where it is tied, its last.
+_DECODER = ("decoder.", "decoder_norm.", "target_positions.", "token_embedding.", *_TASK_NETWORK)
+
+
+def freeze_all_but(model: TaskAwareTransformer, trains: Trains) -> None:
+    """Let gradients reach what is trained alone (``run.settings.StartSettings`` says what it is).
+
+    Task vectors, where the model has some, are always trained.
+    """
+    match trains:
+        case "everything":
+            return
+        case "decoder":
+            trained = _DECODER
+        case "task_network_and_norms":
+            trained = (*_TASK_NETWORK, *_norms(model))
+        case "task_network":
+            trained = _TASK_NETWORK
+        case "task_embedding":
+            trained = ()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith((*trained, *_VECTORS)))
+
+
+def _norms(model: nn.Module) -> Iterator[str]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            yield f"{name}."
