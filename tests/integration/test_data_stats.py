@@ -36,8 +36,8 @@ def command(capsys: pytest.CaptureFixture[str]):
 def corpus(tmp_path: Path) -> Path:
     """Manifests as a corpus recipe writes them, with one dev pair planted in train."""
     rows = {
-        "train": [("one two", "eins zwei", ""), ("three", "drei", ""), ("six", "sechs", "model")],
-        "dev": [("ONE TWO", "Eins, zwei!", "")],
+        "train": [("one two four", "eins zwei vier", ""), ("three", "drei", ""), ("six", "sechs", "model")],
+        "dev": [("ONE TWO FOUR", "Eins, zwei, vier!", "")],
         "test-other": [("seven", "sieben", "")],
     }
     for split, pairs in rows.items():
