@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from taskaware.errors import OutputError
-from taskaware.files import atomic_file, write_text
+from taskaware.files import atomic_file, file_sha256, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +33,6 @@ _HEADER = {"taskaware": "files written by taskaware, which alone it may replace"
 # What systems and version control put into empty folders; never written, so never in the way.
 _NOT_CONTENT = {RECORD_NAME, LOCK_NAME, ".DS_Store", ".gitkeep", ".gitignore", "lost+found"}
 _NUM_NAMED = 5
-_HASH_BYTES = 1 << 20
 _SECONDS_TO_WAIT = 60.0
 
 
@@ -115,7 +113,7 @@ class OutputFolder:
         """Note the contents of a file that is written, so that a later change is noticed."""
         path = self.path / name
         stat = path.stat()
-        self._note({name: f"{stat.st_size} {stat.st_mtime_ns} {_sha256(path)}"})
+        self._note({name: f"{stat.st_size} {stat.st_mtime_ns} {file_sha256(path)}"})
 
     @contextmanager
     def writing(self, name: str, *, noted: bool = True) -> Iterator[Path]:
@@ -207,7 +205,7 @@ class OutputFolder:
         stat = path.stat()
         if (str(stat.st_size), str(stat.st_mtime_ns)) == (size, time):
             return
-        if str(stat.st_size) != size or _sha256(path) != sha256:
+        if str(stat.st_size) != size or file_sha256(path) != sha256:
             raise OutputError(
                 f"{path} must be as taskaware wrote it, but somebody changed it, and it is not "
                 "written over: keep it under another name, or delete it"
@@ -408,11 +406,3 @@ def _is_inside(name: str) -> bool:
 
 def _is_pattern(name: str) -> bool:
     return "*" in name or "[0-9]" in name
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(_HASH_BYTES):
-            digest.update(data)
-    return digest.hexdigest()

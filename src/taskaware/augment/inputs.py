@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from taskaware.data.manifest.line import LineProblem, ManifestLine
 from taskaware.data.manifest.read import TaskTable, iterate_manifest
 from taskaware.errors import UnknownTaskError, UserError, nearest
+from taskaware.files import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -96,7 +96,7 @@ def survey(paths: Sequence[Path], progress: StageProgress | None = None) -> Surv
         raise UserError(f"{where} must have an example, but has none ({num_bad} bad lines)")
     return Survey(
         paths=tuple(paths),
-        hashes=tuple(_sha256(path) for path in paths),
+        hashes=tuple(file_sha256(path) for path in paths),
         tasks=tasks.tasks,
         num_examples=num_examples,
         num_bad=num_bad,
@@ -122,8 +122,3 @@ def short_name(path: Path) -> str:
 def join_origins(first: str, second: str) -> str:
     """Return the origin of what was made in two steps."""
     return f"{first}; {second}" if first else second
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taskaware.data.batches.order import PlannedBatch
-    from taskaware.data.prepared.folder import Split
+    from taskaware.data.prepared.split import Split
     from taskaware.data.sound.augmentation import Draws
     from taskaware.data.sound.settings import AugmentationSettings
 

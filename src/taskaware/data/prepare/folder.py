@@ -153,13 +153,11 @@ def _prepare(
         _refuse_bad(output, inputs, problems, settings)
         _refuse_empty(splits, inputs.tasks)
     _publish_report(output, problems)
-    texts = inputs.texts.texts()
     report = PrepareReport(
         folder=folder,
         splits=splits,
         warnings=(
-            *_warnings(inputs.tasks, pieces),
-            *([] if vocabulary is not None else filter(None, [too_large(pieces, texts)])),
+            *_warnings(inputs, pieces, is_new=vocabulary is None),
             *held_out.warnings(),
         ),
         vocabulary_size=pieces.size,
@@ -336,13 +334,14 @@ def _refuse_empty(splits: Mapping[str, SplitReport], tasks: Sequence[Task]) -> N
             )
 
 
-def _warnings(tasks: Sequence[Task], vocabulary: Vocabulary) -> list[str]:
-    return [
-        f"the vocabulary has no piece for the task '{task.name}'; the cue `target_tag` would need "
-        "it"
-        for task in tasks
-        if not vocabulary.has_tag(task_tag(task.name))
+def _warnings(inputs: Inputs, vocabulary: Vocabulary, *, is_new: bool) -> list[str]:
+    without = [task.name for task in inputs.tasks if not vocabulary.has_tag(task_tag(task.name))]
+    found = [
+        f"the vocabulary has no piece for the task '{name}'; the cue `target_tag` would need it"
+        for name in without
     ]
+    remark = too_large(vocabulary, inputs.texts.texts()) if is_new else ""
+    return [*found, remark] if remark else found
 
 
 def _write_marker(

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TextIO
 from taskaware.data.manifest.line import LineProblem, ManifestLine
 from taskaware.data.manifest.read import IdTable, TaskTable, check_same_task, iterate_manifest
 from taskaware.data.prepare.text_sample import TextSample
-from taskaware.data.prepared.shards import example_from_record, example_to_record, file_sha256
-from taskaware.files import to_json
+from taskaware.data.prepared.shards import example_from_record, example_to_record
+from taskaware.files import file_sha256, to_json
 from taskaware.types import MODALITIES, TRAIN
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ import numpy as np
 
 from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
-from taskaware.files import atomic_file, to_json
+from taskaware.files import atomic_file, file_sha256, to_json
 from taskaware.types import MODALITIES, Example, Speech
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ INDEX = np.dtype(
 )
 
 _BLOCK = tarfile.BLOCKSIZE
-_HASH_BYTES = 1 << 20
 NPY_HEADER_BYTES = 128
 
 
@@ -381,15 +380,6 @@ def check_shard(path: Path, index_path: Path, record: ShardRecord) -> None:
     for file, wanted in ((path, record.sha256), (index_path, record.index_sha256)):
         if file_sha256(file) != wanted:
             raise _damaged(file, "has other bytes than were written (its SHA-256 differs)")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(_HASH_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 def _damaged(path: Path, what: str) -> DataError:

@@ -264,8 +264,8 @@ def _overlap(statistics: Statistics) -> StatisticsTable:
         ),
         num_names=3,
         note="Each example is counted once, under the first of these that applies: the same "
-        "segment of a recording, the same pair of texts, the same transcript of four words or more "
-        "in the same task, one text only. Texts are compared by letters, digits and symbols.",
+        "segment of a recording, the same pair of texts, the same transcript of four words or "
+        "more in the same task, one text only. Texts are compared by letters, digits and symbols.",
     )
 
 

@@ -1,0 +1,310 @@
+"""One split of a prepared folder: its examples by position, read from its shards."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from taskaware.data.prepared.length_limits import LengthLimits, TaskLengths, within_limits
+from taskaware.data.prepared.shards import NPY_HEADER_BYTES, OpenShard, ShardRecord, check_shard
+from taskaware.data.sound import audio
+from taskaware.data.sound.features import log_mel
+from taskaware.errors import DataError
+from taskaware.types import Example, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from taskaware.data.prepared.storage import Store
+    from taskaware.data.sound.settings import FeatureSettings
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
+
+_MAX_OPEN_SHARDS = 64
+_SHARDS_PER_SAMPLE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What all splits of a folder share.
+
+    Attributes:
+        tasks: The tasks, in the order of their numbers in the shards.
+        vocabulary: The word pieces.
+        features: How a waveform becomes features.
+        stores_audio: Whether the shards hold recordings, whose features are computed when they are
+            read, instead of features.
+    """
+
+    tasks: tuple[Task, ...]
+    vocabulary: Vocabulary
+    features: FeatureSettings
+    stores_audio: bool
+
+
+class Split:
+    """The examples of one split, by position: those of the first shard first.
+
+    Nothing but the shards that are asked for is read. Before a shard's bytes are used they are
+    compared with their checksum.
+
+    Attributes:
+        name: The split's name, e.g. ``"train"``.
+        records: The shards.
+    """
+
+    def __init__(
+        self, name: str, store: Store, records: Sequence[ShardRecord], contents: Contents
+    ) -> None:
+        """Use ``PreparedData.split``."""
+        self.name = name
+        self.records = tuple(records)
+        self.contents = contents
+        self.checks_shards = True  # worker processes read what the first has checked
+        self._store = store
+        self._numbers = {task.name: number for number, task in enumerate(contents.tasks)}
+        counts = [record.num_examples for record in records]
+        self._starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        self._open: OrderedDict[int, OpenShard] = OrderedDict()
+        self._checked: dict[int, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """All examples; each is read when it is asked for."""
+        return _Examples(self)
+
+    def shards(self, task_name: str) -> list[int]:
+        """Return the numbers of the shards that have examples of a task."""
+        return [n for n, record in enumerate(self.records) if record.examples.get(task_name)]
+
+    def open_shards(self, numbers: Sequence[int]) -> None:
+        """Bring shards to this machine and compare them with their checksums.
+
+        Raises:
+            DataError: One is missing, truncated or has another byte.
+        """
+        for number in numbers:
+            self._check(number)
+
+    def num_examples(self, task_name: str) -> int:
+        """Return how many examples a task has."""
+        return sum(record.examples.get(task_name, 0) for record in self.records)
+
+    def indices(self, task_name: str, shards: Sequence[int] | None = None) -> NDArray[np.int64]:
+        """Return the positions of a task's examples, int64, in all shards or in some."""
+        numbers = self.shards(task_name) if shards is None else shards
+        number = self._numbers.get(task_name, -1)
+        found = [
+            np.flatnonzero(self._shard(n).index["task"] == number) + self._starts[n]
+            for n in numbers
+        ]
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+    def lengths(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return source lengths (frames or pieces) and target lengths (pieces), int64 each."""
+        sources = np.zeros(len(indices), dtype=np.int64)
+        targets = np.zeros(len(indices), dtype=np.int64)
+        numbers, rows = self.places(indices)
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            found = self._shard(int(number)).index[rows[chosen]]
+            sources[chosen], targets[chosen] = found["source_length"], found["target_length"]
+        return sources, targets
+
+    def read_lengths(self, task_names: Collection[str]) -> Iterator[TaskLengths]:
+        """Yield the lengths of some tasks' examples, shard by shard and task by task.
+
+        Of the shards it reads the indexes alone, each once, and keeps none open.
+
+        Raises:
+            DataError: An index is missing or damaged.
+        """
+        for number, record in enumerate(self.records):
+            names = [name for name in record.examples if name in task_names]
+            if not names:
+                continue
+            path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
+            try:
+                index: NDArray[np.void] = np.load(path, allow_pickle=False)
+            except (OSError, ValueError):
+                self._check(number)  # says what is wrong with it
+                raise
+            for name in names:
+                rows = np.flatnonzero(index["task"] == self._numbers[name])
+                yield TaskLengths(
+                    task=name,
+                    positions=rows + self._starts[number],
+                    sources=index["source_length"][rows].astype(np.int64),
+                    targets=index["target_length"][rows].astype(np.int64),
+                )
+
+    def places(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return in which shard each example is, and in which row of it."""
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        return numbers, indices - self._starts[numbers]
+
+    def sample(
+        self,
+        task_name: str,
+        number: int,
+        random: np.random.Generator,
+        *,
+        limits: LengthLimits | None = None,
+    ) -> NDArray[np.int64]:
+        """Draw up to ``number`` examples of a task, from a few shards where it has many.
+
+        Args:
+            task_name: The task.
+            number: How many examples.
+            random: Decides which.
+            limits: Longer examples are not drawn; ``None``: of any length.
+        """
+        shards = self.shards(task_name)
+        if len(shards) > _SHARDS_PER_SAMPLE:
+            chosen = random.choice(len(shards), size=_SHARDS_PER_SAMPLE, replace=False)
+            shards = [shards[i] for i in sorted(chosen)]
+        indices = self.indices(task_name, shards)
+        if limits is not None:
+            indices = indices[within_limits(*self.lengths(indices), limits)]
+        return random.choice(indices, size=min(number, len(indices)), replace=False)
+
+    @property
+    def source_lengths(self) -> NDArray[np.int64]:
+        """int64 ``[number of examples]``: frames, or pieces of the source text."""
+        return self._all_lengths[0]
+
+    @property
+    def target_lengths(self) -> NDArray[np.int64]:
+        """int64 ``[number of examples]``: pieces of the target text, without BOS and EOS."""
+        return self._all_lengths[1]
+
+    @cached_property
+    def _all_lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.lengths(np.arange(len(self)))
+
+    def longest_source(self, task_name: str, *, at_most: int) -> int:
+        """Return the length of a task's longest source that is not above ``at_most``, or 0.
+
+        The indexes of the shards are read, not the shards.
+        """
+        task, longest = self._numbers.get(task_name, -1), 0
+        for number in self.shards(task_name):
+            record = self.records[number]
+            path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
+            rows = np.load(path, allow_pickle=False)
+            lengths = rows["source_length"][rows["task"] == task]
+            longest = max(longest, int(lengths[lengths <= at_most].max(initial=0)))
+        return longest
+
+    def example(self, index: int) -> Example:
+        """Return an example."""
+        number, row = self._place(index)
+        return self._shard(number).example(row)
+
+    def source(self, index: int) -> np.ndarray:
+        """Return a source: float32 ``[S, F]``, or the piece ids of a source text, int64 ``[S]``."""
+        number, row = self._place(index)
+        shard = self._shard(number)
+        if not shard.index[row]["source_bytes"]:
+            text = shard.example(row).source_text or ""
+            return np.array(self.contents.vocabulary.encode_source(text), dtype=np.int64)
+        if self._holds_audio(shard, row):
+            rows = log_mel(torch.from_numpy(self._waveform(shard, row)), self.contents.features)
+            return rows.numpy()
+        data = shard.source(row)
+        features = np.frombuffer(data, dtype=np.float16, offset=NPY_HEADER_BYTES)
+        return features.reshape(int(shard.index[row]["source_length"]), -1).astype(np.float32)
+
+    def waveform(self, index: int) -> np.ndarray | None:
+        """Return the samples of a source, float32 ``[N]``; ``None`` where none are kept."""
+        number, row = self._place(index)
+        shard = self._shard(number)
+        return self._waveform(shard, row) if self._holds_audio(shard, row) else None
+
+    def target(self, index: int) -> np.ndarray:
+        """Return the target's piece ids, int64 ``[T]``, without begin- and end-of-sequence."""
+        return self._encode(self.example(index).target_text)
+
+    def _encode(self, text: str) -> np.ndarray:
+        return np.array(self.contents.vocabulary.encode(text), dtype=np.int64)
+
+    def _holds_audio(self, shard: OpenShard, row: int) -> bool:
+        return (
+            self.contents.stores_audio
+            and bool(shard.index[row]["source_bytes"])
+            and self.contents.tasks[int(shard.index[row]["task"])].modality.is_recording
+        )
+
+    def _waveform(self, shard: OpenShard, row: int) -> np.ndarray:
+        return audio.read(
+            io.BytesIO(shard.source(row)), sample_rate_hz=self.contents.features.sample_rate_hz
+        )
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return shard and row."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"`index` must be below {len(self)}, but is {index} instead")
+        index %= len(self)
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return number, int(index - self._starts[number])
+
+    def _paths(self, number: int) -> tuple[Path, Path]:
+        record = self.records[number]
+        shard = self._store.fetch(f"{self.name}/{record.name}", record.sha256)
+        return shard, self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
+
+    def _check(self, number: int) -> None:
+        path, index_path = self._paths(number)
+        stat = path.stat()
+        seen = (stat.st_size, stat.st_mtime_ns)
+        if not self.checks_shards or self._checked.get(number) == seen:
+            return
+        record = self.records[number]
+        try:
+            check_shard(path, index_path, record)
+        except DataError:
+            again = [self._store.forget(sha) for sha in (record.sha256, record.index_sha256)]
+            if not any(again):
+                raise
+            check_shard(*self._paths(number), record)  # what came from afar is fetched once more
+        self._checked[number] = seen
+
+    def _shard(self, number: int) -> OpenShard:
+        if number not in self._open:
+            self._check(number)
+            self._open[number] = OpenShard(*self._paths(number))
+            if len(self._open) > _MAX_OPEN_SHARDS:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what another process must open for itself."""
+        return {**self.__dict__, "_open": OrderedDict()}
+
+
+class _Examples(Sequence[Example]):
+    """The examples of a split as a sequence, read one by one."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._split.example(i) for i in range(*index.indices(len(self)))]
+        return self._split.example(int(index))
