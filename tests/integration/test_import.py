@@ -20,8 +20,8 @@ from taskaware.cli.main import run
 from taskaware.data.batches.batching import collate, text_cue
 from taskaware.data.sound.whisper_features import whisper_log_mel
 from taskaware.data.vocabulary.prompts import whisper_prompt
+from taskaware.decoding.settings import with_beam
 from taskaware.errors import UnknownTaskError
-from taskaware.inference import with_beam
 from taskaware.run import experiment as experiment_file
 from taskaware.types import Task
 from tiny_corpus import write_corpus
@@ -142,7 +142,7 @@ def test_an_imported_model_writes_what_theirs_generates(
     whisper: Path, imported: Path, recording: Path, task: str, prompt: list[int], beam: int
 ):
     model = taskaware.load(imported, device="cpu")
-    decoding = with_beam(model.decoding, beam)
+    decoding = with_beam(model.decoding, beam=beam)
     ours = model.run(task, recording, decoding=decoding)
     assert ours == their_text(whisper, recording, prompt, beam)
     assert len(ours) > 4
