@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import torch
 
 import taskaware
+from taskaware.cli.main import run
 from taskaware.data.batches.batching import batches_of
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
@@ -30,10 +34,9 @@ from tiny_corpus import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from taskaware.inference.model import TaskAwareModel
 
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 NEW = "mt_de_en"
 CUES = ("explicit", "implicit")
 KEEPING = ("task_network", "task_embedding")
@@ -141,9 +144,9 @@ def test_the_new_task_is_learnt_with_a_frozen_base(
 
 
 def test_a_new_row_begins_at_the_mean_of_the_old_ones(new_data: Path, starts: dict[str, Path]):
-    run = set_up_run(new_data, starts["explicit"])
+    made = set_up_run(new_data, starts["explicit"])
     old = taskaware.load(starts["explicit"], device="cpu").transformer.task_network.rows
-    rows = run.model.task_network.rows
+    rows = made.model.task_network.rows
     assert torch.equal(rows[:3], old)
     torch.testing.assert_close(rows[3], old.mean(dim=0))
 
@@ -192,14 +195,14 @@ TRAINED = {  # the parts of the model of which something is trained
 def test_what_is_frozen_takes_neither_gradient_nor_memory_of_the_optimiser(
     trains: str, new_data: Path, starts: dict[str, Path], tmp_path: Path
 ):
-    run = set_up_run(new_data, starts["implicit"], trains=trains)
-    trained = [name for name, p in run.model.named_parameters() if p.requires_grad]
+    made = set_up_run(new_data, starts["implicit"], trains=trains)
+    trained = [name for name, p in made.model.named_parameters() if p.requires_grad]
     assert {name.split(".")[0] for name in trained} == TRAINED[trains]
     if trains == "task_network_and_norms":
         assert all("norm" in name or name.startswith("task_network.") for name in trained)
-    optimiser = create_optimiser(run.experiment.optimiser, run.model)
+    optimiser = create_optimiser(made.experiment.optimiser, made.model)
     held = {id(p) for group in optimiser.param_groups for p in group["params"]}
-    assert held == {id(p) for p in run.model.parameters() if p.requires_grad}
+    assert held == {id(p) for p in made.model.parameters() if p.requires_grad}
     add(new_data, starts["implicit"], tmp_path / "run", trains=trains, updates=2)
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     moments = load_tensors(newest / "optimiser.safetensors")
@@ -279,6 +282,35 @@ def test_a_frozen_base_is_not_adapted_by_meta_learning(
         )
         value = model.transformer.state_dict()["token_embedding.weight"]
         assert torch.equal(value, before["token_embedding.weight"])
+
+
+def test_the_commands_that_add_a_task_to_the_demo_do_so_at_toy_size(
+    data: Path, starts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """What ``scripts/add_task`` does, one command after the other."""
+    script = EXPERIMENTS / "manifests" / "fourth_task.py"
+    command = [sys.executable, script, "--from", data.parent, "--to", tmp_path / "manifests"]
+    subprocess.run(command, check=True, capture_output=True)
+    options = [
+        word
+        for split in ("train", "dev", "test")
+        for word in (f"--{split}", str(tmp_path / "manifests" / f"{split}.tsv"))
+    ]
+    options += ["--vocabulary", str(starts["implicit"] / "model" / "vocabulary.model")]
+    assert run(["prepare", *options, "--to", str(tmp_path / "data")]) == 0
+    changes = [f"start.model={starts['implicit']}", f"data.folder={tmp_path / 'data'}"]
+    changes += ["training.updates=2", "training.num_threads=1", "--to", str(tmp_path / "run")]
+    assert run(["train", str(EXPERIMENTS / "add_task.toml"), *changes]) == 0
+    said = capsys.readouterr().err
+    assert "task copy_en: new, added to the 3 tasks" in said
+    assert "`start.trains` is 'task_embedding': 32 of" in said
+    before = taskaware.load(starts["implicit"], device="cpu")
+    after = taskaware.load(tmp_path / "run", device="cpu")
+    assert [task.name for task in after.tasks] == [*TASK_NAMES, "copy_en"]
+    assert (before.settings, before.decoding) == (after.settings, after.decoding)
+    old, new = before.transformer.state_dict(), after.transformer.state_dict()
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[name], new[name]) for name in old)
 
 
 # --- what is refused ---
