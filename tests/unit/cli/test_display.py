@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,7 +81,7 @@ def made_up_run(updates: int, folder: str = "runs/mine") -> Any:
         training=SimpleNamespace(updates=updates),
     )
     return SimpleNamespace(
-        experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder
+        experiment=experiment, model=torch.nn.Linear(2, 2), tasks=tasks, folder=folder, remarks=()
     )
 
 
@@ -113,7 +114,7 @@ def show_training(console: Console, clock: SimpleNamespace, *, folder: str = "ru
         shown.on_update(update)
         shown.on_progress(made_up_progress(update))
         shown.on_validation(
-            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={})
+            update, SimpleNamespace(values={"task_0": 1.5, "task_1": 2.5}, scores={}, remarks=())
         )  # type: ignore[arg-type]
     shown.close()
 
@@ -222,3 +223,14 @@ def test_rows_of_results_are_not_wrapped_in_a_pipe(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.count("\n") == 1
     display.out().print("a name [de] " * 40)
     assert capsys.readouterr().out == "a name [de] " * 40 + "\n"
+
+
+def test_a_broken_pipe_is_left_to_the_command_line(monkeypatch: pytest.MonkeyPatch):
+    class Unread(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    for name, console in (("stdout", display.out), ("stderr", error_console)):
+        monkeypatch.setattr(sys, name, Unread())
+        with pytest.raises(BrokenPipeError):
+            console().print("one")
