@@ -91,6 +91,10 @@ def find_model(folder: Path, which: str = "model") -> Path:
             return find_model(run, str(folder.relative_to(run)))
     if not folder.exists():
         raise CheckpointError(f"{folder} must be a model folder or a run's, but does not exist")
+    if which == "model" and not any((folder / name).exists() for name in MODEL_FILES):
+        raise CheckpointError(
+            f"{folder} must be a model folder or a run's, but has no {DESCRIPTION}"
+        )
     return found if which != "model" else folder  # what is missing there is told by who reads it
 
 
