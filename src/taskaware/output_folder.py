@@ -302,7 +302,7 @@ def _check(claim: OutputFolder, names: Sequence[str], *, whole: bool) -> None:
 
 def _require_place(folder: Path) -> None:
     """Require that there is a folder that can be written, or that one can be made."""
-    with _as_output_error(folder, "made"):
+    with _as_output_error(folder, "written" if os.path.isdir(folder) else "made"):  # noqa: PTH112 -- Path.is_dir raises where a folder may not be entered
         if os.path.lexists(folder) and not folder.is_dir():
             what = "a link to nothing" if folder.is_symlink() else "a file"
             raise OutputError(f"{folder}: must be a folder, but is {what}: give another name")

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from taskaware.cli.progress_line import ProgressLine, error_console
+from taskaware.cli.progress_line import PipedConsole, ProgressLine, error_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import TrainingProgress
@@ -206,7 +207,7 @@ def out() -> Console:
     Names are printed as they are: ``[de]`` in a name is no markup.
     """
     width = None if sys.stdout.isatty() else _WIDE
-    return Console(width=width, markup=False, highlight=False)
+    return PipedConsole(width=width, markup=False, highlight=False)
 
 
 def say(text: str) -> None:

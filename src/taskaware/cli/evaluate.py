@@ -92,10 +92,11 @@ def evaluate(
             limit=limit,
             progress=progress,
         )
-    # Printed first: whatever happens to the disk, the scores are seen.
-    print_results({str(model): results})
     about = {"model": str(model), "provenance": dict(loaded.provenance)}
-    results_folder.write(folder, evaluated, results, about)
+    try:  # printed first: whatever happens to the disk, the scores are seen
+        print_results({str(model): results})
+    finally:  # written whoever stopped to read
+        results_folder.write(folder, evaluated, results, about)
     out().print(f"outputs and scores: {folder}", soft_wrap=True, highlight=False)
     return 0
 

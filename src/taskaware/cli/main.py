@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 from cyclopts import App
 
@@ -50,6 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
     The exit code is 0, 1 (failure), 2 (misuse), 130 (Ctrl-C), or 141: whoever read the output
     stopped reading.
     """
+    # A stream that the shell closed (`>&-`) is none in Python, which every print would trip over.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that is not UTF-8, or a character that the terminal lacks, is shown as \x..

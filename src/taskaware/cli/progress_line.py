@@ -5,6 +5,8 @@ The counter, the rate and the time left come first; what does not fit is left ou
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -27,14 +29,21 @@ _MANY = 10_000_000  # from here on numbers are given in millions
 _COUNTER, _LEFT, _RATE, _LABEL, _BAR, _MORE = range(6)
 
 
+class PipedConsole(Console):
+    """A console that leaves a broken pipe to the command line; rich's own ends with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def error_console() -> Console:
     """The console on standard error.
 
     It is redrawn on a terminal alone: FORCE_COLOR makes colours in a pipe, not a moving bar.
     """
-    console = Console(stderr=True)
+    console = PipedConsole(stderr=True)
     is_redrawn = sys.stderr.isatty() and not console.is_dumb_terminal
-    return Console(stderr=True, force_interactive=is_redrawn)
+    return PipedConsole(stderr=True, force_interactive=is_redrawn)
 
 
 @dataclass(kw_only=True)

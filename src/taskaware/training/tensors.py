@@ -74,6 +74,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         DamagedCheckpointError: It is missing or damaged.
     """
     try:
+        with path.open("rb"):  # for the reason: safetensors takes what may not be read for missing
+            pass
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise DamagedCheckpointError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -219,3 +220,14 @@ def test_rows_of_results_are_not_wrapped_in_a_pipe(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.count("\n") == 1
     display.out().print("a name [de] " * 40)
     assert capsys.readouterr().out == "a name [de] " * 40 + "\n"
+
+
+def test_a_broken_pipe_is_left_to_the_command_line(monkeypatch: pytest.MonkeyPatch):
+    class Unread(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    for name, console in (("stdout", display.out), ("stderr", error_console)):
+        monkeypatch.setattr(sys, name, Unread())
+        with pytest.raises(BrokenPipeError):
+            console().print("one")

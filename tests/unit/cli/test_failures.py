@@ -169,3 +169,16 @@ def test_ctrl_c_inside_a_command_ends_with_130_and_no_traceback():
     )
     _, said = process.communicate()
     assert (process.returncode, said) == (130, b"taskaware: interrupted\n")
+
+
+def test_output_that_the_shell_closed_is_no_mistake():
+    program = (
+        "import sys; sys.stdout = None; from taskaware.cli import main; main.main(['--version'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

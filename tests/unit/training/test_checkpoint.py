@@ -30,6 +30,7 @@ from taskaware.training.checkpoint import (
     average_weights,
     checkpoints,
     load_state,
+    load_tensors,
     save_state,
 )
 from taskaware.training.joint import LossArguments, Support, batch_loss
@@ -367,3 +368,13 @@ def test_no_source_file_pickles_or_unpickles():
             if bad:
                 found.append(f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', '?')}")
     assert found == []
+
+
+def test_what_may_not_be_read_is_not_called_missing(written: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refused)
+        with pytest.raises(DamagedCheckpointError, match=r"but: .*Permission denied"):
+            load_tensors(written / "model.safetensors")

@@ -292,6 +292,11 @@ def _check_header(
     path: Path, number: int, header: list[str], required: tuple[str, ...]
 ) -> list[str]:
     place = f"{path}, line {number}"
+    if not {name.strip().casefold() for name in header} & set(COLUMNS):
+        raise ManifestError(
+            f"{place}: the first line must name the columns, separated by tabs, but is "
+            f"'{' '.join(header)[:_MAX_SHOWN]}'; the columns are {', '.join(COLUMNS)}"
+        )
     for column in header:
         _check_column(column, place)
         if header.count(column) > 1:

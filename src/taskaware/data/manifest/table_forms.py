@@ -21,6 +21,7 @@ QUOTED = (
     "the table as .csv, in which quotes are understood"
 )
 _SEPARATORS = {",": "commas", ";": "semicolons"}
+_OTHER_SEPARATORS = {"|": "vertical bars", "  ": "spaces"}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -44,7 +45,7 @@ def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | str]]:
     """
     counted = _Counted(lines)
     header = next((line for line in counted if line.strip()), "")
-    if header.lower().startswith("sep=") and len(header) == 5:  # Excel's
+    if header.lower().startswith("sep=") and len(header.rstrip("\r\n")) == 5:  # Excel's
         header = next(counted, "")
     separator = next((sign for sign in ",;\t" if sign in header), ",")
     first = counted.number
@@ -65,12 +66,12 @@ def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | str]]:
 
 def wrong_form(first_bytes: bytes) -> str | None:
     """Return why a file can be no table of text by its first bytes, ``None`` where it may be."""
-    if first_bytes.startswith(_UTF_16) or b"\0" in first_bytes[:200]:
-        return "must be UTF-8, but is UTF-16 or holds null bytes: save it as UTF-8"
     if first_bytes.startswith(b"PK\x03\x04"):
         return "must be a text, but is a spreadsheet or a zip archive: save it as .csv"
     if first_bytes.startswith(b"\x1f\x8b"):
         return "must be a text, but is compressed by gzip: unpack it"
+    if first_bytes.startswith(_UTF_16) or b"\0" in first_bytes[:200]:
+        return "must be UTF-8, but is UTF-16 or holds null bytes: save it as UTF-8"
     return None
 
 
@@ -97,12 +98,16 @@ def wrong_first_line(line: str, columns: Sequence[str]) -> str | None:
             "must hold one JSON object a line, but has one over several lines: write each as a "
             "line, for example by `jq -c . FILE`"
         )
-    for sign, name in _SEPARATORS.items():
+    for sign, name in (_SEPARATORS | _OTHER_SEPARATORS).items():
         cells = [cell.strip().strip('"') for cell in text.split(sign)]
         if "\t" not in line and len(cells) > 1 and set(cells) & set(columns):
+            csv_name = (
+                "name the file NAME.csv, in which commas, semicolons and quotes are understood"
+            )
+            other = f"{csv_name}, or " if sign in _SEPARATORS else ""
             return (
-                f"columns must be separated by tabs, but are by {name}: name the file NAME.csv, "
-                "in which commas, semicolons and quotes are understood, or separate them by tabs"
+                f"columns must be separated by tabs, but are by {name}: {other}separate them by "
+                "tabs"
             )
     return None
 

@@ -152,6 +152,10 @@ def read_marker(store: Store) -> dict[str, Any] | None:
     try:
         data = store.read(MARKER_NAME)
         marker = None if data is None else json.loads(data)
+    except PermissionError as error:
+        raise DataError(
+            f"{where}: must be readable for you, but is not: ask for permission"
+        ) from error
     except OSError as error:
         raise DataError(
             f"{where}: cannot be read ({error.strerror or error}): check the path and its "

@@ -243,7 +243,7 @@ def test_other_separators_than_tabs_are_named(tmp_path: Path, delimiter: str, na
         ("m.tsv", "task\ttarget_text\n".encode("utf-16-le"), "is UTF-16"),
         ("m.tsv", b"PK\x03\x04\x14", "is a spreadsheet or a zip archive: save it as .csv"),
         ("m.tsv", b"\x1f\x8b\x08", "is compressed by gzip: unpack it"),
-        ("m.tsv", 500 * "x", "unknown column 'x"),
+        ("m.tsv", 500 * "x", "the first line must name the columns"),
     ],
 )
 def test_what_is_no_manifest_is_named_in_a_short_message(
@@ -329,3 +329,32 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path):
         read_manifest(path)
     with pytest.raises(ManifestError, match="cannot be read"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task|source_text|target_text\n", "separated by tabs, but are by vertical bars: separate"),
+        ("task    source_text    target_text\n", "separated by tabs, but are by spaces: separate"),
+        ("mt\tone\teins\n", "the first line must name the columns, .* but is 'mt one eins'"),
+    ],
+)
+def test_a_header_that_is_none_is_told_from_one_with_a_wrong_column(
+    tmp_path: Path, text: str, message: str
+):
+    (tmp_path / "a.tsv").write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(tmp_path / "a.tsv")
+
+
+def test_the_line_of_excel_that_names_the_separator_is_no_header(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("sep=;\r\ntask;source_text;target_text\r\nmt;one;eins\r\n")
+    assert [example.target_text for example in read_manifest(tmp_path / "a.csv").examples] == [
+        "eins"
+    ]
+
+
+def test_a_compressed_manifest_is_told_as_such(tmp_path: Path):
+    (tmp_path / "a.tsv.gz").write_bytes(b"\x1f\x8b\x08\0\0")
+    with pytest.raises(ManifestError, match="is compressed by gzip: unpack it"):
+        read_manifest(tmp_path / "a.tsv.gz")

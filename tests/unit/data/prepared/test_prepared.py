@@ -15,7 +15,9 @@ import soundfile
 
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
+from taskaware.data.prepared.folder import read_marker
 from taskaware.data.prepared.shards import example_from_record, example_to_json
+from taskaware.data.prepared.storage import LocalStore
 from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.errors import DataError, UnknownTaskError
@@ -209,3 +211,12 @@ def test_real_recordings_are_prepared(tmp_path: Path):
     for i, row in enumerate(rows):
         seconds = float(row["duration_seconds"])
         assert abs(split.source_lengths[i] * 0.01 - seconds) < 0.1
+
+
+def test_a_folder_that_may_not_be_read_is_not_to_be_deleted(tmp_path: Path):
+    class Refused(LocalStore):
+        def read(self, name: str) -> bytes | None:
+            raise PermissionError(13, "Permission denied", name)
+
+    with pytest.raises(DataError, match="must be readable for you, but is not: ask for permission"):
+        read_marker(Refused(tmp_path))
