@@ -23,7 +23,6 @@ from taskaware.errors import (
     LostProcessError,
     NotFiniteError,
     RunInUseError,
-    UnknownTaskError,
     UserError,
 )
 from taskaware.inference.data_fit import require_tasks
@@ -151,11 +150,11 @@ def test_a_task_of_the_same_name_between_other_languages_is_refused(trained: Pat
         train_experiment(tuned, tmp_path / "tuned", display=Silent())
 
 
-def test_a_new_task_in_fine_tuning_is_refused_before_anyone_prepares_data_for_it(
+def test_data_of_a_new_task_with_other_pieces_is_refused_with_the_vocabulary_to_prepare_it_with(
     trained: Path, tmp_path: Path
 ):
     other = write_data(tmp_path, tasks=TASKS | {"mt_en_fr": ("en", "de")})
-    with pytest.raises(UnknownTaskError, match=r"'mt_en_fr' is not.*cannot add one.*`start.model`"):
+    with pytest.raises(DataError, match=r"must have the vocabulary of .*--vocabulary .*\.model"):
         train_experiment(text_experiment(other, start=trained), tmp_path / "t", display=Silent())
 
 

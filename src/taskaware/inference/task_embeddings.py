@@ -31,7 +31,7 @@ def support_task_embeddings(
     num_examples: int,
     seed: int,
     earlier: Mapping[str, Tensor],
-    fixed: Mapping[str, Tensor],
+    fixed: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return the mean t_e of random examples of each task, ``[1, O]`` each (paper, section 2.3).
 
@@ -45,12 +45,13 @@ def support_task_embeddings(
         num_examples: Examples of each task.
         seed: Decides which.
         earlier: What a task without examples keeps, if it is there.
-        fixed: The embeddings of tasks that are not computed from examples.
+        fixed: The embeddings of tasks that are not computed from examples, if there are any.
 
     Returns:
         Task name to embedding; empty without a task network.
     """
     found: dict[str, Tensor] = {}
+    fixed = fixed or {}
     vocabulary = split.contents.vocabulary
     for index, task in enumerate(tasks):
         embedding = fixed.get(task.name, earlier.get(task.name))

@@ -215,7 +215,6 @@ def _embeddings(job: Job, model: TaskAwareModel, variant: str) -> Mapping[str, t
         num_examples=int(variant.removeprefix("support-")),
         seed=experiment.training.seed,
         earlier=model.task_embeddings,
-        fixed={},
     )
 
 
