@@ -47,6 +47,7 @@ def beam_search(
     begin: int | Sequence[int],
     vocabulary: Vocabulary,
     settings: DecodingSettings,
+    is_encoded: bool = False,
 ) -> list[list[Hypothesis]]:
     """Return the best hypotheses of each source, best first, at most ``num_best`` each.
 
@@ -62,9 +63,15 @@ def beam_search(
         begin: The decoder's first piece, or the pieces of its prompt.
         vocabulary: Turns pieces into text.
         settings: Width, penalty, limits.
+        is_encoded: As in ``Batch``.
     """
     state = model.start_decoding(
-        source, source_lengths, modality, task_embedding, width=settings.beam
+        source,
+        source_lengths,
+        modality,
+        task_embedding,
+        width=settings.beam,
+        is_encoded=is_encoded,
     )
     prompt = [begin] if isinstance(begin, int) else list(begin)
     limits_B = _limits(model, state, len(prompt), settings)

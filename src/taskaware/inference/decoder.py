@@ -7,6 +7,7 @@ Shape legend: O size of a task embedding, S source positions, F feature bins.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,8 +117,16 @@ class Decoder(ModelParts):
         *,
         task_embedding: Tensor | None = None,
         decoding: DecodingSettings | None = None,
+        is_encoded: bool = False,
     ) -> list[list[Hypothesis]]:
         """Return the best hypotheses for sources that ``encode_source`` (or ``prepare``) made.
+
+        Args:
+            task: The task.
+            sources: float32 ``[S, F]`` or int64 ``[S]`` each.
+            task_embedding: ``[1, O]``, instead of the stored one.
+            decoding: How to search, instead of the model's own settings.
+            is_encoded: Whether the sources are what the model's encoder put out, ``[S, D]``.
 
         Raises:
             UserError: A setting or the task embedding is impossible.
@@ -131,7 +140,9 @@ class Decoder(ModelParts):
         device = self.transformer.token_embedding.weight.device
         embedding = self._task_embedding(task, task_embedding)
         answers: list[list[Hypothesis]] = [[] for _ in sources]
-        for chosen in batches([len(source) for source in sources], decoding.examples_per_batch):
+        frames = math.prod(self.settings.time_strides) if is_encoded else 1  # of one position
+        lengths_in_frames = [len(source) * frames for source in sources]
+        for chosen in batches(lengths_in_frames, decoding.examples_per_batch):
             source, lengths = pad_sources([sources[i] for i in chosen])
             with reporting_short_memory(int(lengths.max())):
                 found = beam_search(
@@ -143,6 +154,7 @@ class Decoder(ModelParts):
                     begin=cue.prompt,
                     vocabulary=self.vocabulary,
                     settings=decoding,
+                    is_encoded=is_encoded,
                 )
             for i, hypotheses in zip(chosen, found, strict=True):
                 answers[i] = hypotheses

@@ -180,6 +180,11 @@ class ModelSettings:
         return self.num_encoder_layers + self.num_decoder_layers + 2
 
     @property
+    def modulates_encoder(self) -> bool:
+        """Whether the encoder's output depends on the task, and not on its source alone."""
+        return self.conditioning.has_task_network
+
+    @property
     def time_strides(self) -> tuple[int, ...]:
         """The stride in time of each convolution of the speech front end."""
         return self.cnn_strides or (2,) * self.num_cnn_layers

@@ -102,6 +102,7 @@ def collate(
     *,
     cue: TextCue,
     example_ids: Sequence[str] = (),
+    is_encoded: bool = False,
 ) -> Batch:
     """Return a batch of one task.
 
@@ -111,6 +112,7 @@ def collate(
         targets: int64 pieces each, without begin- and end-of-sequence.
         cue: What the task puts into the text.
         example_ids: Where the rows come from.
+        is_encoded: Whether the sources are what the model's encoder put out.
     """
     source, source_lengths = pad_sources(cue.around(sources))
     prompt, end = np.array(cue.prompt), np.array([cue.end])
@@ -125,6 +127,7 @@ def collate(
         target_lengths=target_lengths,
         example_ids=tuple(example_ids),
         num_prompt_pieces=len(cue.prompt),
+        is_encoded=is_encoded,
     )
 
 
@@ -158,6 +161,10 @@ class TaskSource(Protocol):
         """One target's pieces."""
         ...
 
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        ...
+
 
 def batches_of(
     split: TaskSource,
@@ -188,6 +195,7 @@ def batches_of(
                 [split.target(i) for i in indices],
                 cue=text,
                 example_ids=[split.examples[i].id for i in indices],
+                is_encoded=split.is_encoded(task),
             )
 
 

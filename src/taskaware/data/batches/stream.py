@@ -39,6 +39,10 @@ class ExampleReader(Protocol):
         """Return sources, the pieces of the targets, and ids."""
         ...
 
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        ...
+
     def begin_worker(self) -> None:
         """This process reads for another one, which has checked the shards."""
         ...
@@ -59,6 +63,10 @@ class PlainReader:
             [self._split.target(i) for i in indices],
             [example.id for example in examples],
         )
+
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        return self._split.is_encoded(task)
 
     def begin_worker(self) -> None:
         """Nothing to do."""
@@ -90,7 +98,14 @@ class _Updates(Dataset):
     def _batch(self, planned: PlannedBatch) -> Batch:
         sources, targets, ids = self._reader.read(planned)
         task = self._tasks[planned.task]
-        batch = collate(task, sources, targets, cue=self._cues[task.name], example_ids=ids)
+        batch = collate(
+            task,
+            sources,
+            targets,
+            cue=self._cues[task.name],
+            example_ids=ids,
+            is_encoded=self._reader.is_encoded(task),
+        )
         if planned.cue_indices is None:
             return batch
         cues = replace(planned, indices=planned.cue_indices, cue_indices=None)
