@@ -169,17 +169,23 @@ class TaskAwareTransformer(nn.Module):
         )
         return frontend(source, lengths)
 
-    def embed_task(self, support: Preprocessed, task_index: int) -> Tensor | None:
-        """Return the task embedding of every support example, ``[B, O]`` (equations 1 to 5)."""
-        num_examples = support.target_BTD.shape[0]
-        if self.task_vectors is not None and task_index in self.task_vectors:
-            return self.task_vectors(task_index).expand(num_examples, -1)
+    def embed_task(self, support: Preprocessed, task_index: int | Tensor) -> Tensor | None:
+        """Return the task embedding of every support example, ``[B, O]`` (equations 1 to 5).
+
+        Args:
+            support: The examples.
+            task_index: The place of their task among the model's; int64 ``[B]``, where they are of
+                several.
+        """
+        target_BTD = support.target_BTD
+        index_B = torch.as_tensor(task_index, device=target_BTD.device).expand(len(target_BTD))
+        if self.task_vectors is not None and self.task_vectors.has_all(index_B):
+            return self.task_vectors(index_B)
         match self.task_network:
             case None:
                 return None
             case ExplicitTaskNetwork():
-                index = torch.full((num_examples,), task_index, device=support.target_BTD.device)
-                return self.task_network(index)
+                return self.task_network(index_B)
             case network:
                 return network(
                     support.source_BSD,

@@ -113,6 +113,11 @@ def _batching(experiment: Experiment, trained: Sequence[Task]) -> Iterator[_Idle
             "`batching.mix` is 'every_task', which gives all tasks a batch; set it to 'sampled'"
         )
         yield _Idle("batching", ("task_weights", "temperature"), reason)
+    elif batching.mix == "within_batches":
+        reason = (
+            "`batching.mix` is 'within_batches', which takes of each task as much as the data have"
+        )
+        yield _Idle("batching", ("task_weights", "temperature"), reason)
     elif batching.task_weights:
         yield _Idle("batching", ("temperature",), "`batching.task_weights` is set")
     if batching.strategy == "dynamic":
