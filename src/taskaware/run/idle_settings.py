@@ -168,7 +168,8 @@ def _model(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[_Idle]:
     conditioning = experiment.model.conditioning
     section, cue = "model.conditioning", f"`model.conditioning.cue` is '{conditioning.cue}'"
     if not conditioning.has_task_network:
-        yield _Idle(section, ("acts_by", "film_scope"), f"{cue}: there is no task embedding")
+        names = ("acts_by", "film_scope", "film_on", "film_places", "bottleneck")
+        yield _Idle(section, names, f"{cue}: there is no task embedding")
     if conditioning.cue != "implicit":
         reason = f"{cue}: no task network looks at examples"
         names = ("d_task", "d_task_ff", "num_task_heads", "gradient_reaches_shared_layers")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from taskaware.model.attention import valid_mask
-from taskaware.model.film import film_penalty
+from taskaware.model.modulation import modulation_penalty
 from taskaware.model.transformer import Preprocessed
 from taskaware.training.loss import ctc_loss, smoothed_cross_entropy
 
@@ -218,7 +218,7 @@ def transformed_loss(
                 share = len(rows) / batch.num_examples
                 total = total + objective.ctc_weight * share * ctc
     if task_embedding is not None and objective.film_penalty and model.acts_by == "film":
-        penalty = film_penalty(task_embedding.float(), model.d_model)
+        penalty = modulation_penalty(task_embedding.float(), model.layout)
         total = total + objective.film_penalty * penalty
     cross_entropy = cross_entropy.detach()
     by_task = {batch.task.name: cross_entropy}

@@ -4,8 +4,8 @@ processes that read them.
 An epoch of a task, or of the tasks that share batches: its shards are shuffled and divided among
 the ranks; a rank takes them a window of some shards at a time, shuffles the examples of the window
 and cuts them into batches. Where a task has no more shards than a window, or than there are ranks,
-all ranks plan the same epoch and divide its batches. All of it is a pure function of (seed, task, epoch, rank, number of ranks),
-so that a position in it is three numbers: epoch, window, batch.
+all ranks plan the same epoch and divide its batches. All of it is a pure function of (seed, task,
+epoch, rank, number of ranks), so that a position in it is three numbers: epoch, window, batch.
 """
 
 from __future__ import annotations
