@@ -206,8 +206,13 @@ class Vocabulary:
         Raises:
             ValueError: The text holds a lone surrogate, which is no character.
         """
-        _check_is_text(text)
-        return self._pieces.encode_sources([text])[0]
+        return self.encode_sources([text])[0]
+
+    def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the piece ids of each source text; see ``encode_source``."""
+        for text in texts:
+            _check_is_text(text)
+        return self._pieces.encode_sources(texts)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of pieces; pad, begin- and end-of-sequence and tags are left out.
