@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from taskaware.data.batches.batching import collate
 from taskaware.decoding.settings import with_beam
 from taskaware.pretrained.cutting import cut_vocabulary
 from tiny_corpus import write_corpus
+from tiny_translators import GERMAN, m2m100, marian
 from tiny_whisper import SECONDS, save_whisper
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.inference.model import TaskAwareModel
+    from taskaware.model.layers import DecoderLayer
 
 pytestmark = pytest.mark.filterwarnings("ignore::taskaware.errors.SourceWarning")
 TEXTS = ["the red house", "the green one is near"]
@@ -99,6 +102,18 @@ def outputs(model: TaskAwareModel, beam: int) -> list[tuple[int, ...]]:
     return [hypotheses[0].token_ids for hypotheses in found]
 
 
+def make_improbable(model: TaskAwareModel, pieces: list[int]) -> None:
+    """Take one number of each position for how probable these pieces are; the others have none."""
+    transformer = model.transformer
+    norm = transformer.decoder_norm
+    if not isinstance(norm, torch.nn.LayerNorm):
+        norm = cast("DecoderLayer", transformer.decoder[-1]).around_feed_forward.norm
+    with torch.no_grad():
+        norm.weight[0], norm.bias[0] = 0, 50
+        transformer.token_embedding.weight[:, 0] = 0
+        transformer.token_embedding.weight[pieces, 0] = -1
+
+
 def test_greedy_search_writes_what_the_whole_model_does_where_its_pieces_stay(both):
     whole, smaller = both
     ids = new_ids(whole, smaller)
@@ -114,11 +129,7 @@ def test_a_beam_does_so_where_the_pieces_that_go_have_no_probability(both):
     whole = copy.deepcopy(both[0])
     ids = new_ids(*both)
     cut = [i for i in range(whole.vocabulary.size) if i not in ids]
-    with torch.no_grad():  # one number of each position says how improbable they are
-        whole.transformer.decoder_norm.weight[0] = 0
-        whole.transformer.decoder_norm.bias[0] = 50
-        whole.transformer.token_embedding.weight[:, 0] = 0
-        whole.transformer.token_embedding.weight[cut, 0] = -1
+    make_improbable(whole, cut)
     smaller = cut_vocabulary(whole, TEXTS)
     assert smaller.vocabulary.sha256 == both[1].vocabulary.sha256
     found = outputs(whole, 4)
@@ -203,3 +214,84 @@ def test_a_manifest_gives_the_texts_of_both_columns_whatever_it_is_called(
     ]
     texts = cut_vocabulary(imported(whisper, tmp_path / "whole"), line.split("\t")[1:])
     assert {model.vocabulary.sha256 for model in models} == {texts.vocabulary.sha256}
+
+
+MAKERS = {"marian": marian, "m2m_100": m2m100}
+SENTENCES = ["the red house", "the house is far", "a dog is near", "the dog sees", "a red dog"]
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def translators(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TaskAwareModel, TaskAwareModel]:
+    """A model of texts, before and after; the pieces that go are improbable, as in use."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # their tokenizers want one more library
+        MAKERS[request.param](folder)
+    whole = imported(folder, folder / "ours", "--tasks", "mt_en_de")
+    texts = [*SENTENCES, GERMAN[0]]
+    ids = new_ids(whole, cut_vocabulary(whole, texts))
+    cut = [i for i in range(whole.vocabulary.size) if i not in ids]
+    make_improbable(whole, cut)
+    return whole, cut_vocabulary(whole, texts)
+
+
+def text_logits(model: TaskAwareModel, text: str) -> Tensor:
+    task = model.task("mt_en_de")
+    (source,) = model.cue(task).around([model.encode_source(text, "text")])
+    target = np.array(model.vocabulary.encode(GERMAN[0]))
+    batch = collate(task, [source], [target], cue=model.cue(task))
+    with torch.no_grad():
+        return model.transformer(batch, None)[0]
+
+
+def test_translations_and_their_logits_are_those_of_the_whole_model(translators):
+    whole, smaller = translators
+    ids = new_ids(whole, smaller)
+    assert smaller.vocabulary.size < whole.vocabulary.size
+    for text in SENTENCES:
+        before, after = text_logits(whole, text)[:, list(ids)], text_logits(smaller, text)
+        torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-5)
+    for beam in (1, 4):
+        pieces = []
+        for model in translators:
+            decoding = with_beam(model.decoding, beam=beam)
+            found = model.run_many("mt_en_de", SENTENCES, decoding=decoding)
+            pieces.append([hypotheses[0].token_ids for hypotheses in found])
+        assert len(set(pieces[0])) > 1
+        assert pieces[1] == [tuple(ids[i] for i in row) for row in pieces[0]]
+
+
+def test_data_that_need_a_character_that_was_cut_are_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        m2m100(tmp_path)
+    (tmp_path / "kept.txt").write_text("the red house is far away\nein Hund\n")
+    options = ["--tasks", "mt_en_de", "--pieces-of", str(tmp_path / "kept.txt")]
+    model = imported(tmp_path, tmp_path / "ours", *options)
+    assert model.run("mt_en_de", "the house") is not None
+
+    def prepared(source: str, target: str, *options: str) -> int:
+        header = "task\tsource_text\ttarget_text\tsource_language\ttarget_language"
+        lines = f"mt_en_de\ta red house\tein Hund\ten\tde\nmt_en_de\t{source}\t{target}\ten\tde"
+        manifest = write_table(tmp_path / "train.tsv", header, lines)
+        vocabulary = ["--vocabulary", str(tmp_path / "ours" / "vocabulary.model")]
+        to = ["--to", str(tmp_path / "data")]
+        return run(["prepare", "--train", str(manifest), *vocabulary, *to, *options])
+
+    assert prepared("a house", "das grüne Haus") == 1
+    message = capsys.readouterr().err
+    assert "has 'g', 'ü', which" in message.replace("\n", " ")
+    assert "--pieces-of" in message
+    report = (tmp_path / "data" / "report.tsv").read_text(encoding="utf-8")
+    assert "target_text" in report
+    assert prepared("a green house", "ein Hund") == 1
+    assert (
+        "source_text: must be text of the vocabulary's pieces, but has 'g'"
+        in capsys.readouterr().err.replace("\n", " ")
+    )
+    # What never was a piece is unknown to the whole vocabulary, too.
+    assert prepared("a red house: 日", "ein Hund 日") == 0

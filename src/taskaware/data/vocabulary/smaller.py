@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.vocabulary import tokenizer_pieces
+from taskaware.data.vocabulary.cut_mapped import kept_ids, without_pieces
 from taskaware.data.vocabulary.cut_tokenizer import cut_tokenizer, kept_names
+from taskaware.data.vocabulary.mapped_pieces import mapped_bytes
 from taskaware.data.vocabulary.prompts import prompt_tags
 from taskaware.data.vocabulary.tokenizer_pieces import BYTE_NAMES, tokenizer_bytes
 from taskaware.data.vocabulary.vocabulary import Vocabulary
@@ -55,10 +58,9 @@ def cut_to(vocabulary: Vocabulary, texts: Iterable[str]) -> SmallerVocabulary:
             "all are empty"
         )
     values = json.loads(vocabulary.model_bytes)
-    match values["format"]:
-        case tokenizer_pieces.FORMAT:
-            return _byte_level(vocabulary, values, used)
-    raise UserError(f"a {vocabulary.family} model's vocabulary cannot be cut yet")
+    if values["format"] == tokenizer_pieces.FORMAT:
+        return _byte_level(vocabulary, values, used)
+    return _mapped(vocabulary, values, used)
 
 
 def _used(vocabulary: Vocabulary, texts: Iterable[str]) -> set[int]:
@@ -95,3 +97,26 @@ def _byte_level(
     )
     assert found.pieces(range(len(named))) == named  # the library numbers them as we do
     return SmallerVocabulary(vocabulary=found, kept=tuple(ids[name] for name in ordered))
+
+
+def _mapped(vocabulary: Vocabulary, values: dict[str, Any], used: set[int]) -> SmallerVocabulary:
+    special = {key: values[key] for key in ("pad", "begin", "end", "unknown")}
+    kept = sorted(kept_ids(values["ids"], used) | {*vocabulary.control_ids})
+    new_ids = {old: new for new, old in enumerate(kept)}
+    gone = sorted(name for name, old in values["ids"].items() if old not in new_ids)
+    source, target = (
+        without_pieces(base64.b64decode(values[name]), gone)
+        for name in ("source_model", "target_model")
+    )
+    content = mapped_bytes(
+        family=vocabulary.family,
+        ids={name: new_ids[old] for name, old in values["ids"].items() if old in new_ids},
+        controls={name: new_ids[old] for name, old in values["controls"].items()},
+        source_model=source,
+        target_model=target,
+        size=len(kept),
+        case=values["case"],
+        lost=[*values.get("lost", ()), *(name for name in gone if len(name) == 1)],
+        **{key: new_ids[old] for key, old in special.items()},
+    )
+    return SmallerVocabulary(vocabulary=Vocabulary(content), kept=tuple(kept))

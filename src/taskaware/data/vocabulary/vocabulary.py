@@ -214,6 +214,15 @@ class Vocabulary:
             _check_is_text(text)
         return self._pieces.encode_sources(texts)
 
+    def lost_in(self, text: str, *, is_source: bool = False) -> list[str]:
+        """Return the characters of a text that cannot be written since the vocabulary was cut.
+
+        None, where a vocabulary is whole or has all bytes as pieces.
+        """
+        if not isinstance(self._pieces, MappedPieces):
+            return []
+        return list(dict.fromkeys(self._pieces.lost_in(text, is_source=is_source)))
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of pieces; pad, begin- and end-of-sequence and tags are left out.
 
