@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
     from taskaware.data.prepare.encoding import SourceEncoder
     from taskaware.run.experiment import Experiment
+    from taskaware.training.settings import Trains
+    from tiny_corpus import BatchingChanges
 
 SETTINGS = ModelSettings(
     d_model=16,
@@ -214,20 +216,29 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(place: Place, tmp_path: 
     assert_same_models(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_an_explicit_task_network_is_no_reason_to_run_the_encoder_where_it_is_left_alone(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trains", ["task_network", "task_embedding"])
+def test_a_task_network_that_acts_on_the_decoder_alone_is_trained_on_encoder_outputs(
+    place: Place, tmp_path: Path, trains: Trains
 ):
-    """Whoever acts on the decoder alone says so in ``modulates_encoder``, and is let through."""
-    monkeypatch.setattr(ModelSettings, "modulates_encoder", property(lambda _: False))
-    experiment = experiment_on(place.encoded, place)
-    explicit = ConditioningSettings(cue="explicit")
-    experiment = replace(experiment, model=replace(SETTINGS, conditioning=explicit))
-    assert np.isfinite(losses_of(experiment, tmp_path / "run")).all()
+    conditioning = ConditioningSettings(cue="explicit", film_on="decoder", film_scope="per_block")
+    model = replace(SETTINGS, conditioning=conditioning)
+    found = []
+    for data in (place.features, place.encoded):
+        experiment = replace(experiment_on(data, place, trains=trains), model=model)
+        trained(experiment, tmp_path / Path(data.folder).name)
+        found.append(losses(tmp_path / Path(data.folder).name))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+    assert found[1][-1] != found[1][2]  # it does learn
 
 
-def losses_of(experiment: Experiment, folder: Path) -> list[float]:
-    trained(experiment, folder)
-    return losses(folder)
+def test_one_batch_may_hold_encoder_outputs_of_several_tasks(place: Place, tmp_path: Path):
+    mixed: BatchingChanges = {"strategy": "static", "mix": "within_batches"}
+    found = []
+    for data in (place.features, place.encoded):
+        experiment = experiment_on(data, place, batching=mixed)
+        trained(experiment, tmp_path / Path(data.folder).name)
+        found.append(losses(tmp_path / Path(data.folder).name))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
 
 
 # --- preparing ---
@@ -351,7 +362,7 @@ def test_a_run_is_refused_where_the_encoders_outputs_would_not_stay_the_same(
     for trains in ("everything", "task_network_and_norms"):
         refused(experiment_on(place.encoded, place, trains=trains), f"start.trains.*'{trains}'")
     implicit, explicit = ConditioningSettings(cue="implicit"), ConditioningSettings(cue="explicit")
-    for conditioning, wanted in ((implicit, "reads what enters"), (explicit, "must not modulate")):
+    for conditioning, wanted in ((implicit, "reads what enters"), (explicit, "film_on. must be")):
         refused(replace(good, model=replace(SETTINGS, conditioning=conditioning)), wanted)
     masks = AugmentationSettings(num_time_masks=1, max_time_mask_frames=2)
     for augmentation in (AugmentationSettings(share=1.0), masks):

@@ -18,6 +18,7 @@ def import_model(
     to: Path,
     tasks: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     hears_seconds: float | None = None,
+    pieces_of: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
 ) -> int:
     """Make a model folder of ours from a pretrained Whisper, Speech2Text, Marian or M2M100/NLLB.
 
@@ -39,19 +40,31 @@ def import_model(
         Of Whisper: every recording is filled up to this length with silence. Default: what it was
         trained on, 30 s. 0: not at all, which is many times faster, but an untrained model then
         repeats itself instead of stopping.
+    pieces_of
+        Manifests as `prepare` reads them, or text files of a text a line: the vocabulary is cut to
+        the pieces of their texts, so that the model is smaller and faster; several are separated by
+        commas, or the option is repeated. Default: the vocabulary stays whole.
     """
     from taskaware.pretrained.importing import import_model as read
 
     if to.exists():
         raise UserError(f"{to} must not be there yet, but is: choose another folder for the model")
-    names = [name.strip() for one in tasks for name in one.split(",") if name.strip()]
-    model = read(folder, tasks=names, hears_seconds=hears_seconds)
+    model = read(
+        folder, tasks=_listed(tasks), hears_seconds=hears_seconds, pieces_of=_listed(pieces_of)
+    )
     to.parent.mkdir(parents=True, exist_ok=True)
     model.save(to)
+    whole = model.provenance.get("pieces_before")
+    pieces = f"{model.vocabulary.size:,} pieces" + (f" of {whole:,}" if whole else "")
     number = sum(parameter.numel() for parameter in model.transformer.parameters())
     out().print(
-        f"{to}: {model.provenance['family']}, {number:,} parameters, {model.vocabulary.size:,} "
-        f"pieces, tasks {', '.join(task.name for task in model.tasks)}",
+        f"{to}: {model.provenance['family']}, {number:,} parameters, {pieces}, "
+        f"tasks {', '.join(task.name for task in model.tasks)}",
         highlight=False,
     )
     return 0
+
+
+def _listed(values: tuple[str, ...]) -> list[str]:
+    """Return what options name, by commas or repeated."""
+    return [name.strip() for one in values for name in one.split(",") if name.strip()]

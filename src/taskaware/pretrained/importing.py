@@ -6,6 +6,7 @@ can do, its vocabulary, how it hears, how it searches.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from taskaware.inference.model import TaskAwareModel
 from taskaware.model.pretrained.read import check_family, convert, create_pretrained
 from taskaware.model.pretrained.source import read_config, read_tensors
 from taskaware.model.settings import ConditioningSettings
+from taskaware.pretrained.cutting import cut_vocabulary
 from taskaware.pretrained.files import read_json
 from taskaware.pretrained.searching import decoding_settings
+from taskaware.pretrained.texts import check_files, read_texts
 from taskaware.pretrained.vocabularies import read_vocabulary
 from taskaware.types import Task
 from taskaware.version import __version__
@@ -35,7 +38,11 @@ _FRAMES_PER_SECOND = 100
 
 
 def import_model(
-    folder: Path | str, *, tasks: Sequence[str] = (), hears_seconds: float | None = None
+    folder: Path | str,
+    *,
+    tasks: Sequence[str] = (),
+    hears_seconds: float | None = None,
+    pieces_of: Sequence[Path | str] = (),
 ) -> TaskAwareModel:
     """Return a pretrained model as one of ours, not yet saved. Nothing in the folder is executed.
 
@@ -46,10 +53,14 @@ def import_model(
             that an OPUS-MT model names.
         hears_seconds: What every recording is filled up to with silence; ``None``: what the model
             was trained on, 30 s for Whisper. 0: nothing; then it must be trained to stop.
+        pieces_of: Manifests, or text files of a text a line, to whose pieces the vocabulary is cut;
+            if none, it stays whole. See ``cutting.cut_vocabulary``.
 
     Raises:
         CheckpointError: The folder is no model of a known family, or its parts do not fit.
-        UserError: A task is not of a form that is known, or none is named.
+        UserError: A task is not of a form that is known, or none is named; a file of texts is
+            missing, or they are all empty.
+        ManifestError: A manifest of ``pieces_of`` is none, or a line of it is wrong.
         UnknownTaskError: The model cannot do a task.
     """
     folder = Path(folder)
@@ -58,6 +69,8 @@ def import_model(
     config = read_config(folder)
     check_family(config)
     family = str(config.values["model_type"])
+    files = [Path(file) for file in pieces_of]
+    check_files(files)
     names = list(dict.fromkeys(tasks)) or _default_tasks(folder, family)
     wanted = tuple(_task(name) for name in names)
     pretrained = convert(config, read_tensors(folder))
@@ -67,7 +80,7 @@ def import_model(
         own_pieces(vocabulary, task, names_task=True)
     features = _features(folder, pretrained, hears_seconds)
     frames = int(features.padded_seconds * _FRAMES_PER_SECOND)
-    return TaskAwareModel(
+    model = TaskAwareModel(
         transformer=create_pretrained(pretrained, wanted),
         # Its own pieces are what tells it the task.
         settings=replace(pretrained.settings, conditioning=ConditioningSettings(cue="target_tag")),
@@ -82,6 +95,9 @@ def import_model(
         },
         longest_sources={task.name: frames for task in wanted} if frames else {},
     )
+    if not files:
+        return model
+    return cut_vocabulary(model, itertools.chain.from_iterable(map(read_texts, files)))
 
 
 def _default_tasks(folder: Path, family: str) -> list[str]:

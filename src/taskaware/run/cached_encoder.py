@@ -40,8 +40,8 @@ def require_frozen_encoder(experiment: Experiment, data: PreparedData) -> None:
         )
     if experiment.model.modulates_encoder:
         raise ExperimentError(
-            f"`model.conditioning` must not modulate the encoder where {holds}, but its cue is "
-            f"'{conditioning.cue}' and acts on the encoder; 'none' and 'target_tag' do not"
+            f"`model.conditioning.film_on` must be 'decoder' where {holds}, but is "
+            f"'{conditioning.film_on}': the task embedding would modulate the encoder"
         )
     if experiment.augmentation.changes_signal or experiment.augmentation.masks_features:
         raise ExperimentError(

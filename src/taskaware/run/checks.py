@@ -57,7 +57,7 @@ def check_run(
 def _drawn(experiment: Experiment, trained: Sequence[Task]) -> list[Task]:
     """Return the tasks that updates are drawn of."""
     batching = experiment.batching
-    if batching.mix == "every_task" or not batching.task_weights:
+    if batching.mix != "sampled" or not batching.task_weights:
         return list(trained)
     return [task for task in trained if batching.task_weights.get(task.name)]
 

@@ -30,7 +30,12 @@ from taskaware.data.prepare.inputs import (
 )
 from taskaware.data.prepare.results import SplitReport
 from taskaware.data.prepared.shards import ShardRecord, ShardWriter
-from taskaware.data.quality.checks import Finding, check_fits_speech, check_text_length
+from taskaware.data.quality.checks import (
+    Finding,
+    check_fits_speech,
+    check_pieces,
+    check_text_length,
+)
 from taskaware.types import MODALITIES, Speech
 
 if TYPE_CHECKING:
@@ -206,16 +211,23 @@ class SplitWriter:
         """Yield lines with the number of pieces of source and target, or what is wrong with one."""
         examples = [line.example for line in chunk]
         targets = self.vocabulary.encode_many([e.target_text for e in examples])
-        sources = self.vocabulary.encode_many([e.source_text or "" for e in examples])
+        sources = self.vocabulary.encode_sources([e.source_text or "" for e in examples])
         for line, target, source in zip(chunk, targets, sources, strict=True):
-            finding = check_text_length(len(target), "target_text", self.settings.checks)
-            finding = finding or check_text_length(
-                len(source), modality.column, self.settings.checks
+            finding = self._check_text(line.example.target_text, len(target), "target_text")
+            finding = finding or self._check_text(
+                line.example.source_text or "", len(source), modality.column, is_source=True
             )
             if finding is None:
                 yield line, len(source), len(target)
             else:
                 yield line_problem(line, finding)
+
+    def _check_text(
+        self, text: str, num_pieces: int, field: str, *, is_source: bool = False
+    ) -> Finding | None:
+        return check_text_length(num_pieces, field, self.settings.checks) or check_pieces(
+            self.vocabulary.lost_in(text, is_source=is_source), field
+        )
 
     def _write_texts(
         self, writer: ShardWriter, chunk: list[ManifestLine], modality: ModalityFacts

@@ -81,7 +81,7 @@ def stream(split: RandomSplit, chosen: BatchingSettings = STATIC, tasks=TASKS, *
 
 def plan_epoch(split: RandomSplit, task, *, settings: BatchingSettings, seed: int, epoch: int):
     """Return the batches of one epoch of one task."""
-    order = TaskOrder(OneShard(split), task, settings, seed=seed)
+    order = TaskOrder(OneShard(split), [task], settings, seed=seed)
     order.position = (epoch, 0, 0)
     batches = []
     while True:
@@ -362,7 +362,8 @@ def test_the_epoch_counts_how_often_the_examples_were_seen():
 def test_ranks_share_every_epoch_without_overlap_and_leave_nothing_out(chosen: BatchingSettings):
     split = RandomSplit(num_asr=53)
     orders = [
-        TaskOrder(OneShard(split), ASR, chosen, seed=1, rank=rank, num_ranks=4) for rank in range(4)
+        TaskOrder(OneShard(split), [ASR], chosen, seed=1, rank=rank, num_ranks=4)
+        for rank in range(4)
     ]
     seen: dict[int, list[int]] = {}
     for order in orders:
@@ -431,7 +432,7 @@ def test_augmentation_changes_the_lengths_of_speech_alone():
     settings = replace(DYNAMIC, max_source=100)
     for task, is_changed in ((ASR, True), (MT, False)):
         plain, changed = (
-            TaskOrder(OneShard(RandomSplit()), task, settings, seed=1, changed_lengths=change)
+            TaskOrder(OneShard(RandomSplit()), [task], settings, seed=1, changed_lengths=change)
             for change in (None, doubled)
         )
         same = [next(plain).indices.tolist() == next(changed).indices.tolist() for _ in range(3)]
