@@ -41,12 +41,12 @@ def tokenizer() -> Any:
     return made
 
 
-def save_whisper(folder: Path) -> Path:
+def save_whisper(folder: Path, *, d_model: int = 16) -> Path:
     """Write a folder in Hugging Face's layout."""
     torch.manual_seed(0)
     config = transformers.WhisperConfig(
         vocab_size=len(CONTROL) + NUM_TEXT_PIECES + 3,
-        d_model=16,
+        d_model=d_model,
         encoder_attention_heads=2,
         decoder_attention_heads=2,
         encoder_ffn_dim=32,

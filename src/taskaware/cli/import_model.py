@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from taskaware.cli.display import out
+from taskaware.cli.numbers import Count
 from taskaware.errors import UserError
 
 
@@ -19,6 +20,8 @@ def import_model(
     tasks: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     hears_seconds: float | None = None,
     pieces_of: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    decoder_of: Path | None = None,
+    bridge_layers: Count | None = None,
 ) -> int:
     """Make a model folder of ours from a pretrained Whisper, Speech2Text, Marian or M2M100/NLLB.
 
@@ -44,14 +47,33 @@ def import_model(
         Manifests as `prepare` reads them, or text files of a text a line: the vocabulary is cut to
         the pieces of their texts, so that the model is smaller and faster; several are separated by
         commas, or the option is repeated. Default: the vocabulary stays whole.
+    decoder_of
+        Another pretrained model, whose decoder is taken in place of the first one's, with a new
+        bridge between them: a speech encoder (Whisper, Speech2Text) then writes with a decoder of
+        texts (Marian, M2M100/NLLB). It cannot translate before it is trained.
+    bridge_layers
+        With --decoder-of: convolutions of the bridge, each of which halves the positions that the
+        decoder looks at (default 2).
     """
+    from taskaware.pretrained.importing import import_joined
     from taskaware.pretrained.importing import import_model as read
 
     if to.exists():
         raise UserError(f"{to} must not be there yet, but is: choose another folder for the model")
-    model = read(
-        folder, tasks=_listed(tasks), hears_seconds=hears_seconds, pieces_of=_listed(pieces_of)
-    )
+    names, texts = _listed(tasks), _listed(pieces_of)
+    if decoder_of is None:
+        if bridge_layers is not None:
+            raise UserError("--bridge-layers needs --decoder-of: a whole model has no bridge")
+        model = read(folder, tasks=names, hears_seconds=hears_seconds, pieces_of=texts)
+    else:
+        model = import_joined(
+            folder,
+            decoder_of,
+            tasks=names,
+            hears_seconds=hears_seconds,
+            pieces_of=texts,
+            bridge_layers=bridge_layers or 2,
+        )
     to.parent.mkdir(parents=True, exist_ok=True)
     model.save(to)
     whole = model.provenance.get("pieces_before")
@@ -62,6 +84,11 @@ def import_model(
         f"tasks {', '.join(task.name for task in model.tasks)}",
         highlight=False,
     )
+    if decoder_of is not None:
+        out().print(
+            'its bridge is new: train it before use, for example with start.trains="bridge"',
+            highlight=False,
+        )
     return 0
 
 

@@ -66,7 +66,7 @@ def source_encoder(model: ModelParts, *, name: str) -> SourceEncoder:
     settings = model.settings
     record = EncoderRecord(
         sha256=encoder_digest(model.transformer, settings, model.feature_settings),
-        width=settings.d_model,
+        width=settings.of_encoder.d_model,
         frames_per_position=math.prod(settings.time_strides),
         model=name,
     )
@@ -79,10 +79,10 @@ def source_encoder(model: ModelParts, *, name: str) -> SourceEncoder:
         sequence, lengths = transformer.preprocess_source(
             source.to(device), lengths.to(device), "speech"
         )
-        memory_BRD = transformer.encode(sequence, lengths, None).memory_BSD.float().cpu()
+        memory_BRD, lengths = transformer.run_encoder(sequence, lengths)
         return [
             memory_RD[:length].numpy()
-            for memory_RD, length in zip(memory_BRD, lengths.tolist(), strict=True)
+            for memory_RD, length in zip(memory_BRD.float().cpu(), lengths.tolist(), strict=True)
         ]
 
     return SourceEncoder(record=record, features=model.feature_settings, encode=encode)
@@ -96,7 +96,7 @@ def encoder_digest(
     Fields that have their defaults do not count, so that a new option changes no digest.
     """
     digest = hashlib.sha256()
-    said = {"model": _changed(settings, _DECISIVE), "features": _changed(features)}
+    said = {"model": _changed(settings.of_encoder, _DECISIVE), "features": _changed(features)}
     digest.update(json.dumps(said, sort_keys=True).encode())
     for name, value in sorted(speech_encoder_tensors(transformer).items()):
         digest.update(f"{name} {list(value.shape)}\n".encode())

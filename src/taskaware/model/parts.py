@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from taskaware.model.attention import LearntPositions, Positions, PositionSignal
+from taskaware.model.bridge import Bridge
 from taskaware.model.conformer import ConformerLayer
 from taskaware.model.frontend import (
     FeatureFrontend,
@@ -60,6 +61,21 @@ def create_frontend(settings: ModelSettings, modality: Modality) -> nn.Module:
             raise ValueError("the front end of text is the token embedding")
 
 
+def create_bridge(settings: ModelSettings) -> Bridge | None:
+    """Return what joins the encoder to a decoder of another model, where there is one."""
+    bridge = settings.bridge
+    if not bridge.num_layers:
+        return None
+    return Bridge(
+        settings.of_encoder.d_model,
+        settings.d_model,
+        num_layers=bridge.num_layers,
+        kernel=bridge.kernel,
+        stride=bridge.stride,
+        eps=settings.layer_norm_eps,
+    )
+
+
 def create_token_embedding(settings: ModelSettings, vocabulary_size: int) -> TokenEmbedding:
     """Return the embedding, which is the output layer too where it is tied."""
     return TokenEmbedding(
@@ -86,6 +102,7 @@ def create_positions(settings: ModelSettings, kind: PositionKind, *, limit: int)
 
 def create_encoder(settings: ModelSettings) -> list[EncoderLayer] | list[ConformerLayer]:
     """Return the blocks of the encoder."""
+    settings = settings.of_encoder
     count = range(settings.num_encoder_layers)
     if settings.encoder_block == "transformer":
         size = settings.conditioning.bottleneck if settings.modulates_encoder else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -86,6 +86,74 @@ class ConditioningSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """What the encoder has otherwise than the decoder, where the two come from two models.
+
+    Attributes:
+        d_model: Its width; 0: the decoder's, as for all sizes here.
+        num_heads: Its attention heads.
+        d_ff: Inner size of its feed-forward layers.
+        norm: `pre` (Whisper, M2M100) or `post` (Marian); `same`: as the decoder.
+        layer_norm_eps: Added to the variance in its layer norms; 0: as the decoder.
+        activation: Inside its feed-forward layers; `same`: as the decoder.
+        first_position: The number of the first sinusoidal position of a source; -1: of a target.
+    """
+
+    d_model: int = 0
+    num_heads: int = 0
+    d_ff: int = 0
+    norm: Literal["same", "pre", "post"] = "same"
+    layer_norm_eps: float = 0.0
+    activation: Literal["same", "relu", "gelu", "swish"] = "same"
+    first_position: int = -1
+
+    def own(self) -> dict[str, Any]:
+        """Return the fields that are not as the decoder's."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if getattr(self, each.name) != each.default
+        }
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("d_model", "num_heads", "d_ff", "layer_norm_eps"):
+            if getattr(self, name) < 0:
+                yield name, "must not be negative"
+        if self.first_position < -1:
+            yield "first_position", "must be at least 0, or -1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeSettings:
+    """What joins the encoder of one model to the decoder of another: a length adaptor.
+
+    Convolutions over time with gated linear units, as in Li et al. (2021, arXiv:2010.12829): a
+    decoder of texts has seen some positions a word, where an encoder of speech puts out 50 a
+    second. They go from the encoder's width to the decoder's, and a layer norm ends them, as the
+    decoder is used to.
+
+    Attributes:
+        num_layers: Convolutions; 0: no bridge.
+        kernel: Positions that each sees at once, an odd number.
+        stride: How many positions become one in each.
+    """
+
+    num_layers: int = 0
+    kernel: int = 3
+    stride: int = 2
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.num_layers < 0:
+            yield "num_layers", "must not be negative"
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            yield "kernel", f"must be an odd number, but is {self.kernel}"
+        if self.stride < 1:
+            yield "stride", "must be at least 1"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """A Transformer: sizes, regularisation, and what makes it task-aware.
 
@@ -135,6 +203,8 @@ class ModelSettings:
         cnn_kernel: Their size, an odd number.
         cnn_strides: The stride in time of each, one number a layer; empty: 2 each.
         cnn_activation: What follows each: `relu`, `gelu`, `swish`, or `glu`, a gate.
+        encoder: What the encoder has otherwise than the decoder, where it is of another model.
+        bridge: What joins the two then.
         conditioning: How the model learns which task is meant.
     """
 
@@ -168,6 +238,8 @@ class ModelSettings:
     cnn_kernel: int = 3
     cnn_strides: tuple[int, ...] = ()
     cnn_activation: Literal["relu", "gelu", "swish", "glu"] = "relu"
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
 
     @classmethod
@@ -194,6 +266,11 @@ class ModelSettings:
         """Whether what the encoder computes depends on the task embedding."""
         conditioning = self.conditioning
         return conditioning.has_task_network and conditioning.film_on == "everything"
+
+    @property
+    def of_encoder(self) -> ModelSettings:
+        """The same with what the encoder has of its own in the place of the decoder's."""
+        return replace(self, **self.encoder.own(), encoder=EncoderSettings())
 
     @property
     def num_places(self) -> int:
@@ -228,6 +305,7 @@ class ModelSettings:
                 "must have `film_on` 'decoder' where t_e acts on the parts of blocks and "
                 "`encoder_block` is 'conformer', whose parts are others",
             )
+        yield from self._impossible_sides()
         if self.first_position < 0:
             yield "first_position", "must not be negative"
         for name in ("conformer_kernel", "cnn_kernel"):
@@ -246,4 +324,25 @@ class ModelSettings:
                 "d_model",
                 "must be a multiple of twice `num_heads` where `encoder_block` is 'conformer' (its "
                 "positions turn pairs of numbers)",
+            )
+
+    def _impossible_sides(self) -> Iterator[tuple[str, str]]:
+        """Yield what does not fit where encoder and decoder come from two models."""
+        own = self.of_encoder
+        if own.num_heads < 1 or own.d_model % own.num_heads:
+            yield "encoder", f"must have a `d_model` that is a multiple of {own.num_heads} heads"
+        if own.d_model == self.d_model:
+            return
+        if not self.bridge.num_layers:
+            yield (
+                "bridge",
+                f"must have `num_layers` 1 or more where the encoder is {own.d_model} wide and the "
+                f"decoder {self.d_model}",
+            )
+        conditioning = self.conditioning
+        if self.modulates_encoder or conditioning.cue == "implicit":
+            yield (
+                "conditioning",
+                "must have `film_on` 'decoder' and another cue than 'implicit' where encoder and "
+                "decoder are of two widths: t_e has one, and that network reads both",
             )

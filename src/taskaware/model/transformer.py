@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from taskaware.errors import UserError
 from taskaware.model.attention import KeyValues, Positions, valid_mask
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
+    create_bridge,
     create_decoder,
     create_encoder,
     create_frontends,
@@ -32,6 +34,7 @@ from taskaware.types import MODALITIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from taskaware.model.bridge import Bridge
     from taskaware.model.conformer import ConformerLayer
     from taskaware.model.frontend import TokenEmbedding
     from taskaware.model.layers import DecoderLayer, EncoderLayer
@@ -128,6 +131,7 @@ class TaskAwareTransformer(nn.Module):
         dropout: float,
         encoder_norm: nn.Module,
         decoder_norm: nn.Module,
+        bridge: Bridge | None = None,
     ) -> None:
         super().__init__()
         self.d_model = d_model
@@ -142,6 +146,7 @@ class TaskAwareTransformer(nn.Module):
         self.decoder = nn.ModuleList(decoder)
         self.encoder_norm = encoder_norm
         self.decoder_norm = decoder_norm
+        self.bridge = bridge
         self.task_network = task_network
         self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
 
@@ -228,9 +233,22 @@ class TaskAwareTransformer(nn.Module):
         t_e does not modulate the encoder (``ModelSettings.modulates_encoder``), and nowhere else.
         """
         modulation, vector = self._modulation(task_embedding)
-        if is_encoded:
-            mask_BS = valid_mask(source_lengths, source_BSD.shape[1])
-            return Encoded(source_BSD, mask_BS, modulation, vector)
+        memory_BSD, lengths = source_BSD, source_lengths
+        if not is_encoded:
+            memory_BSD, lengths = self.run_encoder(source_BSD, source_lengths, modulation, vector)
+        if self.bridge is not None:
+            memory_BSD, lengths = self.bridge(memory_BSD, lengths)
+        mask_BS = valid_mask(lengths, memory_BSD.shape[1])
+        return Encoded(memory_BSD, mask_BS, modulation, vector)
+
+    def run_encoder(
+        self,
+        source_BSD: Tensor,
+        source_lengths: Tensor,
+        modulation: Modulation | None = None,
+        vector: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the encoder itself puts out, before any bridge, and its lengths ``[B]``."""
         x_BSD = self._enter(source_BSD, 0, modulation, vector, self.source_positions)
         lengths = source_lengths if vector is None else source_lengths + 1
         mask_BS = valid_mask(lengths, x_BSD.shape[1])
@@ -241,7 +259,7 @@ class TaskAwareTransformer(nn.Module):
             inside = modulation.inside_encoder(index)
             within = {} if inside is None else {"inside": inside}  # a Conformer's has no parts
             x_BSD = modulation.at(block(x_BSD, mask_BS=mask_BS, **within), index + 1)
-        return Encoded(self.encoder_norm(x_BSD), mask_BS, modulation, vector)
+        return self.encoder_norm(x_BSD), lengths
 
     def decode(self, target_BTD: Tensor, encoded: Encoded) -> Tensor:
         """Run the decoder on an embedded target; return its states ``[B, T, D]``."""
@@ -355,13 +373,22 @@ def create_model(
         settings: Sizes and choices.
         vocabulary_size: Pieces.
         tasks: Every task; their order gives the explicit network's one-hot positions.
+
+    Raises:
+        UserError: A task has a text source, and a bridge joins an encoder that reads none.
     """
-    frontends = create_frontends(settings, {task.source_modality for task in tasks})
+    modalities: set[Modality] = {task.source_modality for task in tasks}
+    if settings.bridge.num_layers and "text" in modalities:
+        raise UserError(
+            "a model whose encoder is joined to the decoder of another must have no task with a "
+            "text source, as no pieces are embedded for its encoder, but has one"
+        )
+    own = settings.of_encoder
     model = TaskAwareTransformer(
         token_embedding=create_token_embedding(settings, vocabulary_size),
-        frontends=frontends,
+        frontends=create_frontends(own, modalities),
         source_positions=create_positions(
-            settings, settings.source_positions, limit=settings.num_source_positions
+            own, settings.source_positions, limit=settings.num_source_positions
         ),
         target_positions=create_positions(
             settings, settings.target_positions, limit=settings.num_target_positions
@@ -373,8 +400,9 @@ def create_model(
         layout=create_layout(settings),
         d_model=settings.d_model,
         dropout=settings.dropout,
-        encoder_norm=last_norm(settings, needed=settings.encoder_block == "transformer"),
+        encoder_norm=last_norm(own, needed=settings.encoder_block == "transformer"),
         decoder_norm=last_norm(settings),
+        bridge=create_bridge(settings),
     )
     initialise(model)
     model.task_network = create_task_network(settings, num_tasks=len(tasks))

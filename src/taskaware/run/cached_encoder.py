@@ -30,8 +30,8 @@ def require_frozen_encoder(experiment: Experiment, data: PreparedData) -> None:
         )
     if not start.freezes_encoder:
         raise ExperimentError(
-            f"`start.trains` must leave the encoder as it is ('decoder') where {holds}, but is "
-            f"'{start.trains}'"
+            f"`start.trains` must leave the encoder as it is ('decoder', 'bridge') where {holds}, "
+            f"but is '{start.trains}'"
         )
     if conditioning.cue == "implicit":
         raise ExperimentError(

@@ -74,6 +74,12 @@ class Experiment:
                 "must not have the mix 'within_batches' where `start.retention.method` is "
                 f"'{self.start.retention.method}', which asks for batches of one task",
             )
+        if self.start.trains == "bridge" and not self.model.bridge.num_layers:
+            yield (
+                "start",
+                "must not train the bridge where there is none (`model.bridge.num_layers` is 0): "
+                "`taskaware import --decoder-of` makes a model with one",
+            )
         if self.learning.second_order and self.objective.ctc_weight:
             yield (
                 "learning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -16,7 +17,10 @@ _TASK_NETWORK = ("task_network.",)
 BOTTLENECK = ".bottleneck."  # beside a part of a block: part of what makes the model task-aware
 _VECTORS = ("task_vectors.",)
 # The embedding is the decoder's first layer and, where it is tied, its last.
-_DECODER = ("decoder.", "decoder_norm.", "target_positions.", "token_embedding.", *_TASK_NETWORK)
+_BRIDGE = ("bridge.", *_TASK_NETWORK)
+_DECODER = ("decoder.", "decoder_norm.", "target_positions.", "token_embedding.", *_BRIDGE)
+# With its norm (Li et al. 2021, arXiv:2010.12829: norms and attention are what must adapt).
+_CROSS_ATTENTION = re.compile(r"decoder\.\d+\.(cross_attention|around_cross)\.")
 
 
 def freeze_all_but(
@@ -32,6 +36,8 @@ def freeze_all_but(
             return
         case "decoder":
             trained = _DECODER
+        case "bridge":
+            trained = (*_BRIDGE, *_cross_attention(model))
         case "task_network_and_norms":
             trained = (*_TASK_NETWORK, *_norms(model))
         case "task_network":
@@ -41,6 +47,12 @@ def freeze_all_but(
     for name, parameter in model.named_parameters():
         is_new = bottlenecks_are_new and BOTTLENECK in name and trains != "task_embedding"
         parameter.requires_grad_(is_new or name.startswith((*trained, *_VECTORS)))
+
+
+def _cross_attention(model: nn.Module) -> Iterator[str]:
+    for name, _ in model.named_parameters():
+        if _CROSS_ATTENTION.match(name):
+            yield name
 
 
 def _norms(model: nn.Module) -> Iterator[str]:
