@@ -213,6 +213,8 @@ class Batch:
             need not learn to write: 1, or the length of a pretrained model's prompt.
         cue_examples: Other examples of the task, of lengths that tell nothing about these: an
             implicit task network looks at them while training. ``None``: at the batch itself.
+        is_encoded: Whether ``source`` is what the model's encoder put out earlier, float32
+            ``[B, S, D]``: the encoder is then not run.
         row_tasks: The task of every row, those of a task one after the other; empty where all rows
             are of ``task``.
     """
@@ -226,6 +228,7 @@ class Batch:
     example_ids: tuple[str, ...] = ()
     num_prompt_pieces: int = 1
     cue_examples: Batch | None = None
+    is_encoded: bool = False
     row_tasks: tuple[Task, ...] = ()
 
     @property

@@ -47,6 +47,7 @@ def beam_search(
     begin: int | Sequence[int] | Sequence[Sequence[int]],
     vocabulary: Vocabulary,
     settings: DecodingSettings,
+    is_encoded: bool = False,
 ) -> list[list[Hypothesis]]:
     """Return the best hypotheses of each source, best first, at most ``num_best`` each.
 
@@ -63,9 +64,15 @@ def beam_search(
             all of one length, where they are of several tasks.
         vocabulary: Turns pieces into text.
         settings: Width, penalty, limits.
+        is_encoded: As in ``Batch``.
     """
     state = model.start_decoding(
-        source, source_lengths, modality, task_embedding, width=settings.beam
+        source,
+        source_lengths,
+        modality,
+        task_embedding,
+        width=settings.beam,
+        is_encoded=is_encoded,
     )
     prompts_BP = torch.tensor(_prompts(begin, len(source)), device=source.device)
     limits_B = _limits(model, state, prompts_BP.shape[1], settings)

@@ -7,6 +7,7 @@ Shape legend: O size of a task embedding, S source positions, F feature bins.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -134,8 +135,16 @@ class Decoder(ModelParts):
         *,
         task_embedding: Tensor | None = None,
         decoding: DecodingSettings | None = None,
+        is_encoded: bool = False,
     ) -> list[list[Hypothesis]]:
         """Return the best hypotheses for sources that ``encode_source`` (or ``prepare``) made.
+
+        Args:
+            task: The task.
+            sources: float32 ``[S, F]`` or int64 ``[S]`` each.
+            task_embedding: ``[1, O]``, instead of the stored one.
+            decoding: How to search, instead of the model's own settings.
+            is_encoded: Whether the sources are what the model's encoder put out, ``[S, D]``.
 
         Raises:
             UserError: A setting or the task embedding is impossible.
@@ -143,7 +152,7 @@ class Decoder(ModelParts):
             TaskawareError: A source is too long for the memory.
         """
         request = _Request(task, self.cue(task), self._task_embedding(task, task_embedding))
-        return self._decode([request] * len(sources), sources, decoding)
+        return self._decode([request] * len(sources), sources, decoding, is_encoded=is_encoded)
 
     def decode_tasks(
         self,
@@ -176,18 +185,23 @@ class Decoder(ModelParts):
         requests: Sequence[_Request],
         sources: Sequence[np.ndarray],
         decoding: DecodingSettings | None,
+        *,
+        is_encoded: bool = False,
     ) -> list[list[Hypothesis]]:
         decoding = decoding or self.decoding
         settings_file.require_valid(decoding, where="decoding")
         pairs = list(zip(requests, sources, strict=True))
         sources = [request.cue.around([source])[0] for request, source in pairs]
         answers: list[list[Hypothesis]] = [[] for _ in sources]
+        frames = math.prod(self.settings.time_strides) if is_encoded else 1  # of one position
         for together in _groups(requests):
-            lengths = [len(sources[i]) for i in together]
+            lengths = [len(sources[i]) * frames for i in together]
             for places in batches(lengths, decoding.examples_per_batch):
                 chosen = [together[place] for place in places]
                 rows = [requests[i] for i in chosen]
-                found = self._search(rows, [sources[i] for i in chosen], decoding)
+                found = self._search(
+                    rows, [sources[i] for i in chosen], decoding, is_encoded=is_encoded
+                )
                 for i, hypotheses in zip(chosen, found, strict=True):
                     answers[i] = hypotheses
         if not all(answers):
@@ -202,6 +216,8 @@ class Decoder(ModelParts):
         requests: Sequence[_Request],
         sources: Sequence[np.ndarray],
         decoding: DecodingSettings,
+        *,
+        is_encoded: bool,
     ) -> list[list[Hypothesis]]:
         """Search for the outputs of sources that are decoded together."""
         first = requests[0]
@@ -221,6 +237,7 @@ class Decoder(ModelParts):
                 begin=[request.cue.prompt for request in requests],
                 vocabulary=self.vocabulary,
                 settings=decoding,
+                is_encoded=is_encoded,
             )
 
     def _task_embedding(self, task: Task, given: Tensor | None) -> Tensor | None:

@@ -49,12 +49,14 @@ class Preprocessed:
         source_lengths: int64 ``[B]``.
         target_BTD: The embedded target (it begins with the begin-of-sequence piece).
         target_lengths: int64 ``[B]``.
+        is_encoded: Whether the source is what the encoder put out earlier (``Batch.is_encoded``).
     """
 
     source_BSD: Tensor
     source_lengths: Tensor
     target_BTD: Tensor
     target_lengths: Tensor
+    is_encoded: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,15 @@ class TaskAwareTransformer(nn.Module):
 
     def preprocess(self, batch: Batch) -> Preprocessed:
         """Run the preprocessing layers, once for the Transformer and the task network."""
-        source_BSD, source_lengths = self.preprocess_source(
-            batch.source, batch.source_lengths, batch.task.source_modality
-        )
+        source_BSD, source_lengths = batch.source, batch.source_lengths
+        if not batch.is_encoded:
+            source_BSD, source_lengths = self.preprocess_source(
+                source_BSD, source_lengths, batch.task.source_modality
+            )
         target_BTD = self.token_embedding.embed(batch.target_input)
-        return Preprocessed(source_BSD, source_lengths, target_BTD, batch.target_lengths)
+        return Preprocessed(
+            source_BSD, source_lengths, target_BTD, batch.target_lengths, batch.is_encoded
+        )
 
     def preprocess_source(
         self, source: Tensor, lengths: Tensor, modality: Modality
@@ -200,14 +206,31 @@ class TaskAwareTransformer(nn.Module):
 
     def transform(self, preprocessed: Preprocessed, task_embedding: Tensor | None) -> Tensor:
         """Return the decoder's states ``[B, T, D]``, which ``token_embedding.logits`` reads out."""
-        encoded = self.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
+        encoded = self.encode(
+            preprocessed.source_BSD,
+            preprocessed.source_lengths,
+            task_embedding,
+            is_encoded=preprocessed.is_encoded,
+        )
         return self.decode(preprocessed.target_BTD, encoded)
 
     def encode(
-        self, source_BSD: Tensor, source_lengths: Tensor, task_embedding: Tensor | None
+        self,
+        source_BSD: Tensor,
+        source_lengths: Tensor,
+        task_embedding: Tensor | None,
+        *,
+        is_encoded: bool = False,
     ) -> Encoded:
-        """Run the encoder on a preprocessed source, modulated by ``[B, O]`` or ``[1, O]``."""
+        """Run the encoder on a preprocessed source, modulated by ``[B, O]`` or ``[1, O]``.
+
+        What the encoder put out earlier (``is_encoded``) is taken as it is. That is the same where
+        t_e does not modulate the encoder (``ModelSettings.modulates_encoder``), and nowhere else.
+        """
         modulation, vector = self._modulation(task_embedding)
+        if is_encoded:
+            mask_BS = valid_mask(source_lengths, source_BSD.shape[1])
+            return Encoded(source_BSD, mask_BS, modulation, vector)
         x_BSD = self._enter(source_BSD, 0, modulation, vector, self.source_positions)
         lengths = source_lengths if vector is None else source_lengths + 1
         mask_BS = valid_mask(lengths, x_BSD.shape[1])
@@ -241,6 +264,7 @@ class TaskAwareTransformer(nn.Module):
         task_embedding: Tensor | None,
         *,
         width: int = 1,
+        is_encoded: bool = False,
     ) -> DecodingState:
         """Encode the sources and return the state before the first piece.
 
@@ -250,9 +274,11 @@ class TaskAwareTransformer(nn.Module):
             modality: Of the source.
             task_embedding: ``[B, O]`` or ``[1, O]``.
             width: W, the hypotheses that will be decoded for each example.
+            is_encoded: As in ``Batch``.
         """
-        sequence, lengths = self.preprocess_source(source, source_lengths, modality)
-        encoded = self.encode(sequence, lengths, task_embedding)
+        if not is_encoded:
+            source, source_lengths = self.preprocess_source(source, source_lengths, modality)
+        encoded = self.encode(source, source_lengths, task_embedding, is_encoded=is_encoded)
         memory_BSD = encoded.memory_BSD
         state = DecodingState(
             memory=[block.cross_attention.look_at(memory_BSD) for block in self._decoder_layers()],

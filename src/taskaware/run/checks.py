@@ -96,7 +96,7 @@ def _lengths(
                 "tasks to train with `data.tasks`, or prepare data for it"
             )
         _refuse_where_nothing_is_left(task, counted[task.name], experiment.batching, to=to)
-        hop_ms = data.feature_settings.hop_ms if task.modality.is_recording else None
+        hop_ms = data.hop_ms if task.modality.is_recording else None
         remarks += _left_out(task, counted[task.name], experiment.batching, hop_ms)
     return remarks
 

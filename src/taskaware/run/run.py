@@ -28,6 +28,7 @@ from taskaware.inference.task_embeddings import support_task_embeddings
 from taskaware.model.parts import initial_task_embedding, neutral_task_embedding
 from taskaware.model.task_network import ExplicitTaskNetwork, TaskVectors, without_vectors
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.run.cached_encoder import require_frozen_encoder, require_own_encoder
 from taskaware.run.start import (
     has_bottlenecks,
     open_start,
@@ -120,6 +121,9 @@ class Run:
         split = self.data.split(self.experiment.data.train_split)
         limit = self.experiment.batching.max_source
         found = {t.name: split.longest_source(t.name, at_most=limit) for t in self.tasks}
+        for task in self.tasks:
+            if split.is_encoded(task) and self.data.encoder is not None:
+                found[task.name] *= self.data.encoder.frames_per_position
         before = {} if self.start is None else dict(self.start.longest_sources)
         for task in self.trained_tasks:
             before.pop(task.name, None)
@@ -162,6 +166,7 @@ class Run:
 def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     """Open the data and build the model, the same in every process."""
     data = PreparedData.open(experiment.data.folder)
+    require_frozen_encoder(experiment, data)
     tasks, trained_tasks, start = _tasks(experiment, data)
     width = data.num_feature_columns
     takes_features = any(not task.modality.is_text for task in tasks)
@@ -182,6 +187,7 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     model = create_model(experiment.model, vocabulary_size=data.vocabulary.size, tasks=tasks)
     if start is not None:
         fill_weights(model, weights_for(start, model), where=str(experiment.start.model))
+        require_own_encoder(experiment, data, model)
     model.to(processes.device)
     run = Run(
         experiment=experiment,

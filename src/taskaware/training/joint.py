@@ -136,6 +136,7 @@ def support_embedding(
             preprocessed.source_lengths,
             preprocessed.target_BTD.detach(),
             preprocessed.target_lengths,
+            preprocessed.is_encoded,
         )
     task_embedding = model.embed_task(support, task_index)
     if task_embedding is None or rows is None:
@@ -198,7 +199,12 @@ def transformed_loss(
     twice_differentiable: bool = False,
 ) -> TaskLoss:
     """Return the loss of a batch under given task embeddings, ``[B, O]`` or ``[1, O]``."""
-    encoded = model.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
+    encoded = model.encode(
+        preprocessed.source_BSD,
+        preprocessed.source_lengths,
+        task_embedding,
+        is_encoded=preprocessed.is_encoded,
+    )
     states_BTD = model.decode(preprocessed.target_BTD, encoded)
     # Only what counts reaches the output layer, the widest product of a small model.
     mask_BT = counted_positions(batch)

@@ -103,6 +103,7 @@ def collate(
     *,
     cue: TextCue,
     example_ids: Sequence[str] = (),
+    is_encoded: bool = False,
 ) -> Batch:
     """Return a batch of one task.
 
@@ -112,11 +113,12 @@ def collate(
         targets: int64 pieces each, without begin- and end-of-sequence.
         cue: What the task puts into the text.
         example_ids: Where the rows come from.
+        is_encoded: Whether the sources are what the model's encoder put out.
     """
     batch = collate_tasks(
         [task] * len(sources), sources, targets, cues={task.name: cue}, example_ids=example_ids
     )
-    return replace(batch, row_tasks=())
+    return replace(batch, row_tasks=(), is_encoded=is_encoded)
 
 
 def collate_tasks(
@@ -202,6 +204,10 @@ class TaskSource(Protocol):
         """One target's pieces."""
         ...
 
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        ...
+
 
 def batches_of(
     split: TaskSource,
@@ -232,6 +238,7 @@ def batches_of(
                 [split.target(i) for i in indices],
                 cue=text,
                 example_ids=[split.examples[i].id for i in indices],
+                is_encoded=split.is_encoded(task),
             )
 
 

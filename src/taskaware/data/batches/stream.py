@@ -39,6 +39,10 @@ class ExampleReader(Protocol):
         """Return sources, the pieces of the targets, and ids."""
         ...
 
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        ...
+
     def begin_worker(self) -> None:
         """This process reads for another one, which has checked the shards."""
         ...
@@ -59,6 +63,10 @@ class PlainReader:
             [self._split.target(i) for i in indices],
             [example.id for example in examples],
         )
+
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        return self._split.is_encoded(task)
 
     def begin_worker(self) -> None:
         """Nothing to do."""
@@ -95,6 +103,7 @@ class _Updates(Dataset):
             batch = collate(tasks[0], sources, targets, cue=cue, example_ids=ids)
         else:
             batch = collate_tasks(tasks, sources, targets, cues=self._cues, example_ids=ids)
+        batch = replace(batch, is_encoded=self._reader.is_encoded(tasks[0]))
         if planned.cues is None:
             return batch
         return replace(batch, cue_examples=self._batch(planned.cues))

@@ -28,7 +28,7 @@ from taskaware.data.batches.stream import PlainReader, TrainingBatches
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.data.vocabulary.vocabulary import task_tag
 from taskaware.errors import DataError, ExperimentError
-from taskaware.types import Batch, Example
+from taskaware.types import Batch, Example, Task
 
 STATIC = BatchingSettings(examples_per_batch=4, bucket_batches=3)
 DYNAMIC = BatchingSettings(strategy="dynamic", max_tokens=60, max_frames=900, bucket_batches=3)
@@ -63,6 +63,9 @@ class RandomSplit:
 
     def target(self, index: int) -> np.ndarray:
         return np.full(self.target_lengths[index], 6, dtype=np.int64)
+
+    def is_encoded(self, task: Task) -> bool:
+        return False
 
 
 def stream(split: RandomSplit, chosen: BatchingSettings = STATIC, tasks=TASKS, **changes):
