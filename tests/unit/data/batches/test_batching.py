@@ -498,3 +498,42 @@ def test_a_batch_has_the_shapes_types_and_shift_that_it_promises():
     text = collate(MT, targets, targets, cue=TextCue())
     assert text.source.dtype == torch.int64
     assert text.source.tolist() == [[7, 8, 9], [6, 0, 0]]
+
+
+def shared_stream(cue_examples: int = 0):
+    split = RandomSplit()
+    settings = replace(DYNAMIC, mix="within_batches", cue_examples=cue_examples)
+    return split, TrainingBatches(
+        OneShard(split), PlainReader(split), TASKS, settings, cues=NO_CUES, seed=1
+    )
+
+
+def test_shared_batches_hold_every_example_once_an_epoch_and_resume_where_they_stood():
+    split, batches = shared_stream()
+    seen: Counter[str] = Counter()
+    kinds = []
+    while min(batches.epochs().values()) < 1:
+        for batch in next(batches):
+            if batches.epoch(batch.task.name) <= 1:
+                seen.update(batch.example_ids)
+            kinds.append({task.name for task, _ in batch.parts})
+    assert {ASR.name, ST.name} in kinds
+    assert {MT.name} in kinds
+    speech = [e.id for e in split.examples if e.task != MT.name]
+    assert all(seen[one] == 1 for one in speech)
+    place = batches.state_dict()
+    expected = [batch.example_ids for batch in next(batches)]
+    _, again = shared_stream()
+    again.load_state_dict(place)
+    assert [batch.example_ids for batch in next(again)] == expected
+
+
+def test_every_task_of_a_shared_batch_has_cue_examples():
+    _, batches = shared_stream(cue_examples=2)
+    for _ in range(5):
+        for batch in next(batches):
+            cues = batch.cue_examples
+            assert cues is not None
+            assert {t.name for t, _ in cues.parts} == {t.name for t, _ in batch.parts}
+    for batch in batches.largest():
+        assert batch.cue_examples is not None
