@@ -13,6 +13,7 @@ import numpy as np
 from taskaware.data.prepare.extraction import Extracted
 from taskaware.data.prepared.shards import npy_bytes
 from taskaware.data.quality.checks import Finding
+from taskaware.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taskaware.data.manifest.line import ManifestLine
+    from taskaware.data.prepare.settings import PrepareSettings
     from taskaware.data.prepared.encoder import EncoderRecord
     from taskaware.data.sound.settings import FeatureSettings
 
@@ -40,6 +42,26 @@ class SourceEncoder:
     record: EncoderRecord
     features: FeatureSettings
     encode: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
+
+
+def require_usable_encoder(encoder: SourceEncoder | None, settings: PrepareSettings) -> None:
+    """Check that an encoder, if any, and what is to be prepared fit.
+
+    Raises:
+        UserError: Recordings are to be stored as well, or the encoder hears other features.
+    """
+    if encoder is None:
+        return
+    if settings.store == "audio":
+        raise UserError(
+            "`store` must be 'features' where an encoder's outputs are stored, but is 'audio': "
+            "what is stored cannot be augmented"
+        )
+    if settings.features != encoder.features:
+        raise UserError(
+            f"the features must be those that the encoder of {encoder.record.model} hears "
+            f"({encoder.features}), but are {settings.features}: leave `features` out"
+        )
 
 
 def chunks_of_recordings(lines: Iterable[ManifestLine]) -> Iterator[list[ManifestLine]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepare import extraction
+from taskaware.data.prepare.encoding import require_usable_encoder
 from taskaware.data.prepare.inputs import Filter, Inputs, Removed, kept_names, read_inputs
 from taskaware.data.prepare.problems import ProblemReport
 from taskaware.data.prepare.results import PrepareReport, SplitReport
@@ -87,7 +88,7 @@ def prepare(
     folder = Path(folder)
     _check_request(manifests, vocabulary)
     settings_file.require_valid(settings)
-    _check_encoder(encoder, settings)
+    require_usable_encoder(encoder, settings)
     try:
         earlier = partial(written_earlier, folder)
         with claimed(folder, names=written_names(manifests), earlier=earlier) as output:
@@ -228,21 +229,6 @@ def _check_request(manifests: Mapping[str, Sequence[Path]], vocabulary: Path | N
             )
         if not paths:
             raise UserError(f"the split '{name}' must have a manifest, but has none")
-
-
-def _check_encoder(encoder: SourceEncoder | None, settings: PrepareSettings) -> None:
-    if encoder is None:
-        return
-    if settings.store == "audio":
-        raise UserError(
-            "`store` must be 'features' where an encoder's outputs are stored, but is 'audio': "
-            "what is stored cannot be augmented"
-        )
-    if settings.features != encoder.features:
-        raise UserError(
-            f"the features must be those that the encoder of {encoder.record.model} hears "
-            f"({encoder.features}), but are {settings.features}: leave `features` out"
-        )
 
 
 def _fingerprint(
