@@ -1,10 +1,12 @@
-"""How many parameters each part of a model has."""
+"""How many parameters each part of a model has, and which are those of its speech encoder."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from taskaware.model.transformer import TaskAwareTransformer
 
 
@@ -16,3 +18,9 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
         part = ".".join(words[:2]) if words[0] == "frontends" else words[0].removesuffix("_norm")
         counts[part.replace("_", " ")] = counts.get(part.replace("_", " "), 0) + parameter.numel()
     return counts
+
+
+def speech_encoder_tensors(model: TaskAwareTransformer) -> dict[str, Tensor]:
+    """Return all weights that the encoder's output for a recording depends on, by their names."""
+    parts = ("frontends.speech.", "source_positions.", "encoder.", "encoder_norm.")
+    return {name: value for name, value in model.state_dict().items() if name.startswith(parts)}

@@ -16,7 +16,8 @@ from taskaware.model.frontend import (
     TokenEmbedding,
 )
 from taskaware.model.layers import DecoderLayer, EncoderLayer
-from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, identity_bias
+from taskaware.model.modulation import DECODER_PARTS, ENCODER_PARTS, Bottleneck, Layout
+from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork
 from taskaware.types import MODALITIES
 
 if TYPE_CHECKING:
@@ -87,14 +88,18 @@ def create_encoder(settings: ModelSettings) -> list[EncoderLayer] | list[Conform
     """Return the blocks of the encoder."""
     count = range(settings.num_encoder_layers)
     if settings.encoder_block == "transformer":
-        return [EncoderLayer(**_block(settings)) for _ in count]
+        size = settings.conditioning.bottleneck if settings.modulates_encoder else 0
+        return [EncoderLayer(**_block(settings), bottleneck=size) for _ in count]
     own = {key: value for key, value in _block(settings).items() if key not in _NOT_IN_A_CONFORMER}
     return [ConformerLayer(**own, kernel=settings.conformer_kernel) for _ in count]
 
 
 def create_decoder(settings: ModelSettings) -> list[DecoderLayer]:
     """Return the blocks of the decoder."""
-    return [DecoderLayer(**_block(settings)) for _ in range(settings.num_decoder_layers)]
+    conditioning = settings.conditioning
+    size = conditioning.bottleneck if conditioning.has_task_network else 0
+    count = range(settings.num_decoder_layers)
+    return [DecoderLayer(**_block(settings), bottleneck=size) for _ in count]
 
 
 def _block(settings: ModelSettings) -> dict[str, Any]:
@@ -121,11 +126,36 @@ def last_norm(settings: ModelSettings, *, needed: bool = True) -> nn.Module:
 
 def initial_task_embedding(settings: ModelSettings) -> torch.Tensor:
     """Return t_e ``[O]`` before training: what modulates nothing, or a prepended vector of 0."""
-    conditioning = settings.conditioning
-    if conditioning.acts_by == "prepend":
+    if settings.conditioning.acts_by == "prepend":
         return torch.zeros(settings.d_model)
-    num_places = settings.num_places if conditioning.film_scope == "per_block" else 1
-    return identity_bias(settings.d_model, num_places)
+    return create_layout(settings).initial()
+
+
+def neutral_task_embedding(settings: ModelSettings) -> torch.Tensor:
+    """Return the t_e ``[O]`` that leaves the model as it is, however it is trained."""
+    if settings.conditioning.acts_by == "prepend":
+        return torch.zeros(settings.d_model)
+    return create_layout(settings).neutral()
+
+
+def create_layout(settings: ModelSettings) -> Layout:
+    """Return which numbers of t_e act where."""
+    conditioning = settings.conditioning
+    on_encoder = conditioning.film_on == "everything"
+    first_place = 0 if on_encoder else settings.num_encoder_layers + 1
+    per_block = conditioning.film_scope == "per_block"
+    inside = conditioning.film_places == "parts" or conditioning.bottleneck > 0
+    num_encoder_parts = ENCODER_PARTS * settings.num_encoder_layers if inside and on_encoder else 0
+    num_decoder_parts = DECODER_PARTS * settings.num_decoder_layers if inside else 0
+    return Layout(
+        d_model=settings.d_model,
+        num_pairs=settings.num_places - first_place if per_block else 1,
+        first_place=first_place,
+        num_parts=num_encoder_parts + num_decoder_parts,
+        num_encoder_parts=num_encoder_parts,
+        parts_have_film=conditioning.film_places == "parts",
+        bottleneck=conditioning.bottleneck,
+    )
 
 
 def create_task_network(
@@ -157,3 +187,6 @@ def initialise(model: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.zeros_(module.up.weight)

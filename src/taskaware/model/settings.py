@@ -26,6 +26,13 @@ class ConditioningSettings:
             before source and target as a vector.
         film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for
             each.
+        film_on: `everything`: encoder and decoder (the paper). `decoder`: the embedded target and
+            the decoder's blocks; what the encoder computes is then the same for all tasks.
+        film_places: `blocks`: the outputs of blocks (the paper). `parts`: also the output of each
+            attention and each feed-forward, before it is added (not in the paper).
+        bottleneck: Hidden numbers of a small feed-forward beside each part of a block, which all
+            tasks share and whose hidden numbers t_e scales (not in the paper; `model/modulation.py`
+            says whose idea it is); 0: none. It adds to t_e so many numbers a part.
         d_task: Size inside the implicit network (256 with a filter of 512: 1.58 million parameters
             at d_model 512; the paper says about 1 million).
         d_task_ff: Inner size of its feed-forward layers.
@@ -39,6 +46,9 @@ class ConditioningSettings:
     cue: Cue = "implicit"
     acts_by: ActsBy = "film"
     film_scope: Literal["shared", "per_block"] = "shared"
+    film_on: Literal["everything", "decoder"] = "everything"
+    film_places: Literal["blocks", "parts"] = "blocks"
+    bottleneck: int = 0
     d_task: int = 256
     d_task_ff: int = 512
     num_task_heads: int = 4
@@ -66,8 +76,13 @@ class ConditioningSettings:
             yield "d_task", f"must be a multiple of `num_task_heads` ({self.num_task_heads})"
         if self.d_task_ff < 1:
             yield "d_task_ff", "must be at least 1"
-        if self.acts_by == "prepend" and self.film_scope == "per_block":
-            yield "film_scope", "must be 'shared' where `acts_by` is 'prepend'"
+        if self.bottleneck < 0:
+            yield "bottleneck", f"must be at least 0, but is {self.bottleneck}"
+        if self.acts_by == "prepend":
+            plain = {"film_scope": "shared", "film_on": "everything", "film_places": "blocks"}
+            for name, value in {**plain, "bottleneck": 0}.items():
+                if getattr(self, name) != value:
+                    yield name, f"must be {value!r} where `acts_by` is 'prepend'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +190,12 @@ class ModelSettings:
         }
 
     @property
+    def modulates_encoder(self) -> bool:
+        """Whether what the encoder computes depends on the task embedding."""
+        conditioning = self.conditioning
+        return conditioning.has_task_network and conditioning.film_on == "everything"
+
+    @property
     def num_places(self) -> int:
         """Places that FiLM modulates: every block, source front end, target embedding."""
         return self.num_encoder_layers + self.num_decoder_layers + 2
@@ -200,6 +221,13 @@ class ModelSettings:
         for name in ("num_source_positions", "num_target_positions"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
+        inside = self.conditioning.film_places == "parts" or self.conditioning.bottleneck > 0
+        if inside and self.encoder_block == "conformer" and self.conditioning.film_on != "decoder":
+            yield (
+                "conditioning",
+                "must have `film_on` 'decoder' where t_e acts on the parts of blocks and "
+                "`encoder_block` is 'conformer', whose parts are others",
+            )
         if self.first_position < 0:
             yield "first_position", "must not be negative"
         for name in ("conformer_kernel", "cnn_kernel"):

@@ -65,6 +65,15 @@ class Experiment:
                 f"must not train the {self.start.trains.replace('_', ' ')} alone where "
                 f"`model.conditioning.cue` is '{cue}': only 'explicit' and 'implicit' have one",
             )
+        shares_batches = self.batching.mix == "within_batches"
+        if shares_batches and self.learning.strategy == "meta":
+            yield "batching", "must not have the mix 'within_batches' in meta-learning"
+        if shares_batches and self.start.retention.method != "none":
+            yield (
+                "batching",
+                "must not have the mix 'within_batches' where `start.retention.method` is "
+                f"'{self.start.retention.method}', which asks for batches of one task",
+            )
         if self.learning.second_order and self.objective.ctc_weight:
             yield (
                 "learning",

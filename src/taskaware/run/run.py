@@ -25,10 +25,12 @@ from taskaware.data.vocabulary.vocabulary import task_tag
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import support_task_embeddings
-from taskaware.model.parts import initial_task_embedding
+from taskaware.model.parts import initial_task_embedding, neutral_task_embedding
 from taskaware.model.task_network import ExplicitTaskNetwork, TaskVectors, without_vectors
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.run.cached_encoder import require_frozen_encoder, require_own_encoder
 from taskaware.run.start import (
+    has_bottlenecks,
     open_start,
     require_frontends,
     require_prepared_for,
@@ -119,6 +121,9 @@ class Run:
         split = self.data.split(self.experiment.data.train_split)
         limit = self.experiment.batching.max_source
         found = {t.name: split.longest_source(t.name, at_most=limit) for t in self.tasks}
+        for task in self.tasks:
+            if split.is_encoded(task) and self.data.encoder is not None:
+                found[task.name] *= self.data.encoder.frames_per_position
         before = {} if self.start is None else dict(self.start.longest_sources)
         for task in self.trained_tasks:
             before.pop(task.name, None)
@@ -161,6 +166,7 @@ class Run:
 def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     """Open the data and build the model, the same in every process."""
     data = PreparedData.open(experiment.data.folder)
+    require_frozen_encoder(experiment, data)
     tasks, trained_tasks, start = _tasks(experiment, data)
     width = data.num_feature_columns
     takes_features = any(not task.modality.is_text for task in tasks)
@@ -181,6 +187,7 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     model = create_model(experiment.model, vocabulary_size=data.vocabulary.size, tasks=tasks)
     if start is not None:
         fill_weights(model, weights_for(start, model), where=str(experiment.start.model))
+        require_own_encoder(experiment, data, model)
     model.to(processes.device)
     run = Run(
         experiment=experiment,
@@ -196,7 +203,9 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         run.start = replace(start, task_embeddings=_embeddings_of_the_start(run, start))
         if experiment.start.trains == "task_embedding":
             model.task_vectors = _first_vectors(run, run.start).to(processes.device)
-        freeze_all_but(model, experiment.start.trains)
+        freeze_all_but(
+            model, experiment.start.trains, bottlenecks_are_new=not has_bottlenecks(start)
+        )
         model.train()
     torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
     return run
@@ -213,7 +222,7 @@ def _embeddings_of_the_start(run: Run, start: Start) -> dict[str, Tensor]:
         return dict(start.task_embeddings)
     found: dict[str, Tensor] = {}
     if not start.has_task_network:
-        found = {task.name: initial_task_embedding(settings)[None] for task in start.tasks}
+        found = {task.name: neutral_task_embedding(settings)[None] for task in start.tasks}
     elif run.experiment.start.freezes_base and not start.task_embeddings:
         found = _computed(run)
     return found | dict(start.task_embeddings)

@@ -65,6 +65,11 @@ class StartSettings:
         """Whether nothing is trained that the outputs of a task that is not trained depend on."""
         return self.trains in ("task_network", "task_embedding")
 
+    @property
+    def freezes_encoder(self) -> bool:
+        """Whether nothing of the encoder and its front ends is trained."""
+        return self.trains in ("decoder", "task_network", "task_embedding")
+
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
         if self.model is None and self.trains != "everything":

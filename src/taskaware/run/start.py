@@ -16,6 +16,7 @@ from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
 from taskaware.training.checkpoint import read_content
 from taskaware.training.tensors import check_file, load_tensors, weights
+from taskaware.training.trainable import BOTTLENECK
 from taskaware.types import Task
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
         tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
         if EXPLICIT_ROWS in tensors:
             tensors[EXPLICIT_ROWS] = torch.zeros_like(tensors[EXPLICIT_ROWS])
+    if not has_bottlenecks(start):
+        tensors |= {name: v for name, v in own.items() if BOTTLENECK in name}
     for name, value in own.items():
         if name.startswith(_FRONTENDS) and not _has_frontend(start, name.split(".")[1]):
             tensors[name] = value
@@ -162,7 +165,7 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
     found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
     if start.has_task_network:
         conditioning = settings.conditioning
-        names = ["cue", "acts_by", "film_scope"]
+        names = ["cue", "acts_by", "film_scope", "film_on", "film_places", "bottleneck"]
         if conditioning.cue == "implicit":
             names += ["d_task", "d_task_ff", "num_task_heads"]
         found |= {f"model.conditioning.{name}": getattr(conditioning, name) for name in names}
@@ -229,6 +232,11 @@ def _pieces(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue | None:
         return text_cue(vocabulary, task, cue)
     except TaskawareError:  # a task that its vocabulary cannot tell in this way
         return None
+
+
+def has_bottlenecks(start: Start) -> bool:
+    """Whether it has bottlenecks that its task embeddings scale."""
+    return any(BOTTLENECK in name for name in start.tensors)
 
 
 def _has_frontend(start: Start, modality: str) -> bool:

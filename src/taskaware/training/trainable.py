@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from taskaware.training.settings import Trains
 
 _TASK_NETWORK = ("task_network.",)
+BOTTLENECK = ".bottleneck."  # beside a part of a block: part of what makes the model task-aware
 _VECTORS = ("task_vectors.",)
 # The embedding is the decoder's first layer and, where it is tied, its last.
 _DECODER = ("decoder.", "decoder_norm.", "target_positions.", "token_embedding.", *_TASK_NETWORK)
 
 
-def freeze_all_but(model: TaskAwareTransformer, trains: Trains) -> None:
+def freeze_all_but(
+    model: TaskAwareTransformer, trains: Trains, *, bottlenecks_are_new: bool = False
+) -> None:
     """Let gradients reach what is trained alone (``run.settings.StartSettings`` says what it is).
 
-    Task vectors, where the model has some, are always trained.
+    Task vectors, where the model has some, are always trained. The bottlenecks that t_e scales are
+    trained with the task network where they are new: no other task uses them yet.
     """
     match trains:
         case "everything":
@@ -35,7 +39,8 @@ def freeze_all_but(model: TaskAwareTransformer, trains: Trains) -> None:
         case "task_embedding":
             trained = ()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith((*trained, *_VECTORS)))
+        is_new = bottlenecks_are_new and BOTTLENECK in name and trains != "task_embedding"
+        parameter.requires_grad_(is_new or name.startswith((*trained, *_VECTORS)))
 
 
 def _norms(model: nn.Module) -> Iterator[str]:

@@ -33,9 +33,9 @@ def kept_ids(ids: Mapping[str, int], used: set[int]) -> set[int]:
     """
     byte_pieces = {i for name, i in ids.items() if BYTE_PIECE.fullmatch(name)}
     if byte_pieces:
-        return used | byte_pieces | {i for name, i in ids.items() if len(name) == 1}
+        return set(used) | byte_pieces | {i for name, i in ids.items() if len(name) == 1}
     characters = {c for name, i in ids.items() if i in used for c in name}
-    return used | {i for name, i in ids.items() if name in characters}
+    return set(used) | {i for name, i in ids.items() if name in characters}
 
 
 def without_pieces(model: bytes, names: Iterable[str]) -> bytes:
