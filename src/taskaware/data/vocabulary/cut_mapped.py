@@ -13,7 +13,7 @@ from taskaware.data.vocabulary.mapped_pieces import BYTE_PIECE
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Set
+    from collections.abc import Iterable, Mapping
 
 # Of the wire format of protocol buffers (https://protobuf.dev/programming-guides/encoding), and of
 # sentencepiece_model.proto: `repeated SentencePiece pieces = 1`, in which `piece = 1`, `type = 3`.
@@ -22,7 +22,7 @@ _PIECES = _PIECE = 1 << 3 | _BYTES
 _UNUSED = bytes([3 << 3, 5])
 
 
-def kept_ids(ids: Mapping[str, int], used: Set[int]) -> set[int]:
+def kept_ids(ids: Mapping[str, int], used: set[int]) -> set[int]:
     """Return the ids of pieces that stay: those used, and their characters.
 
     Where there are bytes, they stay and so do all characters: such a vocabulary loses none.
