@@ -43,11 +43,17 @@ class _Request:
     task_embedding: Tensor | None
 
 
-def _groups(requests: Sequence[_Request]) -> list[list[int]]:
-    """Return the positions of what can be decoded together: one kind of source, equal prompts."""
-    groups: dict[tuple[Modality, int], list[int]] = {}
+def _groups(requests: Sequence[_Request], *, apart: bool) -> list[list[int]]:
+    """Return the positions of what can be decoded together: one kind of source, equal prompts.
+
+    Args:
+        requests: What is asked of each source.
+        apart: Whether every task is decoded by itself.
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
     for i, request in enumerate(requests):
-        key = (request.task.source_modality, len(request.cue.prompt))
+        task = request.task
+        key = (task.name if apart else task.source_modality, len(request.cue.prompt))
         groups.setdefault(key, []).append(i)
     return list(groups.values())
 
@@ -194,7 +200,7 @@ class Decoder(ModelParts):
         sources = [request.cue.around([source])[0] for request, source in pairs]
         answers: list[list[Hypothesis]] = [[] for _ in sources]
         frames = math.prod(self.settings.time_strides) if is_encoded else 1  # of one position
-        for together in _groups(requests):
+        for together in _groups(requests, apart=self.transformer.has_adapters):
             lengths = [len(sources[i]) * frames for i in together]
             for places in batches(lengths, decoding.examples_per_batch):
                 chosen = [together[place] for place in places]
@@ -221,6 +227,7 @@ class Decoder(ModelParts):
     ) -> list[list[Hypothesis]]:
         """Search for the outputs of sources that are decoded together."""
         first = requests[0]
+        self.transformer.use_task(self.tasks.index(first.task))
         device = self.transformer.token_embedding.weight.device
         source, lengths = pad_sources(sources)
         embedding = first.task_embedding

@@ -154,6 +154,35 @@ class BridgeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """Adapters of the `peft` library, one set a task, to compare a task embedding with.
+
+    Attributes:
+        method: `lora` (Hu et al. 2022): low-rank matrices beside every linear layer; `ia3` (Liu et
+            al. 2022): factors of keys, values and inner feed-forward; `layer_norms`: norms of each
+            task's own; `none`.
+        rank: Of LoRA.
+        scale: LoRA's alpha, as a multiple of the rank.
+        dropout: Of what enters LoRA.
+        where: `decoder`, or `everything`.
+    """
+
+    method: Literal["none", "lora", "ia3", "layer_norms"] = "none"
+    rank: int = 16
+    scale: int = 2
+    dropout: float = 0.0
+    where: Literal["decoder", "everything"] = "decoder"
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("rank", "scale"):
+            if getattr(self, name) < 1:
+                yield name, f"must be at least 1, but is {getattr(self, name)}"
+        if not 0 <= self.dropout < 1:
+            yield "dropout", "must be at least 0 and below 1"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """A Transformer: sizes, regularisation, and what makes it task-aware.
 
@@ -206,6 +235,7 @@ class ModelSettings:
         encoder: What the encoder has otherwise than the decoder, where it is of another model.
         bridge: What joins the two then.
         conditioning: How the model learns which task is meant.
+        adapters: Weights of each task's own, to compare with.
     """
 
     preset: str = ""
@@ -241,6 +271,7 @@ class ModelSettings:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
+    adapters: AdapterSettings = field(default_factory=AdapterSettings)
 
     @classmethod
     def presets(cls) -> Mapping[str, Mapping[str, Any]]:

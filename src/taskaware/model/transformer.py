@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.errors import UserError
+from taskaware.model.adapters import add_adapters, use_adapters
 from taskaware.model.attention import KeyValues, Positions, valid_mask
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
@@ -149,6 +150,7 @@ class TaskAwareTransformer(nn.Module):
         self.bridge = bridge
         self.task_network = task_network
         self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
+        self.has_adapters = False
 
     # --- the three steps of training: preprocess, embed the task, transform ---
 
@@ -317,6 +319,11 @@ class TaskAwareTransformer(nn.Module):
             x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 1)
         return self.token_embedding.logits(self.decoder_norm(self._advance(x_BWD, state)))
 
+    def use_task(self, task_index: int) -> None:
+        """Switch on what is a task's own: its adapters, where the model has some."""
+        if self.has_adapters:
+            use_adapters(self, task_index)
+
     # --- parts ---
 
     def _decoder_layers(self) -> Sequence[DecoderLayer]:
@@ -406,4 +413,8 @@ def create_model(
     )
     initialise(model)
     model.task_network = create_task_network(settings, num_tasks=len(tasks))
+    if settings.adapters.method != "none":
+        add_adapters(model, settings.adapters, num_tasks=len(tasks))
+        model.has_adapters = True
+        model.use_task(0)
     return model

@@ -59,7 +59,22 @@ class Experiment:
         if is_a_place or "/" in self.name or not self.name.isprintable():  # a folder is named so
             yield "name", "must be a word or words without a slash"
         cue = self.model.conditioning.cue
-        if self.start.freezes_base and not self.model.conditioning.has_task_network:
+        has_adapters = self.model.adapters.method != "none"
+        if (self.start.trains == "adapters") != has_adapters:
+            yield (
+                "start",
+                "must have the `trains` 'adapters' where `model.adapters.method` is not 'none', "
+                f"and nowhere else, but these are '{self.start.trains}' and "
+                f"'{self.model.adapters.method}'",
+            )
+        if has_adapters and self.batching.mix == "within_batches":
+            yield (
+                "batching",
+                "must not have the mix 'within_batches' where the model has adapters: a batch is "
+                "read with those of one task",
+            )
+        only_task_network = self.start.trains in ("task_network", "task_embedding")
+        if only_task_network and not self.model.conditioning.has_task_network:
             yield (
                 "start",
                 f"must not train the {self.start.trains.replace('_', ' ')} alone where "

@@ -204,7 +204,10 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         if experiment.start.trains == "task_embedding":
             model.task_vectors = _first_vectors(run, run.start).to(processes.device)
         freeze_all_but(
-            model, experiment.start.trains, bottlenecks_are_new=not has_bottlenecks(start)
+            model,
+            experiment.start.trains,
+            task_indices=[tasks.index(task) for task in trained_tasks],
+            bottlenecks_are_new=not has_bottlenecks(start),
         )
         model.train()
     torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes

@@ -52,8 +52,9 @@ class StartSettings:
             network, and the bridge to it, if any; `bridge`: the bridge, the task network and the
             decoder's attention to the encoder; `task_network_and_norms`: the task network, if any,
             and all layer norms; `task_network`; `task_embedding`: the t_e of the tasks that are
-            trained, a vector each, as prompt tuning does. With the last two the tasks that are not
-            trained keep their outputs bit for bit.
+            trained, a vector each, as prompt tuning does; `adapters`: the `model.adapters` of the
+            tasks that are trained. With the last three the tasks that are not trained keep their
+            outputs bit for bit.
         retention: What keeps the start's other tasks from being forgotten.
     """
 
@@ -64,7 +65,7 @@ class StartSettings:
     @property
     def freezes_base(self) -> bool:
         """Whether nothing is trained that the outputs of a task that is not trained depend on."""
-        return self.trains in ("task_network", "task_embedding")
+        return self.trains in ("task_network", "task_embedding", "adapters")
 
     @property
     def freezes_encoder(self) -> bool:

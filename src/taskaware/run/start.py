@@ -11,6 +11,7 @@ from taskaware.data.batches.batching import text_cue
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
 from taskaware.errors import CheckpointError, DataError, ExperimentError, TaskawareError
 from taskaware.inference.model import load
+from taskaware.model.adapters import base_name, copied_name, is_adapter
 from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
 from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
@@ -131,6 +132,12 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
     """
     own = model.state_dict()
     tensors = dict(start.tensors)
+    for name, value in own.items():  # what holds adapters has its weights under other names
+        if name not in tensors and is_adapter(name):
+            tensors[name] = start.tensors.get(copied_name(name) or "", value)
+    for name in own:
+        if name not in tensors and base_name(name) in tensors:
+            tensors[name] = tensors.pop(base_name(name))
     if not start.has_task_network:
         tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
         if EXPLICIT_ROWS in tensors:
@@ -167,7 +174,7 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
 
 def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
     """Return the fields that a start decides, by their dotted names."""
-    free = {"preset", "conditioning", "dropout", "attention_dropout", "relu_dropout"}
+    free = {"preset", "conditioning", "adapters", "dropout", "attention_dropout", "relu_dropout"}
     if not _has_frontend(start, "speech"):
         free |= {"frontend", "num_cnn_layers"}
         free |= {each.name for each in fields(settings) if each.name.startswith("cnn_")}
@@ -177,6 +184,10 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
         free.add("conformer_kernel")
     own = [each.name for each in fields(settings) if each.name not in free]
     found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
+    if start.settings is not None and start.settings.adapters.method != "none":
+        adapters = settings.adapters
+        names = [each.name for each in fields(adapters) if each.name != "dropout"]
+        found |= {f"model.adapters.{name}": getattr(adapters, name) for name in names}
     if start.has_task_network:
         conditioning = settings.conditioning
         names = ["cue", "acts_by", "film_scope", "film_on", "film_places", "bottleneck"]

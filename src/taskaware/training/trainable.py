@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from taskaware.model.adapters import is_adapter
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import Trains
@@ -24,12 +26,17 @@ _CROSS_ATTENTION = re.compile(r"decoder\.\d+\.(cross_attention|around_cross)\.")
 
 
 def freeze_all_but(
-    model: TaskAwareTransformer, trains: Trains, *, bottlenecks_are_new: bool = False
+    model: TaskAwareTransformer,
+    trains: Trains,
+    *,
+    task_indices: Sequence[int],
+    bottlenecks_are_new: bool = False,
 ) -> None:
     """Let gradients reach what is trained alone (``run.settings.StartSettings`` says what it is).
 
     Task vectors, where the model has some, are always trained. The bottlenecks that t_e scales are
-    trained with the task network where they are new: no other task uses them yet.
+    trained with the task network where they are new: no other task uses them yet. Of adapters,
+    those of the tasks that are trained.
     """
     match trains:
         case "everything":
@@ -42,11 +49,19 @@ def freeze_all_but(
             trained = (*_TASK_NETWORK, *_norms(model))
         case "task_network":
             trained = _TASK_NETWORK
+        case "adapters":
+            trained = tuple(_adapters(model, task_indices))
         case "task_embedding":
             trained = ()
     for name, parameter in model.named_parameters():
         is_new = bottlenecks_are_new and BOTTLENECK in name and trains != "task_embedding"
         parameter.requires_grad_(is_new or name.startswith((*trained, *_VECTORS)))
+
+
+def _adapters(model: nn.Module, task_indices: Sequence[int]) -> Iterator[str]:
+    for name, _ in model.named_parameters():
+        if any(is_adapter(name, task_index=index) for index in task_indices):
+            yield name
 
 
 def _cross_attention(model: nn.Module) -> Iterator[str]:
