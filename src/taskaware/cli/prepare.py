@@ -77,7 +77,8 @@ def prepare(
         An existing vocabulary.model to use instead, for example a trained model's.
     encoder
         A model whose encoder hears the recordings: its outputs are stored instead of features, for
-        trainings that start from this model and leave its encoder as it is.
+        trainings that start from this model and leave its encoder as it is. Texts are cut by its
+        vocabulary, unless another one or a size is given.
     store
         What the folder keeps of speech: features, or recordings, which augmentation needs
         (default features).
@@ -183,6 +184,7 @@ def _prepare(
     encoder_model: Path | None,
 ) -> int:
     from taskaware.data.prepare.folder import prepare as run_prepare
+    from taskaware.data.prepare.settings import PrepareSettings
     from taskaware.data.sound.settings import FeatureSettings
 
     encoder = None
@@ -190,6 +192,10 @@ def _prepare(
         encoder = _encoder(encoder_model)
         if settings.features == FeatureSettings():  # nobody asked for others
             settings = replace(settings, features=encoder.features)
+        if vocabulary is None and settings.vocabulary_size == PrepareSettings.vocabulary_size:
+            found = (encoder_model / "model", encoder_model)
+            files = [folder / "vocabulary.model" for folder in found]
+            vocabulary = next((file for file in files if file.is_file()), None)
     with stage_display() as progress:
         report = run_prepare(
             manifests, to, settings, vocabulary=vocabulary, encoder=encoder, progress=progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.batches.batching import TextCue
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.data.sound.settings import FeatureSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.model.settings import Cue, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
@@ -47,6 +48,7 @@ class Start:
         features: What stands for how it hears a recording (``run.data.features_digest``).
         task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
         longest_sources: The longest source that each of its tasks was trained on.
+        feature_settings: How it hears a recording; ``None``: a checkpoint, which does not say.
         settings: Its sizes and choices; ``None``: a checkpoint, which does not say.
         vocabulary: Its vocabulary, where it has one with it.
     """
@@ -57,6 +59,7 @@ class Start:
     features: str
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
     longest_sources: Mapping[str, int] = field(default_factory=dict)
+    feature_settings: FeatureSettings | None = None
     settings: ModelSettings | None = None
     vocabulary: Vocabulary | None = None
 
@@ -93,8 +96,8 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
     hears = any(task.modality.is_recording for task in start.tasks)
     if hears and start.features != features_digest(data.feature_settings):
         raise DataError(
-            f"{data.folder} must have the features that {path} was trained with, but has others "
-            f"({data.feature_settings}); prepare it with the settings of that run's data"
+            f"{data.folder} must have the features that {path} was trained with, but has others"
+            f"{_other_features(start, data)}"
         )
     if start.vocabulary_sha256 == data.vocabulary.sha256:
         return
@@ -106,6 +109,17 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
         else ""
     )
     raise DataError(f"{data.folder} must have the vocabulary of {path}, but has another{how}")
+
+
+def _other_features(start: Start, data: PreparedData) -> str:
+    """Return which settings of the features differ, and how the data get the start's."""
+    if start.feature_settings is None:  # a checkpoint knows them by their digest
+        return f" ({data.feature_settings}); prepare it with the settings of that run's data"
+    wanted, found = asdict(start.feature_settings), asdict(data.feature_settings)
+    others = [name for name in wanted if wanted[name] != found[name]]
+    said = ", ".join(f"{name} {found[name]}" for name in others)
+    options = " ".join(f"features.{name}={wanted[name]}" for name in others)
+    return f" ({said}): prepare it with {options}"
 
 
 def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
@@ -252,6 +266,7 @@ def _open_model(path: Path) -> Start:
         features=features_digest(model.feature_settings),
         task_embeddings=model.task_embeddings,
         longest_sources=model.longest_sources,
+        feature_settings=model.feature_settings,
         settings=model.settings,
         vocabulary=model.vocabulary,
     )

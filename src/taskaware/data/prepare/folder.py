@@ -354,7 +354,9 @@ def _refuse_empty(splits: Mapping[str, SplitReport], tasks: Sequence[Task]) -> N
 
 
 def _warnings(inputs: Inputs, vocabulary: Vocabulary, *, is_new: bool) -> list[str]:
-    without = [task.name for task in inputs.tasks if not vocabulary.has_tag(task_tag(task.name))]
+    # A pretrained model's has pieces of its own for that.
+    tasks = [] if vocabulary.family else inputs.tasks
+    without = [task.name for task in tasks if not vocabulary.has_tag(task_tag(task.name))]
     found = [
         f"the vocabulary has no piece for the task '{name}'; the cue `target_tag` would need it"
         for name in without
