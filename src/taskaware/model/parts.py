@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from taskaware.errors import UserError
 from taskaware.model.attention import LearntPositions, Positions, PositionSignal
 from taskaware.model.bridge import Bridge
 from taskaware.model.conformer import ConformerLayer
@@ -30,7 +31,16 @@ _NOT_IN_A_CONFORMER = ("norm", "activation")
 
 
 def create_frontends(settings: ModelSettings, modalities: set[Modality]) -> dict[str, nn.Module]:
-    """Return the preprocessing layers of the modalities that are not text, by name."""
+    """Return the preprocessing layers of the modalities that are not text, by name.
+
+    Raises:
+        UserError: A source is a text, and a bridge joins an encoder that reads none.
+    """
+    if settings.bridge.num_layers and "text" in modalities:
+        raise UserError(
+            "a model whose encoder is joined to the decoder of another must have no task with a "
+            "text source, as no pieces are embedded for its encoder, but has one"
+        )
     return {
         name: create_frontend(settings, name)
         for name, facts in MODALITIES.items()

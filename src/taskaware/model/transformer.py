@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from taskaware.errors import UserError
 from taskaware.model.adapters import add_adapters, use_adapters
 from taskaware.model.attention import KeyValues, Positions, valid_mask
 from taskaware.model.modulation import Modulation
@@ -384,16 +383,10 @@ def create_model(
     Raises:
         UserError: A task has a text source, and a bridge joins an encoder that reads none.
     """
-    modalities: set[Modality] = {task.source_modality for task in tasks}
-    if settings.bridge.num_layers and "text" in modalities:
-        raise UserError(
-            "a model whose encoder is joined to the decoder of another must have no task with a "
-            "text source, as no pieces are embedded for its encoder, but has one"
-        )
     own = settings.of_encoder
     model = TaskAwareTransformer(
         token_embedding=create_token_embedding(settings, vocabulary_size),
-        frontends=create_frontends(own, modalities),
+        frontends=create_frontends(own, {task.source_modality for task in tasks}),
         source_positions=create_positions(
             own, settings.source_positions, limit=settings.num_source_positions
         ),

@@ -43,6 +43,11 @@ def require_frozen_encoder(experiment: Experiment, data: PreparedData) -> None:
             f"`model.conditioning.film_on` must be 'decoder' where {holds}, but is "
             f"'{conditioning.film_on}': the task embedding would modulate the encoder"
         )
+    adapters = experiment.model.adapters
+    if adapters.method != "none" and adapters.where != "decoder":
+        raise ExperimentError(
+            f"`model.adapters.where` must be 'decoder' where {holds}, but is '{adapters.where}'"
+        )
     if experiment.augmentation.changes_signal or experiment.augmentation.masks_features:
         raise ExperimentError(
             f"`augmentation` must change nothing where {holds}: neither signal nor features are "

@@ -70,7 +70,7 @@ class StartSettings:
     @property
     def freezes_encoder(self) -> bool:
         """Whether nothing of the encoder and its front ends is trained."""
-        return self.trains in ("decoder", "bridge", "task_network", "task_embedding")
+        return self.trains not in ("everything", "task_network_and_norms")
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
