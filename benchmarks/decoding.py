@@ -58,6 +58,7 @@ class FixedLength:
         self._model = model
         self._num_pieces = num_pieces
         self.start_decoding = model.start_decoding
+        self.target_positions = model.target_positions
 
     def step(self, pieces_BW: torch.Tensor, state: DecodingState) -> torch.Tensor:
         """Return the model's logits, the end impossible before the last piece and certain there."""
