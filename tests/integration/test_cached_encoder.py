@@ -346,6 +346,29 @@ def test_a_preparation_that_was_broken_off_goes_on_to_the_same_folder(
     assert made("parts", source_encoder(other, name="other")) != whole
 
 
+def test_a_recording_longer_than_the_encoder_hears_is_left_out_and_listed(
+    place: Place, tmp_path: Path
+):
+    features = FeatureSettings(kind="whisper", padded_seconds=0.0)
+    model = model_for(place.features, features=features, num_source_positions=40)  # 80 frames
+    report = prepare(
+        place.manifests,
+        tmp_path / "data",
+        PrepareSettings(features=features, num_workers=1, max_bad_share=1.0),
+        vocabulary=place.vocabulary,
+        encoder=source_encoder(model, name="model"),
+    )
+    assert report.splits["train"].examples["asr_en"] < 16
+    kept = PreparedData.open(tmp_path / "data").split("train")
+    assert len({len(kept.source(int(i))) for i in kept.indices("asr_en")}) > 1
+    assert max(len(kept.source(int(i))) for i in kept.indices("asr_en")) == 40
+    listed = (tmp_path / "data" / "report.tsv").read_text().splitlines()[1:]
+    wanted = "must last at most 0.8 s, as the model hears no more at once, but lasts 1.20 s"
+    assert len(listed) >= 2
+    assert {line.split("\t")[4] for line in listed} == {"audio"}
+    assert all(wanted in line for line in listed)
+
+
 # --- what is refused ---
 
 

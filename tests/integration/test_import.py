@@ -137,9 +137,19 @@ def test_recordings_are_filled_up_to_what_the_model_was_trained_on_unless_told_o
     assert len(taskaware.load(cut).read_source(recording, "speech").array) == 60
 
 
+@pytest.mark.filterwarnings("ignore::taskaware.errors.SourceWarning")
+@pytest.mark.parametrize("hears", ["filled up", "as long as they are"])
 def test_a_recording_longer_than_the_model_hears_is_named_and_the_others_are_done(
-    imported: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whisper: Path,
+    imported: Path,
+    recording: Path,
+    tmp_path: Path,
+    hears: str,
+    capsys: pytest.CaptureFixture[str],
 ):
+    if hears == "as long as they are":
+        imported = tmp_path / "model"
+        assert run(["import", str(whisper), "--to", str(imported), "--hears-seconds", "0"]) == 0
     long = tmp_path / "long.wav"
     soundfile.write(long, 0.1 * np.random.default_rng(0).standard_normal(36_000), 16_000)
     files = [str(long), str(recording)]

@@ -104,6 +104,7 @@ class Decoder(ModelParts):
             vocabulary=self.vocabulary,
             feature_settings=self.feature_settings,
             num_columns=self.settings.num_features,
+            longest_frames=self.settings.longest_recording_frames,
             hearing=hearing,
         )
 

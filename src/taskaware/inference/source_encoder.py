@@ -85,7 +85,12 @@ def source_encoder(model: ModelParts, *, name: str) -> SourceEncoder:
             for memory_RD, length in zip(memory_BRD.float().cpu(), lengths.tolist(), strict=True)
         ]
 
-    return SourceEncoder(record=record, features=model.feature_settings, encode=encode)
+    return SourceEncoder(
+        record=record,
+        features=model.feature_settings,
+        encode=encode,
+        longest_frames=settings.longest_recording_frames,
+    )
 
 
 def encoder_digest(

@@ -29,7 +29,7 @@ import torch
 
 from taskaware.data.manifest.line import channel_number
 from taskaware.data.quality.checks import check_features
-from taskaware.data.quality.doubts import doubts_about_sound
+from taskaware.data.quality.doubts import doubts_about_sound, too_long_to_hear
 from taskaware.data.sound import audio
 from taskaware.data.sound.audio import Sound
 from taskaware.data.sound.features import log_mel
@@ -189,6 +189,7 @@ def read_source(
     vocabulary: Vocabulary,
     feature_settings: FeatureSettings,
     num_columns: int | None = None,
+    longest_frames: int | None = None,
     hearing: Hearing | None = None,
 ) -> ReadSource:
     """Return a source as a model reads it.
@@ -199,10 +200,11 @@ def read_source(
         vocabulary: Cuts texts.
         feature_settings: How a waveform becomes features.
         num_columns: F that features must have; ``None``: any.
+        longest_frames: What a recording may have; ``None``: any number.
         hearing: The rate of waveforms, the channel of recordings.
 
     Raises:
-        AudioError: A recording cannot be read, is not finite or has no whole frame.
+        AudioError: A recording cannot be read, is not finite, has no whole frame or too many.
         DataError: Features cannot be read, or are not what the model takes.
         UserError: The source is of another modality.
     """
@@ -219,8 +221,12 @@ def read_source(
     if not facts.is_recording:
         return ReadSource(array=_features(source, num_columns), name=name)
     sound = _sound(source, name, feature_settings, hearing)
+    frames = _log_mel(sound.waveform, name, feature_settings)
+    too_long = too_long_to_hear(len(frames), longest_frames, feature_settings)
+    if too_long is not None:
+        raise AudioError(f"{name}: {too_long}")
     return ReadSource(
-        array=_log_mel(sound.waveform, name, feature_settings),
+        array=frames,
         name=name,
         doubts=doubts_about_sound(sound, feature_settings),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -312,6 +313,13 @@ class ModelSettings:
     def time_strides(self) -> tuple[int, ...]:
         """The stride in time of each convolution of the speech front end."""
         return self.cnn_strides or (2,) * self.num_cnn_layers
+
+    @property
+    def longest_recording_frames(self) -> int | None:
+        """Feature frames of the longest recording that the encoder takes; ``None``: of any."""
+        if self.source_positions != "learnt":
+            return None
+        return self.num_source_positions * math.prod(self.time_strides)
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""

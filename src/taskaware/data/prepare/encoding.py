@@ -13,6 +13,7 @@ import numpy as np
 from taskaware.data.prepare.extraction import Extracted
 from taskaware.data.prepared.shards import npy_bytes
 from taskaware.data.quality.checks import Finding
+from taskaware.data.quality.doubts import too_long_to_hear
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ class SourceEncoder:
         record: What a prepared folder says of it.
         features: What it hears.
         encode: Turns features, float32 ``[S, F]`` each, into outputs, float32 ``[R, D]`` each.
+        longest_frames: The longest S that it takes; ``None``: any.
     """
 
     record: EncoderRecord
     features: FeatureSettings
     encode: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
+    longest_frames: int | None = None
 
 
 def require_usable_encoder(encoder: SourceEncoder | None, settings: PrepareSettings) -> None:
@@ -103,8 +106,12 @@ def encode_recordings(
     for place, rows in enumerate(found):
         if isinstance(rows, Finding):
             results[place] = rows
-        else:
+            continue
+        too_long = too_long_to_hear(len(rows), encoder.longest_frames, encoder.features)
+        if too_long is None:
             good[place] = rows
+        else:
+            results[place] = Finding(field=column, reason=too_long)
     for places in _batches({place: len(rows) for place, rows in good.items()}):
         outputs = encoder.encode([good[place] for place in places])
         for place, output in zip(places, outputs, strict=True):

@@ -1,4 +1,4 @@
-"""What speaks against the output for a source, though there will be one."""
+"""What speaks against the output for a source: there will be one, or there can be none."""
 
 from __future__ import annotations
 
@@ -62,4 +62,23 @@ def doubt_about_length(
     return (
         f"the source is {is_} long, but the longest {where} is {most}: the output may be wrong or "
         "break off; cut the source into shorter ones"
+    )
+
+
+def too_long_to_hear(
+    num_frames: int, longest: int | None, feature_settings: FeatureSettings
+) -> str | None:
+    """Return why a model cannot hear a recording, where it is longer than its learnt positions.
+
+    Args:
+        num_frames: Of the recording.
+        longest: Frames that the model's encoder takes; ``None``: any number.
+        feature_settings: How long a frame is.
+    """
+    if longest is None or num_frames <= longest:
+        return None
+    hop_seconds = feature_settings.hop_ms / 1000
+    return (
+        f"a recording must last at most {longest * hop_seconds:g} s, as the model hears no more at "
+        f"once, but lasts {num_frames * hop_seconds:,.2f} s: cut it into parts"
     )
