@@ -239,6 +239,8 @@ class TaskAwareTransformer(nn.Module):
             memory_BSD, lengths = self.run_encoder(source_BSD, source_lengths, modulation, vector)
         if self.bridge is not None:
             memory_BSD, lengths = self.bridge(memory_BSD, lengths)
+        if task_embedding is not None and self.acts_by == "join":
+            memory_BSD = memory_BSD + task_embedding[:, None].to(memory_BSD.dtype)
         mask_BS = valid_mask(lengths, memory_BSD.shape[1])
         return Encoded(memory_BSD, mask_BS, modulation, vector)
 
@@ -334,6 +336,8 @@ class TaskAwareTransformer(nn.Module):
             return None, None
         if self.acts_by == "prepend":
             return None, task_embedding
+        if self.acts_by == "join":
+            return None, None
         return Modulation.from_task_embedding(task_embedding, self.layout), None
 
     def _enter(
