@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     import torch
 
     from taskaware.model.settings import Cue
-    from taskaware.model.transformer import DecodingState, TaskAwareTransformer
+    from taskaware.model.states import DecodingState
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Batch
 
 

@@ -15,7 +15,7 @@ from taskaware.data.prepared.folder import PreparedData
 from taskaware.errors import CheckpointError
 from taskaware.inference.source_encoder import source_encoder
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import Encoded
+from taskaware.model.states import Encoded
 from taskaware.pretrained.importing import import_joined, import_model
 from taskaware.run.experiment import load
 from taskaware.run.train import train_experiment

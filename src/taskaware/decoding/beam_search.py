@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.decoding.settings import DecodingSettings
-    from taskaware.model.transformer import DecodingState, TaskAwareTransformer
+    from taskaware.model.states import DecodingState
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Modality
 
 _NEVER = -1e30

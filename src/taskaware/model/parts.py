@@ -152,15 +152,15 @@ def last_norm(settings: ModelSettings, *, needed: bool = True) -> nn.Module:
 
 
 def initial_task_embedding(settings: ModelSettings) -> torch.Tensor:
-    """Return t_e ``[O]`` before training: what modulates nothing, or a prepended vector of 0."""
-    if settings.conditioning.acts_by == "prepend":
+    """Return t_e ``[O]`` before training: what modulates nothing, or a vector of 0."""
+    if settings.conditioning.acts_by != "film":
         return torch.zeros(settings.d_model)
     return create_layout(settings).initial()
 
 
 def neutral_task_embedding(settings: ModelSettings) -> torch.Tensor:
     """Return the t_e ``[O]`` that leaves the model as it is, however it is trained."""
-    if settings.conditioning.acts_by == "prepend":
+    if settings.conditioning.acts_by != "film":
         return torch.zeros(settings.d_model)
     return create_layout(settings).neutral()
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
-ActsBy = Literal["film", "prepend"]
+ActsBy = Literal["film", "prepend", "join"]
 PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
 
@@ -24,7 +24,9 @@ class ConditioningSettings:
             decoder's first piece (not in the paper). `explicit`: a one-hot task (equation 1).
             `implicit`: examples of the task (equations 2-5).
         acts_by: How t_e acts: `film` scales and shifts every block (equation 7); `prepend` puts it
-            before source and target as a vector.
+            before source and target as a vector; `join` adds it to every position of the encoder's
+            output, which is what a one-hot task that is joined to each and a linear layer amount to
+            (not in the paper).
         film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for
             each.
         film_on: `everything`: encoder and decoder (the paper). `decoder`: the embedded target and
@@ -79,11 +81,11 @@ class ConditioningSettings:
             yield "d_task_ff", "must be at least 1"
         if self.bottleneck < 0:
             yield "bottleneck", f"must be at least 0, but is {self.bottleneck}"
-        if self.acts_by == "prepend":
+        if self.acts_by != "film":
             plain = {"film_scope": "shared", "film_on": "everything", "film_places": "blocks"}
             for name, value in {**plain, "bottleneck": 0}.items():
                 if getattr(self, name) != value:
-                    yield name, f"must be {value!r} where `acts_by` is 'prepend'"
+                    yield name, f"must be {value!r} where `acts_by` is '{self.acts_by}'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +299,8 @@ class ModelSettings:
     def modulates_encoder(self) -> bool:
         """Whether what the encoder computes depends on the task embedding."""
         conditioning = self.conditioning
-        return conditioning.has_task_network and conditioning.film_on == "everything"
+        acts_before = conditioning.acts_by != "join" and conditioning.film_on == "everything"
+        return conditioning.has_task_network and acts_before
 
     @property
     def of_encoder(self) -> ModelSettings:

@@ -6,7 +6,6 @@ D d_model, V vocabulary, O size of a task embedding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.adapters import add_adapters, use_adapters
-from taskaware.model.attention import KeyValues, Positions, valid_mask
+from taskaware.model.attention import Positions, valid_mask
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
     create_bridge,
@@ -28,6 +27,7 @@ from taskaware.model.parts import (
     initialise,
     last_norm,
 )
+from taskaware.model.states import DecodingState, Encoded, Preprocessed
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, TaskVectors
 from taskaware.types import MODALITIES
 
@@ -41,72 +41,6 @@ if TYPE_CHECKING:
     from taskaware.model.modulation import Layout
     from taskaware.model.settings import ActsBy, ModelSettings
     from taskaware.types import Batch, Modality, Task
-
-
-@dataclass(frozen=True)
-class Preprocessed:
-    """What the preprocessing layers give, before any modulation: the task network reads the same.
-
-    Attributes:
-        source_BSD: The source sequence.
-        source_lengths: int64 ``[B]``.
-        target_BTD: The embedded target (it begins with the begin-of-sequence piece).
-        target_lengths: int64 ``[B]``.
-        is_encoded: Whether the source is what the encoder put out earlier (``Batch.is_encoded``).
-    """
-
-    source_BSD: Tensor
-    source_lengths: Tensor
-    target_BTD: Tensor
-    target_lengths: Tensor
-    is_encoded: bool = False
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The encoder's output and what modulates the decoder that looks at it.
-
-    Attributes:
-        memory_BSD: The encoder's output.
-        mask_BS: Its valid positions.
-        modulation: Scales and shifts, where t_e acts by FiLM.
-        vector_BD: t_e itself, where it is prepended; it then stands first in ``memory_BSD`` too.
-    """
-
-    memory_BSD: Tensor
-    mask_BS: Tensor
-    modulation: Modulation | None
-    vector_BD: Tensor | None
-
-
-@dataclass
-class DecodingState:
-    """What decoding keeps: the encoder's output for an example, the past for a hypothesis.
-
-    Attributes:
-        memory: Keys and values of the encoder's output for each decoder block, ``[B, H, S, E]``.
-        memory_mask_BS: Its valid positions.
-        past: Keys and values of the pieces so far for each decoder block, ``[B * W, H, T, E]``.
-        position: Positions decoded so far.
-        modulation: Scales and shifts, where t_e acts by FiLM.
-    """
-
-    memory: list[KeyValues]
-    memory_mask_BS: Tensor
-    past: list[KeyValues | None]
-    position: int
-    modulation: Modulation | None
-
-    def reorder(self, rows: Tensor) -> None:
-        """Keep for hypothesis i the past of hypothesis ``rows[i]``, int64 ``[B * W]``."""
-        self.past = [kept and KeyValues(kept.keys[rows], kept.values[rows]) for kept in self.past]
-
-    def keep_examples(self, rows: Tensor) -> None:
-        """Drop all examples but ``rows``, int64; the past is reordered apart (``reorder``)."""
-        self.memory = [KeyValues(kept.keys[rows], kept.values[rows]) for kept in self.memory]
-        self.memory_mask_BS = self.memory_mask_BS[rows]
-        if self.modulation is not None:
-            self.modulation = self.modulation.rows(rows)
 
 
 class TaskAwareTransformer(nn.Module):
@@ -239,6 +173,8 @@ class TaskAwareTransformer(nn.Module):
             memory_BSD, lengths = self.run_encoder(source_BSD, source_lengths, modulation, vector)
         if self.bridge is not None:
             memory_BSD, lengths = self.bridge(memory_BSD, lengths)
+        if task_embedding is not None and self.acts_by == "join":
+            memory_BSD = memory_BSD + task_embedding[:, None].to(memory_BSD.dtype)
         mask_BS = valid_mask(lengths, memory_BSD.shape[1])
         return Encoded(memory_BSD, mask_BS, modulation, vector)
 
@@ -334,6 +270,8 @@ class TaskAwareTransformer(nn.Module):
             return None, None
         if self.acts_by == "prepend":
             return None, task_embedding
+        if self.acts_by == "join":
+            return None, None
         return Modulation.from_task_embedding(task_embedding, self.layout), None
 
     def _enter(

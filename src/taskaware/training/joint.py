@@ -13,14 +13,15 @@ from torch import Tensor
 
 from taskaware.model.attention import valid_mask
 from taskaware.model.modulation import modulation_penalty
-from taskaware.model.transformer import Preprocessed
+from taskaware.model.states import Preprocessed
 from taskaware.training.loss import ctc_loss, smoothed_cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskaware.model.settings import ConditioningSettings
-    from taskaware.model.transformer import Encoded, TaskAwareTransformer
+    from taskaware.model.states import Encoded
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import ObjectiveSettings
     from taskaware.types import Batch
 

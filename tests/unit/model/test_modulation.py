@@ -89,3 +89,19 @@ def test_step_by_step_the_decoder_gives_what_it_gives_of_the_whole_target(inside
     for position in range(int(batch.target_lengths.min())):
         logits = model.step(batch.target_input[:, position : position + 1], state)
         torch.testing.assert_close(logits[:, 0], whole[:, position], rtol=1e-4, atol=1e-5)
+
+
+def test_a_joined_task_embedding_is_added_to_every_position_of_the_encoders_output():
+    chosen = settings(acts_by="join")
+    assert not chosen.modulates_encoder
+    model, batch = network(chosen), random_batch(ASR)
+    nothing = initial_task_embedding(chosen)[None]
+    assert torch.equal(model(batch, nothing), model(batch, None))
+    embedding = torch.randn(batch.num_examples, chosen.d_model)
+    source, lengths = model.preprocess_source(batch.source, batch.source_lengths, "speech")
+    plain, joined = (model.encode(source, lengths, each).memory_BSD for each in (None, embedding))
+    torch.testing.assert_close(joined, plain + embedding[:, None])
+    cached = model.encode(
+        plain, model.encode(source, lengths, None).mask_BS.sum(1), embedding, is_encoded=True
+    )
+    torch.testing.assert_close(cached.memory_BSD, joined)
