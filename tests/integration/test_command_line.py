@@ -251,6 +251,8 @@ def test_inspect_shows_parameters_tasks_vocabulary_and_origin(place: Place, comm
     assert code == 0
     for words in ("parameters", "total", "asr_en", "en -> de", "pieces", "fingerprint", "d_model"):
         assert words in out
+    assert "conditioning.cue" in out
+    assert max(map(len, out.splitlines())) <= 120
     code, out, _ = command("inspect", place.run, "--json")
     content = json.loads(out)
     *parts, total = content["parameters"].values()

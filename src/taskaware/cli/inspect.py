@@ -7,6 +7,8 @@ from typing import Any
 
 from taskaware.cli.display import out
 
+_SHOWN = 5  # values of a row, such as Whisper's 90 suppressed pieces
+
 
 def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
     """Show a model's parameters by part, its tasks, its vocabulary, and its provenance.
@@ -66,7 +68,24 @@ def _print(content: dict[str, Any]) -> None:
                         f"  {task['name']}", task["kind"], task["source_modality"], languages
                     )
             case dict() as rows:
-                for name, value in rows.items():
-                    shown = f"{value:,}" if title == "parameters" else str(value)
+                for name, value in _flat(rows).items():
+                    shown = f"{value:,}" if title == "parameters" else _shown(value)
                     table.add_row(f"  {name}", shown)
         console.print(table, highlight=False)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is shown: of many in a row the first."""
+    if isinstance(value, list | tuple) and len(value) > _SHOWN:
+        first = ", ".join(str(each) for each in value[:_SHOWN])
+        return f"({first}, ...: {len(value)} in all; --json shows them)"
+    return str(value)
+
+
+def _flat(rows: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows, those of a section inside with the section's name before their own."""
+    found: dict[str, Any] = {}
+    for name, value in rows.items():
+        inside = _flat(value) if isinstance(value, dict) else {}
+        found |= {f"{name}.{key}": each for key, each in inside.items()} or {name: value}
+    return found
