@@ -133,7 +133,10 @@ class Decoder(ModelParts):
         answers: list[list[Hypothesis]] = [[] for _ in sources]
         for chosen in batches([len(source) for source in sources], decoding.examples_per_batch):
             source, lengths = pad_sources([sources[i] for i in chosen])
-            with reporting_short_memory(int(lengths.max())):
+            with (
+                reporting_short_memory(int(lengths.max())),
+                self.transformer.adapters.use(task.name),
+            ):
                 found = beam_search(
                     self.transformer,
                     source.to(device),

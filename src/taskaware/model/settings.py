@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
 ActsBy = Literal["film", "prepend"]
+AdapterMethod = Literal["none", "lora"]
 PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
 
@@ -71,6 +72,40 @@ class ConditioningSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """Small weights beside a frozen base, a set of them for each task that is trained.
+
+    Attributes:
+        method: `none`; `lora`: the product of two thin matrices beside each linear layer of the
+            blocks (Hu et al. 2022).
+        rank: The inner size of `lora`.
+        alpha: What `lora` adds counts `alpha / rank` times.
+        dropout: Dropout of what enters `lora`.
+        where: Which blocks have them: those of encoder and decoder, or the decoder's alone.
+    """
+
+    method: AdapterMethod = "none"
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    where: Literal["everything", "decoder"] = "everything"
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """The fields that the method has use for, but for dropout: what a set can be used with."""
+        return ("rank", "alpha") if self.method == "lora" else ()
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.rank < 1:
+            yield "rank", "must be at least 1"
+        if self.alpha <= 0:
+            yield "alpha", "must be above 0"
+        if not 0.0 <= self.dropout < 1.0:
+            yield "dropout", "must be at least 0 and below 1"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """A Transformer: sizes, regularisation, and what makes it task-aware.
 
@@ -121,6 +156,7 @@ class ModelSettings:
         cnn_strides: The stride in time of each, one number a layer; empty: 2 each.
         cnn_activation: What follows each: `relu`, `gelu`, `swish`, or `glu`, a gate.
         conditioning: How the model learns which task is meant.
+        adapters: What is trained for a task beside a frozen base, in place of a task embedding.
     """
 
     preset: str = ""
@@ -154,6 +190,7 @@ class ModelSettings:
     cnn_strides: tuple[int, ...] = ()
     cnn_activation: Literal["relu", "gelu", "swish", "glu"] = "relu"
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
+    adapters: AdapterSettings = field(default_factory=AdapterSettings)
 
     @classmethod
     def presets(cls) -> Mapping[str, Mapping[str, Any]]:

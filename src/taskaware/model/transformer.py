@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from taskaware.model.adapters import AdapterSets
 from taskaware.model.attention import KeyValues, Positions, valid_mask
 from taskaware.model.film import Film
 from taskaware.model.parts import (
@@ -138,6 +139,7 @@ class TaskAwareTransformer(nn.Module):
         self.decoder_norm = decoder_norm
         self.task_network = task_network
         self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
+        self.adapters = AdapterSets()  # switched by who knows the task of a batch
 
     # --- the three steps of training: preprocess, embed the task, transform ---
 
@@ -149,7 +151,8 @@ class TaskAwareTransformer(nn.Module):
             task_embedding: ``[B, O]``, or ``[1, O]`` for all; ``None`` leaves the plain
                 Transformer.
         """
-        states_BTD = self.transform(self.preprocess(batch), task_embedding)
+        with self.adapters.use(batch.task.name):
+            states_BTD = self.transform(self.preprocess(batch), task_embedding)
         return self.token_embedding.logits(states_BTD)
 
     def preprocess(self, batch: Batch) -> Preprocessed:
@@ -305,7 +308,11 @@ class TaskAwareTransformer(nn.Module):
 
 
 def create_model(
-    settings: ModelSettings, *, vocabulary_size: int, tasks: Sequence[Task]
+    settings: ModelSettings,
+    *,
+    vocabulary_size: int,
+    tasks: Sequence[Task],
+    adapter_tasks: Sequence[str] = (),
 ) -> TaskAwareTransformer:
     """Return a model with new weights for these tasks (weights: Glorot uniform; embedding: normal).
 
@@ -313,6 +320,10 @@ def create_model(
         settings: Sizes and choices.
         vocabulary_size: Pieces.
         tasks: Every task; their order gives the explicit network's one-hot positions.
+        adapter_tasks: The names of those that have a set of adapter weights.
+
+    Raises:
+        MissingDependencyError: A set needs a library that is not installed.
     """
     frontends = create_frontends(settings, {task.source_modality for task in tasks})
     model = TaskAwareTransformer(
@@ -335,4 +346,6 @@ def create_model(
     )
     initialise(model)
     model.task_network = create_task_network(settings, num_tasks=len(tasks))
+    for name in adapter_tasks:
+        model.adapters.add(model, settings.adapters, name)
     return model

@@ -59,7 +59,9 @@ class Experiment:
         if is_a_place or "/" in self.name or not self.name.isprintable():  # a folder is named so
             yield "name", "must be a word or words without a slash"
         cue = self.model.conditioning.cue
-        if self.start.freezes_base and not self.model.conditioning.has_task_network:
+        yield from self._adapters()
+        needs_network = self.start.freezes_base and self.start.trains != "adapters"
+        if needs_network and not self.model.conditioning.has_task_network:
             yield (
                 "start",
                 f"must not train the {self.start.trains.replace('_', ' ')} alone where "
@@ -73,6 +75,19 @@ class Experiment:
                     "CTC loss has no second derivative"
                 ),
             )
+
+    def _adapters(self) -> Iterator[tuple[str, str]]:
+        method, trains = self.model.adapters.method, self.start.trains
+        if trains == "adapters" and method == "none":
+            yield "start", "must not train 'adapters' where `model.adapters.method` is 'none'"
+        if trains != "adapters" and method != "none":
+            yield (
+                "start",
+                f"must train 'adapters' where `model.adapters.method` is '{method}', but trains "
+                f"'{trains}': they fit the base that they were trained beside and no other",
+            )
+        if trains == "adapters" and self.learning.strategy != "joint":
+            yield "learning", "must have the strategy 'joint' where `start.trains` is 'adapters'"
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, from_start: bool = False) -> Experiment:

@@ -82,7 +82,10 @@ class Run:
         """Return the model with these weights and the task embeddings that they give."""
         settings = self.experiment.model
         transformer = create_model(
-            settings, vocabulary_size=self.data.vocabulary.size, tasks=self.tasks
+            settings,
+            vocabulary_size=self.data.vocabulary.size,
+            tasks=self.tasks,
+            adapter_tasks=self.model.adapters.tasks,
         )
         plain, vectors = without_vectors(tensors)
         transformer.load_state_dict(plain)
@@ -178,9 +181,18 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         )
     seed = experiment.training.seed
     torch.manual_seed(seed)
-    model = create_model(experiment.model, vocabulary_size=data.vocabulary.size, tasks=tasks)
+    model = create_model(
+        experiment.model,
+        vocabulary_size=data.vocabulary.size,
+        tasks=tasks,
+        adapter_tasks=() if start is None else start.adapter_tasks,
+    )
     if start is not None:
         fill_weights(model, weights_for(start, model), where=str(experiment.start.model))
+    if experiment.start.trains == "adapters":
+        for task in trained_tasks:
+            if task.name not in model.adapters.tasks:
+                model.adapters.add(model, experiment.model.adapters, task.name)
     model.to(processes.device)
     run = Run(
         experiment=experiment,
@@ -196,7 +208,8 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         run.start = replace(start, task_embeddings=_embeddings_of_the_start(run, start))
         if experiment.start.trains == "task_embedding":
             model.task_vectors = _first_vectors(run, run.start).to(processes.device)
-        freeze_all_but(model, experiment.start.trains)
+        trained_names = [task.name for task in trained_tasks]
+        freeze_all_but(model, experiment.start.trains, tasks=trained_names)
         model.train()
     torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
     return run

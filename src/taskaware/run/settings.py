@@ -51,7 +51,8 @@ class StartSettings:
             optimiser. `everything`; `decoder`: its blocks and norms, the embedding, and the task
             network; `task_network_and_norms`: the task network, if any, and all layer norms;
             `task_network`; `task_embedding`: the t_e of the tasks that are trained, a vector each,
-            as prompt tuning does. With the last two the tasks that are not trained keep their
+            as prompt tuning does; `adapters`: a set of adapter weights of each of these tasks
+            (`model.adapters`). With the last three the tasks that are not trained keep their
             outputs bit for bit.
         retention: What keeps the start's other tasks from being forgotten.
     """
@@ -63,7 +64,7 @@ class StartSettings:
     @property
     def freezes_base(self) -> bool:
         """Whether nothing is trained that the outputs of a task that is not trained depend on."""
-        return self.trains in ("task_network", "task_embedding")
+        return self.trains in ("task_network", "task_embedding", "adapters")
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""

@@ -11,6 +11,7 @@ from taskaware.data.batches.batching import text_cue
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
 from taskaware.errors import CheckpointError, DataError, ExperimentError, TaskawareError
 from taskaware.inference.model import load
+from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
 from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
@@ -58,6 +59,11 @@ class Start:
     longest_sources: Mapping[str, int] = field(default_factory=dict)
     settings: ModelSettings | None = None
     vocabulary: Vocabulary | None = None
+
+    @property
+    def adapter_tasks(self) -> tuple[str, ...]:
+        """The tasks that have a set of adapter weights."""
+        return tasks_with_sets(self.tensors)
 
     @property
     def has_task_network(self) -> bool:
@@ -136,8 +142,13 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
     Raises:
         ExperimentError: A field is another; all are named.
     """
-    if start.settings is None:
-        return  # a checkpoint: names and shapes of its weights are compared
+    if start.settings is None:  # a checkpoint: names and shapes of its weights are compared
+        if start.adapter_tasks and settings.adapters.method == "none":
+            raise ExperimentError(
+                f"`model.adapters.method` must be that of {path}, which the run starts from and "
+                f"which has adapters of {', '.join(start.adapter_tasks)}, but is 'none'"
+            )
+        return
     before, now = _described(start.settings, start), _described(settings, start)
     others = [name for name in before if before[name] != now.get(name)]
     if others:
@@ -150,7 +161,8 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
 
 def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
     """Return the fields that a start decides, by their dotted names."""
-    free = {"preset", "conditioning", "dropout", "attention_dropout", "relu_dropout"}
+    free = {"preset", "conditioning", "adapters"}
+    free |= {"dropout", "attention_dropout", "relu_dropout"}
     if not _has_frontend(start, "speech"):
         free |= {"frontend", "num_cnn_layers"}
         free |= {each.name for each in fields(settings) if each.name.startswith("cnn_")}
@@ -160,6 +172,9 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
         free.add("conformer_kernel")
     own = [each.name for each in fields(settings) if each.name not in free]
     found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
+    if start.adapter_tasks:
+        names = ("method", *settings.adapters.shapes, "where")
+        found |= {f"model.adapters.{name}": getattr(settings.adapters, name) for name in names}
     if start.has_task_network:
         conditioning = settings.conditioning
         names = ["cue", "acts_by", "film_scope"]

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 _END_OF_SEEDS = 2**63  # what torch takes, with room for a number more in each process
 Trains = Literal[
-    "everything", "decoder", "task_network_and_norms", "task_network", "task_embedding"
+    "everything",
+    "decoder",
+    "task_network_and_norms",
+    "task_network",
+    "task_embedding",
+    "adapters",
 ]
 # Validations and checkpoints where the experiment does not say: so many a training, or so often.
 _SHARES = 20

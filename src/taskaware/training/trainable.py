@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from taskaware.model.adapters import set_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import Trains
@@ -18,10 +20,17 @@ _VECTORS = ("task_vectors.",)
 _DECODER = ("decoder.", "decoder_norm.", "target_positions.", "token_embedding.", *_TASK_NETWORK)
 
 
-def freeze_all_but(model: TaskAwareTransformer, trains: Trains) -> None:
+def freeze_all_but(
+    model: TaskAwareTransformer, trains: Trains, *, tasks: Collection[str] = ()
+) -> None:
     """Let gradients reach what is trained alone (``run.settings.StartSettings`` says what it is).
 
     Task vectors, where the model has some, are always trained.
+
+    Args:
+        model: The model.
+        trains: What is trained.
+        tasks: The names of the tasks that are trained, whose sets of adapter weights are.
     """
     match trains:
         case "everything":
@@ -34,6 +43,10 @@ def freeze_all_but(model: TaskAwareTransformer, trains: Trains) -> None:
             trained = _TASK_NETWORK
         case "task_embedding":
             trained = ()
+        case "adapters":
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(set_of(name) in tasks)
+            return
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith((*trained, *_VECTORS)))
 
