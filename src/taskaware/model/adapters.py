@@ -15,14 +15,26 @@ from typing import TYPE_CHECKING, Protocol
 from torch import nn
 
 from taskaware.errors import require_packages
+from taskaware.model.bottleneck import BottleneckLinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from taskaware.model.settings import AdapterSettings
+    from peft import PeftConfig
+
+    from taskaware.model.settings import AdapterMethod, AdapterSettings
 
 _MARK = "task:"
 _BASE = ".base_layer"  # what an adapted layer calls the layer that it stands for
+_FEED_FORWARD = ".contract"
+# By method: the kind of the layers that get a set, and how their names end.
+_PLACES: dict[AdapterMethod, tuple[type[nn.Module], tuple[str, ...]]] = {
+    "none": (nn.Module, ()),
+    "lora": (nn.Linear, ("",)),
+    "ia3": (nn.Linear, (".query_key_value", ".key_value", _FEED_FORWARD)),
+    "layer_norms": (nn.LayerNorm, ("",)),
+    "bottleneck": (nn.Linear, (".output", _FEED_FORWARD)),
+}
 
 
 class AdaptedLayer(Protocol):
@@ -119,29 +131,64 @@ def _key(task_name: str) -> str:
 
 def _inject(model: nn.Module, settings: AdapterSettings, *, key: str) -> list[AdaptedLayer]:
     """Put a set beside the layers of a model; return the layers."""
-    if settings.method == "none":
-        raise ValueError(f"`adapters.method` must not be 'none' where there is a set ('{key}')")
-    require_packages("a model with adapters", "adapters", "peft")
-    from peft import LoraConfig, inject_adapter_in_model
+    names = adapted_layers(model, settings)
+    match settings.method:
+        case "none":
+            raise ValueError(f"`adapters.method` must not be 'none' where there is a set ('{key}')")
+        case "bottleneck":
+            _inject_bottlenecks(model, settings, names, key=key)
+        case method:
+            require_packages(f"a model with adapters of the kind '{method}'", "adapters", "peft")
+            from peft import inject_adapter_in_model
 
-    names = _adapted(model, settings)
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,  # type: ignore[arg-type]
-        lora_dropout=settings.dropout,
-        target_modules=names,
-    )
-    inject_adapter_in_model(config, model, key)
-    del model.peft_config  # peft would warn of it where a second set comes
+            inject_adapter_in_model(_config(settings, names), model, key)
+            del model.peft_config  # peft would warn of it where a second set comes
     return [model.get_submodule(name) for name in names]  # type: ignore[misc]
 
 
-def _adapted(model: nn.Module, settings: AdapterSettings) -> list[str]:
-    """Return the names of the layers that get a set."""
+def _config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
+    """Return what a set is in peft's words."""
+    from peft import IA3Config, LNTuningConfig, LoraConfig
+
+    match settings.method:
+        case "lora":
+            return LoraConfig(
+                r=settings.rank,
+                lora_alpha=settings.alpha,  # type: ignore[arg-type]
+                lora_dropout=settings.dropout,
+                target_modules=names,
+            )
+        case "ia3":
+            inner = [name for name in names if name.endswith(_FEED_FORWARD)]
+            return IA3Config(target_modules=names, feedforward_modules=inner)
+        case "layer_norms":
+            return LNTuningConfig(target_modules=names)
+        case method:
+            raise ValueError(f"peft has no adapters of the kind '{method}'")
+
+
+def _inject_bottlenecks(
+    model: nn.Module, settings: AdapterSettings, names: list[str], *, key: str
+) -> None:
+    for name in names:
+        layer = model.get_submodule(name)
+        if isinstance(layer, nn.Linear):
+            layer = BottleneckLinear(layer)
+            model.set_submodule(name, layer)
+        assert isinstance(layer, BottleneckLinear)
+        layer.add(key, rank=settings.rank, dropout=settings.dropout)
+
+
+def adapted_layers(model: nn.Module, settings: AdapterSettings) -> list[str]:
+    """Return the names of the layers of the base that get a set."""
     stacks = ("decoder",) if settings.where == "decoder" else ("encoder", "decoder")
-    blocks = tuple(f"{stack}." for stack in stacks)
+    places = tuple(place for stack in stacks for place in (f"{stack}.", f"{stack}_norm"))
+    kind, ends = _PLACES[settings.method]
     return [
-        name.removesuffix(_BASE)
+        plain
         for name, module in model.named_modules()
-        if name.startswith(blocks) and set_of(name) is None and isinstance(module, nn.Linear)
+        if name.startswith(places)
+        and set_of(name) is None
+        and isinstance(module, kind)
+        and (plain := name.removesuffix(_BASE)).endswith(ends)
     ]

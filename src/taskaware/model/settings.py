@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
 ActsBy = Literal["film", "prepend"]
-AdapterMethod = Literal["none", "lora"]
+AdapterMethod = Literal["none", "lora", "ia3", "layer_norms", "bottleneck"]
 PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
 
@@ -77,11 +77,14 @@ class AdapterSettings:
 
     Attributes:
         method: `none`; `lora`: the product of two thin matrices beside each linear layer of the
-            blocks (Hu et al. 2022).
-        rank: The inner size of `lora`.
+            blocks (Hu et al. 2022); `ia3`: a scale of the keys and values of attention, of the
+            queries too where one product makes all three, and of the inner values of feed-forward
+            layers (Liu et al. 2022); `layer_norms`: layer norms of its own; `bottleneck`: two thin
+            layers with a ReLU between, after each attention and feed-forward (Houlsby et al. 2019).
+        rank: Inner size of `lora` and `bottleneck`.
         alpha: What `lora` adds counts `alpha / rank` times.
-        dropout: Dropout of what enters `lora`.
-        where: Which blocks have them: those of encoder and decoder, or the decoder's alone.
+        dropout: Dropout of what enters `lora` and `bottleneck`.
+        where: `everything`: the blocks of encoder and decoder have them; `decoder`: its alone.
     """
 
     method: AdapterMethod = "none"
@@ -91,9 +94,17 @@ class AdapterSettings:
     where: Literal["everything", "decoder"] = "everything"
 
     @property
-    def shapes(self) -> tuple[str, ...]:
-        """The fields that the method has use for, but for dropout: what a set can be used with."""
-        return ("rank", "alpha") if self.method == "lora" else ()
+    def used(self) -> tuple[str, ...]:
+        """The fields that the method has a use for."""
+        match self.method:
+            case "none":
+                return ()
+            case "lora":
+                return ("method", "where", "rank", "alpha", "dropout")
+            case "bottleneck":
+                return ("method", "where", "rank", "dropout")
+            case "ia3" | "layer_norms":
+                return ("method", "where")
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""

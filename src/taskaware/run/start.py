@@ -173,7 +173,7 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
     own = [each.name for each in fields(settings) if each.name not in free]
     found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
     if start.adapter_tasks:
-        names = ("method", *settings.adapters.shapes, "where")
+        names = [name for name in settings.adapters.used if name != "dropout"] or ["method"]
         found |= {f"model.adapters.{name}": getattr(settings.adapters, name) for name in names}
     if start.has_task_network:
         conditioning = settings.conditioning
