@@ -130,7 +130,7 @@ class BatchingChanges(TypedDict, total=False):
     cue_examples: int
     max_source: int
     max_target: int
-    mix: Literal["every_task", "sampled"]
+    mix: Literal["every_task", "sampled", "within_batches"]
     task_weights: dict[str, float]
 
 

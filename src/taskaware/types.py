@@ -5,6 +5,7 @@ Shape legend: B batch, S source positions (frames or pieces), F feature bins, T 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -198,10 +199,10 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded examples of ONE task.
+    """Padded examples of one task, or of several with the same kind of source.
 
     Attributes:
-        task: The task of every example in the batch.
+        task: The task of every example in the batch; the first row's where there are several.
         source: float32 ``[B, S, F]`` for speech and features, int64 ``[B, S]`` for text.
         source_lengths: int64 ``[B]``, valid source positions.
         target_input: int64 ``[B, T]``, begins with the begin-of-sequence piece.
@@ -212,6 +213,10 @@ class Batch:
             need not learn to write: 1, or the length of a pretrained model's prompt.
         cue_examples: Other examples of the task, of lengths that tell nothing about these: an
             implicit task network looks at them while training. ``None``: at the batch itself.
+        is_encoded: Whether ``source`` is what the model's encoder put out earlier, float32
+            ``[B, S, D]``: the encoder is then not run.
+        row_tasks: The task of every row, those of a task one after the other; empty where all rows
+            are of ``task``.
     """
 
     task: Task
@@ -223,11 +228,26 @@ class Batch:
     example_ids: tuple[str, ...] = ()
     num_prompt_pieces: int = 1
     cue_examples: Batch | None = None
+    is_encoded: bool = False
+    row_tasks: tuple[Task, ...] = ()
 
     @property
     def num_examples(self) -> int:
         """B."""
         return self.source.shape[0]
+
+    @property
+    def parts(self) -> list[tuple[Task, range]]:
+        """Each task of the batch with its rows."""
+        if not self.row_tasks:
+            return [(self.task, range(self.num_examples))]
+        parts: list[tuple[Task, range]] = []
+        start = 0
+        for task, rows in itertools.groupby(self.row_tasks):
+            end = start + len(list(rows))
+            parts.append((task, range(start, end)))
+            start = end
+        return parts
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,6 +25,18 @@ from taskaware.errors import UnknownTaskError
 from taskaware.run import experiment as experiment_file
 from taskaware.types import Task
 from tiny_corpus import write_corpus
+from tiny_whisper import (
+    DE,
+    EN,
+    END,
+    NO_TIMES,
+    SECONDS,
+    START,
+    TRANSCRIBE,
+    TRANSLATE,
+    save_whisper,
+    tokenizer,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,59 +45,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded
 transformers = pytest.importorskip("transformers", reason="the other implementation is not there")
 tokenizers = pytest.importorskip("tokenizers", reason="the extra `pretrained` is not there")
 
-CONTROL = [
-    *("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>"),
-    *("<|transcribe|>", "<|notimestamps|>"),
-]
-NUM_TEXT_PIECES = 270
-END, START, EN, DE, TRANSLATE, TRANSCRIBE, NO_TIMES = range(270, 277)
-SECONDS = 2.0
-
-
-def tokenizer() -> Any:
-    made = tokenizers.Tokenizer(tokenizers.models.BPE())
-    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=NUM_TEXT_PIECES,
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    made.train_from_iterator([" the red house is far away, the green house is near"] * 3, trainer)
-    made.add_special_tokens(CONTROL)
-    return made
-
 
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in Hugging Face's layout."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("whisper")
-    config = transformers.WhisperConfig(
-        vocab_size=len(CONTROL) + NUM_TEXT_PIECES + 3,
-        d_model=16,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        encoder_layers=2,
-        decoder_layers=2,
-        num_mel_bins=80,
-        max_source_positions=100,
-        max_target_positions=20,
-        pad_token_id=END,
-        bos_token_id=END,
-        eos_token_id=END,
-        decoder_start_token_id=START,
-        begin_suppress_tokens=None,
-    )
-    model = transformers.WhisperForConditionalGeneration(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    model.save_pretrained(folder)
-    tokenizer().save(str(folder / "tokenizer.json"))
-    return folder
+    return save_whisper(tmp_path_factory.mktemp("whisper"))
 
 
 @pytest.fixture(scope="module")

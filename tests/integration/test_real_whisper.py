@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import torch
 from conftest import ASR
 from taskaware.data.sound import audio
 from taskaware.data.sound.whisper_features import whisper_log_mel
+from taskaware.data.vocabulary.smaller import cut_to
 from taskaware.data.vocabulary.tokenizer_pieces import tokenizer_bytes
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.beam_search import beam_search
@@ -147,3 +149,26 @@ def test_a_recording_is_heard_as_by_theirs_and_right(
     jiwer = pytest.importorskip("jiwer")
     heard = "".join(c for c in hypotheses[0].text.lower() if c.isalnum() or c in " '")
     assert jiwer.wer(row["en"].lower(), heard) < 0.25
+
+
+def test_its_vocabulary_cut_to_texts_cuts_all_texts_of_kept_pieces_as_before(whisper: Whisper):
+    kept_for = [
+        "The boiling point of water is 100 degrees, isn't it?",
+        "Der Siedepunkt des Wassers liegt bei 100 Grad, nicht wahr?",
+        "Le point d'ébullition de l'eau est de 100 degrés, n'est-ce pas ?",
+    ]
+    found = cut_to(whisper.vocabulary, kept_for)
+    new_ids = {old: new for new, old in enumerate(found.kept)}
+    choose = random.Random(0)
+    texts, words = list(kept_for), " ".join(kept_for).split(" ")
+    for _ in range(2000):
+        parts = [choose.choice(words)[: choose.randint(1, 8)] for _ in range(4)]
+        texts.append("".join(part + choose.choice(["", " ", "  "]) for part in parts))
+    as_before = 0
+    for text in texts:
+        before, after = whisper.vocabulary.encode(text), found.vocabulary.encode(text)
+        assert found.vocabulary.decode(after) == text
+        if set(before) <= set(new_ids):
+            as_before += 1
+            assert after == [new_ids[i] for i in before]
+    assert 500 < as_before < len(texts)

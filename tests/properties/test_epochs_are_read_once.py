@@ -103,7 +103,7 @@ def test_ranks_together_read_every_example_of_an_epoch_once(
     chosen = replace(SETTINGS, window_shards=window_shards, strategy=strategy, max_tokens=40)
     seen: dict[int, Counter[int]] = {}
     for rank in range(num_ranks):
-        order = TaskOrder(split, task, chosen, seed=1, rank=rank, num_ranks=num_ranks)
+        order = TaskOrder(split, [task], chosen, seed=1, rank=rank, num_ranks=num_ranks)
         while (planned := next(order)).epoch < 3:
             seen.setdefault(planned.epoch, Counter()).update(planned.indices.tolist())
     assert set(seen) == {0, 1, 2}
@@ -135,7 +135,7 @@ def test_an_epoch_read_by_workers_and_ranks_has_the_same_examples(
 
 
 def num_batches(data: PreparedData, task: Task, rank: int, num_ranks: int) -> int:
-    order = TaskOrder(data.split("train"), task, SETTINGS, seed=5, rank=rank, num_ranks=num_ranks)
+    order = TaskOrder(data.split("train"), [task], SETTINGS, seed=5, rank=rank, num_ranks=num_ranks)
     number = 0
     while next(order).epoch == 0:
         number += 1
@@ -183,7 +183,9 @@ def test_augmentation_draws_anew_in_every_epoch_and_knows_the_lengths(data: Prep
     one, two = (reader.changed_lengths(indices, lengths, epoch) for epoch in (0, 1))
     assert not np.array_equal(one, two)
     np.testing.assert_array_equal(one, reader.changed_lengths(indices, lengths, 0))
-    sources, _, _ = reader.read(PlannedBatch(task="asr", epoch=0, indices=indices))
+    sources, _, _ = reader.read(
+        PlannedBatch(row_tasks=("asr",) * len(indices), epoch=0, indices=indices)
+    )
     assert max(abs(len(s) - n) for s, n in zip(sources, one, strict=True)) <= 3
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from taskaware.cli.display import out
+from taskaware.cli.numbers import Count
 from taskaware.errors import UserError
 
 
@@ -18,6 +19,9 @@ def import_model(
     to: Path,
     tasks: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     hears_seconds: float | None = None,
+    pieces_of: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    decoder_of: Path | None = None,
+    bridge_layers: Count | None = None,
 ) -> int:
     """Make a model folder of ours from a pretrained Whisper, Speech2Text, Marian or M2M100/NLLB.
 
@@ -39,19 +43,55 @@ def import_model(
         Of Whisper: every recording is filled up to this length with silence. Default: what it was
         trained on, 30 s. 0: not at all, which is many times faster, but an untrained model then
         repeats itself instead of stopping.
+    pieces_of
+        Manifests as `prepare` reads them, or text files of a text a line: the vocabulary is cut to
+        the pieces of their texts, so that the model is smaller and faster; several are separated by
+        commas, or the option is repeated. Default: the vocabulary stays whole.
+    decoder_of
+        Another pretrained model, whose decoder is taken in place of the first one's, with a new
+        bridge between them: a speech encoder (Whisper, Speech2Text) then writes with a decoder of
+        texts (Marian, M2M100/NLLB). It cannot translate before it is trained.
+    bridge_layers
+        With --decoder-of: convolutions of the bridge, each of which halves the positions that the
+        decoder looks at (default 2).
     """
+    from taskaware.pretrained.importing import import_joined
     from taskaware.pretrained.importing import import_model as read
 
     if to.exists():
         raise UserError(f"{to} must not be there yet, but is: choose another folder for the model")
-    names = [name.strip() for one in tasks for name in one.split(",") if name.strip()]
-    model = read(folder, tasks=names, hears_seconds=hears_seconds)
+    names, texts = _listed(tasks), _listed(pieces_of)
+    if decoder_of is None:
+        if bridge_layers is not None:
+            raise UserError("--bridge-layers needs --decoder-of: a whole model has no bridge")
+        model = read(folder, tasks=names, hears_seconds=hears_seconds, pieces_of=texts)
+    else:
+        model = import_joined(
+            folder,
+            decoder_of,
+            tasks=names,
+            hears_seconds=hears_seconds,
+            pieces_of=texts,
+            bridge_layers=bridge_layers or 2,
+        )
     to.parent.mkdir(parents=True, exist_ok=True)
     model.save(to)
+    whole = model.provenance.get("pieces_before")
+    pieces = f"{model.vocabulary.size:,} pieces" + (f" of {whole:,}" if whole else "")
     number = sum(parameter.numel() for parameter in model.transformer.parameters())
     out().print(
-        f"{to}: {model.provenance['family']}, {number:,} parameters, {model.vocabulary.size:,} "
-        f"pieces, tasks {', '.join(task.name for task in model.tasks)}",
+        f"{to}: {model.provenance['family']}, {number:,} parameters, {pieces}, "
+        f"tasks {', '.join(task.name for task in model.tasks)}",
         highlight=False,
     )
+    if decoder_of is not None:
+        out().print(
+            'its bridge is new: train it before use, for example with start.trains="bridge"',
+            highlight=False,
+        )
     return 0
+
+
+def _listed(values: tuple[str, ...]) -> list[str]:
+    """Return what options name, by commas or repeated."""
+    return [name.strip() for one in values for name in one.split(",") if name.strip()]

@@ -41,7 +41,7 @@ def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
     if loaded.transformer.adapters.tasks:
         content["adapters"] = {
             "method": loaded.settings.adapters.method,
-            "parameters": adapter_parameters(loaded.transformer),
+            "parameters": adapter_parameters(loaded.transformer, loaded.tasks),
         }
     if json:
         import json as json_module

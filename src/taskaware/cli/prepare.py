@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +14,7 @@ from taskaware.errors import UserError
 
 if TYPE_CHECKING:
     from taskaware.data.corpora.rows import CorpusCounts
+    from taskaware.data.prepare.encoding import SourceEncoder
     from taskaware.data.prepare.settings import PrepareSettings
 
 _Manifests = Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)]
@@ -34,6 +36,7 @@ def prepare(
     test: _Manifests = (),
     vocabulary_size: Count | None = None,
     vocabulary: Path | None = None,
+    encoder: Path | None = None,
     store: Literal["features", "audio"] | None = None,
     overlap: Literal["refuse", "drop", "allow"] | None = None,
     max_bad_share: float | None = None,
@@ -72,6 +75,10 @@ def prepare(
         Word pieces to learn from the training texts (default 8000).
     vocabulary
         An existing vocabulary.model to use instead, for example a trained model's.
+    encoder
+        A model whose encoder hears the recordings: its outputs are stored instead of features, for
+        trainings that start from this model and leave its encoder as it is. Texts are cut by its
+        vocabulary, unless another one or a size is given.
     store
         What the folder keeps of speech: features, or recordings, which augmentation needs
         (default features).
@@ -111,7 +118,7 @@ def prepare(
     if not names:
         if from_ is not None:
             raise UserError("--from needs the name of a corpus: taskaware prepare NAME --from DIR")
-        return _prepare(given, to, chosen, vocabulary)
+        return _prepare(given, to, chosen, vocabulary, encoder)
     if len(names) > 1 or given or from_ is None:
         raise UserError(
             "a corpus is prepared by one name and its folder, without manifests: "
@@ -122,7 +129,8 @@ def prepare(
     found = _read_corpus(names[0], from_, to / "manifests", language, kind)
     if manifests_only:
         return 0
-    return _prepare({name: (path,) for name, path in found.items()}, to, chosen, vocabulary)
+    given = {name: (path,) for name, path in found.items()}
+    return _prepare(given, to, chosen, vocabulary, encoder)
 
 
 def _read_corpus(
@@ -173,11 +181,25 @@ def _prepare(
     to: Path,
     settings: PrepareSettings,
     vocabulary: Path | None,
+    encoder_model: Path | None,
 ) -> int:
     from taskaware.data.prepare.folder import prepare as run_prepare
+    from taskaware.data.prepare.settings import PrepareSettings
+    from taskaware.data.sound.settings import FeatureSettings
 
+    encoder = None
+    if encoder_model is not None:
+        encoder = _encoder(encoder_model)
+        if settings.features == FeatureSettings():  # nobody asked for others
+            settings = replace(settings, features=encoder.features)
+        if vocabulary is None and settings.vocabulary_size == PrepareSettings.vocabulary_size:
+            found = (encoder_model / "model", encoder_model)
+            files = [folder / "vocabulary.model" for folder in found]
+            vocabulary = next((file for file in files if file.is_file()), None)
     with stage_display() as progress:
-        report = run_prepare(manifests, to, settings, vocabulary=vocabulary, progress=progress)
+        report = run_prepare(
+            manifests, to, settings, vocabulary=vocabulary, encoder=encoder, progress=progress
+        )
     console = out()
     if report.reused:
         console.print(f"{to} is complete already.")
@@ -186,3 +208,10 @@ def _prepare(
     for warning in report.warnings:
         console.print(f"warning: {warning}", highlight=False)
     return 0
+
+
+def _encoder(model: Path) -> SourceEncoder:
+    from taskaware.inference.model import load
+    from taskaware.inference.source_encoder import source_encoder
+
+    return source_encoder(load(model), name=str(model))

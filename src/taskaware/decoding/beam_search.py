@@ -44,9 +44,10 @@ def beam_search(
     *,
     modality: Modality,
     task_embedding: Tensor | None,
-    begin: int | Sequence[int],
+    begin: int | Sequence[int] | Sequence[Sequence[int]],
     vocabulary: Vocabulary,
     settings: DecodingSettings,
+    is_encoded: bool = False,
 ) -> list[list[Hypothesis]]:
     """Return the best hypotheses of each source, best first, at most ``num_best`` each.
 
@@ -59,21 +60,38 @@ def beam_search(
         source_lengths: int64 ``[B]``.
         modality: Of the sources.
         task_embedding: ``[1, O]`` or ``[B, O]``, or ``None``.
-        begin: The decoder's first piece, or the pieces of its prompt.
+        begin: The decoder's first piece, or the pieces of its prompt; or a prompt for each source,
+            all of one length, where they are of several tasks.
         vocabulary: Turns pieces into text.
         settings: Width, penalty, limits.
+        is_encoded: As in ``Batch``.
     """
     state = model.start_decoding(
-        source, source_lengths, modality, task_embedding, width=settings.beam
+        source,
+        source_lengths,
+        modality,
+        task_embedding,
+        width=settings.beam,
+        is_encoded=is_encoded,
     )
-    prompt = [begin] if isinstance(begin, int) else list(begin)
-    limits_B = _limits(model, state, len(prompt), settings)
-    for piece in prompt[:-1]:
-        model.step(torch.full((len(limits_B), settings.beam), piece, device=source.device), state)
-    search = _Search(model, state, limits_B, prompt, vocabulary, settings)
+    prompts_BP = torch.tensor(_prompts(begin, len(source)), device=source.device)
+    limits_B = _limits(model, state, prompts_BP.shape[1], settings)
+    for place in range(prompts_BP.shape[1] - 1):
+        model.step(prompts_BP[:, place, None].expand(-1, settings.beam), state)
+    search = _Search(model, state, limits_B, prompts_BP, vocabulary, settings)
     while search.is_open:
         search.advance()
     return [_best(finished, vocabulary, settings.num_best) for finished in search.finished]
+
+
+def _prompts(
+    begin: int | Sequence[int] | Sequence[Sequence[int]], num_examples: int
+) -> list[list[int]]:
+    """Return the prompt of each source."""
+    if isinstance(begin, int):
+        return [[begin]] * num_examples
+    rows = [list(one) for one in begin if not isinstance(one, int)]
+    return rows or [[piece for piece in begin if isinstance(piece, int)]] * num_examples
 
 
 def _limits(
@@ -99,7 +117,7 @@ class _Search:
         model: TaskAwareTransformer,
         state: DecodingState,
         limits_B: list[int],
-        prompt: list[int],
+        prompts_BP: Tensor,
         vocabulary: Vocabulary,
         settings: DecodingSettings,
     ) -> None:
@@ -115,9 +133,9 @@ class _Search:
         self._suppressed = torch.tensor(settings.suppressed, dtype=torch.int64, device=device)
         first = settings.suppressed_first
         self._suppressed_first = torch.tensor(first, dtype=torch.int64, device=device)
-        self._prompt = prompt
+        self._prompts = prompts_BP.tolist()
         self._examples = list(range(num_examples))
-        self._newest_BW = torch.full((num_examples, width), prompt[-1], device=device)
+        self._newest_BW = prompts_BP[:, -1:].expand(-1, width)
         self._pieces_BWT = torch.zeros((num_examples, width, 0), dtype=torch.int64, device=device)
         # At first all hypotheses of an example are equal: only one of them may have continuations.
         self._log_probs_BW = torch.full((num_examples, width), _NEVER, device=device)
@@ -162,8 +180,9 @@ class _Search:
             log_probs_BWV[..., self._suppressed_first] = _NEVER
         if settings.no_repeat:
             for row, hypotheses in enumerate(self._pieces_BWT.tolist()):
+                prompt = self._prompts[self._examples[row]]
                 for column, pieces in enumerate(hypotheses):
-                    again = repeating([*self._prompt, *pieces], settings.no_repeat)
+                    again = repeating([*prompt, *pieces], settings.no_repeat)
                     log_probs_BWV[row, column, again] = _NEVER
         if settings.end_at_limit:
             for row, example in enumerate(self._examples):

@@ -154,7 +154,9 @@ def _evaluate_task(
         chosen = by_length[start : start + _EXAMPLES_PER_CALL]
         sources = [_source(model, split, int(indices[position])) for position in chosen]
         for position, found in zip(
-            chosen, model.decode(task, sources, decoding=decoding), strict=True
+            chosen,
+            model.decode(task, sources, decoding=decoding, is_encoded=split.is_encoded(task)),
+            strict=True,
         ):
             hypotheses[position] = found[0]
         if progress is not None:

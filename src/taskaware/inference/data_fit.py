@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.tasks import require_same_tasks
 from taskaware.errors import DataError, UserError
+from taskaware.inference.source_encoder import encoder_digest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.data.sound.settings import FeatureSettings
     from taskaware.inference.model import TaskAwareModel
+    from taskaware.model.settings import ModelSettings
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Task
 
 
@@ -23,7 +29,8 @@ def require_tasks(
     Raises:
         UnknownTaskError: The model or the data has no task of a name.
         UserError: Model and data share no task, or a name means another task in the data.
-        DataError: The data was prepared with other features than the model hears.
+        DataError: The data was prepared with other features than the model hears, or holds the
+            outputs of another encoder.
     """
     shared = [task for task in model.tasks if task.name in {other.name for other in data.tasks}]
     if names:
@@ -39,7 +46,46 @@ def require_tasks(
             f"{data.folder} must have the model's features ({model.feature_settings}), but has "
             f"{data.feature_settings}"
         )
+    if data.encoder is not None and any(task.modality.is_recording for task in shared):
+        require_encoder(
+            data, model.transformer, model.settings, model.feature_settings, where="the model"
+        )
     return shared
+
+
+def require_encoder(
+    data: PreparedData,
+    transformer: TaskAwareTransformer,
+    settings: ModelSettings,
+    features: FeatureSettings,
+    *,
+    where: Path | str,
+) -> None:
+    """Check that the stored outputs of an encoder are those of a model's own.
+
+    Args:
+        data: What was prepared; where it stores features, all is well.
+        transformer: The model's network.
+        settings: Its sizes and choices.
+        features: How it hears a recording.
+        where: What to call the model.
+
+    Raises:
+        DataError: They are another encoder's, or the model's depend on the task.
+    """
+    if data.encoder is None:
+        return
+    if settings.modulates_encoder:
+        raise DataError(
+            f"{data.folder} must hold recordings or features for {where}, whose encoder its task "
+            f"network modulates, but holds outputs of the encoder of {data.encoder.model}"
+        )
+    if encoder_digest(transformer, settings, features) != data.encoder.sha256:
+        raise DataError(
+            f"{data.folder} must hold outputs of the encoder of {where}, but holds those of "
+            f"{data.encoder.model}, which has other weights, another front end or other features: "
+            "prepare the data with `--encoder` and this model"
+        )
 
 
 def require_vocabulary(model: TaskAwareModel, data: PreparedData) -> None:

@@ -7,6 +7,7 @@ Shape legend: O size of a task embedding, S source positions, F feature bins.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,30 @@ if TYPE_CHECKING:
     from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.sources import Hearing, ReadSource, Source
     from taskaware.types import Modality, Task
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """What is asked of a source: a task, what tells it, and its t_e ``[1, O]``."""
+
+    task: Task
+    cue: TextCue
+    task_embedding: Tensor | None
+
+
+def _groups(requests: Sequence[_Request], *, apart: bool) -> list[list[int]]:
+    """Return the positions of what can be decoded together: one kind of source, equal prompts.
+
+    Args:
+        requests: What is asked of each source.
+        apart: Whether every task is decoded by itself.
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
+    for i, request in enumerate(requests):
+        task = request.task
+        key = (task.name if apart else task.source_modality, len(request.cue.prompt))
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())
 
 
 @dataclass(kw_only=True)
@@ -116,45 +141,111 @@ class Decoder(ModelParts):
         *,
         task_embedding: Tensor | None = None,
         decoding: DecodingSettings | None = None,
+        is_encoded: bool = False,
     ) -> list[list[Hypothesis]]:
         """Return the best hypotheses for sources that ``encode_source`` (or ``prepare``) made.
+
+        Args:
+            task: The task.
+            sources: float32 ``[S, F]`` or int64 ``[S]`` each.
+            task_embedding: ``[1, O]``, instead of the stored one.
+            decoding: How to search, instead of the model's own settings.
+            is_encoded: Whether the sources are what the model's encoder put out, ``[S, D]``.
 
         Raises:
             UserError: A setting or the task embedding is impossible.
             CheckpointError: The model's probabilities are not finite.
             TaskawareError: A source is too long for the memory.
         """
+        request = _Request(task, self.cue(task), self._task_embedding(task, task_embedding))
+        return self._decode([request] * len(sources), sources, decoding, is_encoded=is_encoded)
+
+    def decode_tasks(
+        self,
+        tasks: Sequence[Task],
+        sources: Sequence[np.ndarray],
+        *,
+        decoding: DecodingSettings | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Return the best hypotheses for sources of several tasks, which are decoded together.
+
+        Tasks with the same kind of source share batches: only t_e and the prompt differ from row to
+        row. Each output is what ``decode`` gives, but for rounding.
+
+        Args:
+            tasks: The task of each source.
+            sources: As in ``decode``.
+            decoding: How to search, instead of the model's own settings.
+
+        Raises:
+            UserError, CheckpointError, TaskawareError: See ``decode``.
+        """
+        requests = {
+            task.name: _Request(task, self.cue(task), self._task_embedding(task, None))
+            for task in tasks
+        }
+        return self._decode([requests[task.name] for task in tasks], sources, decoding)
+
+    def _decode(
+        self,
+        requests: Sequence[_Request],
+        sources: Sequence[np.ndarray],
+        decoding: DecodingSettings | None,
+        *,
+        is_encoded: bool = False,
+    ) -> list[list[Hypothesis]]:
         decoding = decoding or self.decoding
         settings_file.require_valid(decoding, where="decoding")
-        cue = self.cue(task)
-        sources = cue.around(sources)
-        device = self.transformer.token_embedding.weight.device
-        embedding = self._task_embedding(task, task_embedding)
+        pairs = list(zip(requests, sources, strict=True))
+        sources = [request.cue.around([source])[0] for request, source in pairs]
         answers: list[list[Hypothesis]] = [[] for _ in sources]
-        for chosen in batches([len(source) for source in sources], decoding.examples_per_batch):
-            source, lengths = pad_sources([sources[i] for i in chosen])
-            with (
-                reporting_short_memory(int(lengths.max())),
-                self.transformer.adapters.use(task.name),
-            ):
-                found = beam_search(
-                    self.transformer,
-                    source.to(device),
-                    lengths.to(device),
-                    modality=task.source_modality,
-                    task_embedding=None if embedding is None else embedding.to(device),
-                    begin=cue.prompt,
-                    vocabulary=self.vocabulary,
-                    settings=decoding,
+        frames = math.prod(self.settings.time_strides) if is_encoded else 1  # of one position
+        for together in _groups(requests, apart=bool(self.transformer.adapters.tasks)):
+            lengths = [len(sources[i]) * frames for i in together]
+            for places in batches(lengths, decoding.examples_per_batch):
+                chosen = [together[place] for place in places]
+                rows = [requests[i] for i in chosen]
+                found = self._search(
+                    rows, [sources[i] for i in chosen], decoding, is_encoded=is_encoded
                 )
-            for i, hypotheses in zip(chosen, found, strict=True):
-                answers[i] = hypotheses
+                for i, hypotheses in zip(chosen, found, strict=True):
+                    answers[i] = hypotheses
         if not all(answers):
             raise CheckpointError(
                 "the model must give finite probabilities, but gives none: its weights are "
                 "damaged, or its training went wrong"
             )
         return answers
+
+    def _search(
+        self,
+        requests: Sequence[_Request],
+        sources: Sequence[np.ndarray],
+        decoding: DecodingSettings,
+        *,
+        is_encoded: bool,
+    ) -> list[list[Hypothesis]]:
+        """Search for the outputs of sources that are decoded together."""
+        first = requests[0]
+        device = self.transformer.token_embedding.weight.device
+        source, lengths = pad_sources(sources)
+        embedding = first.task_embedding
+        if embedding is not None and any(request is not first for request in requests):
+            rows = [request.task_embedding for request in requests]
+            embedding = torch.cat([row for row in rows if row is not None])
+        adapters = self.transformer.adapters
+        with reporting_short_memory(int(lengths.max())), adapters.use(first.task.name):
+            return beam_search(
+                self.transformer,
+                source.to(device),
+                lengths.to(device),
+                modality=first.task.source_modality,
+                task_embedding=None if embedding is None else embedding.to(device),
+                begin=[request.cue.prompt for request in requests],
+                vocabulary=self.vocabulary,
+                settings=decoding,
+                is_encoded=is_encoded,
+            )
 
     def _task_embedding(self, task: Task, given: Tensor | None) -> Tensor | None:
         """Return the task embedding to use, which must fit the model."""

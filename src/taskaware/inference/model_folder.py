@@ -172,7 +172,6 @@ def _read_folder(folder: Path) -> ModelParts:
         tasks = tuple(
             settings_file.from_mapping(Task, task, where=where) for task in description["tasks"]
         )
-        names = {task.name for task in tasks}
         model = settings_file.from_mapping(ModelSettings, description["model"], where=where)
         features = settings_file.from_mapping(FeatureSettings, description["features"], where=where)
         decoding = settings_file.from_mapping(
@@ -183,7 +182,7 @@ def _read_folder(folder: Path) -> ModelParts:
             model,
             vocabulary_size=vocabulary.size,
             tasks=tasks,
-            adapter_tasks=[name for name in tasks_with_sets(tensors) if name in names],
+            adapter_tasks=tasks_with_sets(tensors, tasks),
         )
     except MissingDependencyError:
         raise

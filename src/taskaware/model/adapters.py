@@ -1,36 +1,42 @@
-"""Small weights beside a frozen base, a set of them for each of some tasks, switched by the task.
+"""Adapters: small weights beside a frozen base, a set for each of some tasks, switched by the task.
 
-What people use where this project has a task embedding. LoRA, IA3 and tuned layer norms are those
-of the peft library, which is imported when a model needs it.
+What people use where this project has a task embedding, as rows to compare with. LoRA, IA3 and
+tuned layer norms are those of the peft library (an extra), imported where a model has them;
+bottlenecks are ours. Here is which layers get a set, and which set acts.
 
-A set is named after its task, in the names of weights as ``task:NAME`` (a dot of a task's name is
-written as a slash there): ``decoder.0.self_attention.output.lora_A.task:st_en_de.weight``.
+A set is known by its task's place among the model's, in the names of weights too:
+``decoder.0.self_attention.output.lora_A.adapters_of_task_3.weight``.
 """
 
 from __future__ import annotations
 
+import re
+import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from torch import nn
 
 from taskaware.errors import require_packages
-from taskaware.model.bottleneck import BottleneckLinear
+from taskaware.model.bottleneck_adapter import BottleneckAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from peft import PeftConfig
 
     from taskaware.model.settings import AdapterMethod, AdapterSettings
+    from taskaware.types import Task
 
-_MARK = "task:"
 _BASE = ".base_layer"  # what an adapted layer calls the layer that it stands for
 _FEED_FORWARD = ".contract"
+_OF_T_E = ".bottleneck."  # what a task embedding scales is no part of the base (``modulation``)
 # By method: the kind of the layers that get a set, and how their names end.
 _PLACES: dict[AdapterMethod, tuple[type[nn.Module], tuple[str, ...]]] = {
     "none": (nn.Module, ()),
     "lora": (nn.Linear, ("",)),
+    # Keys, values and the inner feed-forward (Liu et al. 2022, section 3.3). Queries, keys and
+    # values of self-attention are one product here.
     "ia3": (nn.Linear, (".query_key_value", ".key_value", _FEED_FORWARD)),
     "layer_norms": (nn.LayerNorm, ("",)),
     "bottleneck": (nn.Linear, (".output", _FEED_FORWARD)),
@@ -54,18 +60,21 @@ class AdaptedLayer(Protocol):
 
 
 class AdapterSets:
-    """The sets of adapter weights that a model has; at rest none acts.
-
-    Attributes:
-        tasks: The tasks that have one.
-    """
+    """The sets of adapter weights that a model has; at rest none acts."""
 
     def __init__(self) -> None:
-        self.tasks: tuple[str, ...] = ()
+        self._index_of: dict[str, int] = {}
         self._layers: list[AdaptedLayer] = []
         self._active: str | None = None
 
-    def add(self, model: nn.Module, settings: AdapterSettings, task_name: str) -> None:
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks that have a set, in the order of their places in the model."""
+        return tuple(sorted(self._index_of, key=self._index_of.__getitem__))
+
+    def add(
+        self, model: nn.Module, settings: AdapterSettings, task_name: str, *, task_index: int
+    ) -> None:
         """Give a task a set that changes nothing yet; its weights are drawn by torch's generator.
 
         Args:
@@ -73,13 +82,15 @@ class AdapterSets:
                 are now, so its weights must be those of the base.
             settings: What a set is, the same for all.
             task_name: The task.
+            task_index: Its place among the model's.
 
         Raises:
             MissingDependencyError: peft is needed and not installed.
         """
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-        self._layers = _inject(model, settings, key=_key(task_name))
-        self.tasks = (*self.tasks, task_name)
+        self._layers = _inject(model, settings, key=_key(task_index))
+        self._index_of[task_name] = task_index
+        self._active = task_name  # as peft leaves it
         self._switch(None)
         # What is frozen is decided elsewhere (``training.trainable``).
         for parameter in model.parameters():
@@ -89,7 +100,7 @@ class AdapterSets:
     def use(self, task_name: str) -> Iterator[None]:
         """Let the task's set act inside; a task without one has the plain base."""
         before = self._active
-        self._switch(task_name if task_name in self.tasks else None)
+        self._switch(task_name if task_name in self._index_of else None)
         try:
             yield
         finally:
@@ -97,36 +108,52 @@ class AdapterSets:
 
     def _switch(self, task_name: str | None) -> None:
         """Let one set act, or none, and leave what is trained as it is."""
+        if task_name == self._active:
+            return
         for layer in self._layers:
             # peft takes the set that acts for the one that is trained.
             flags = [(parameter, parameter.requires_grad) for parameter in layer.parameters()]
             if task_name is not None:
-                layer.set_adapter(_key(task_name))
+                layer.set_adapter(_key(self._index_of[task_name]))
             layer.enable_adapters(task_name is not None)
             for parameter, is_trained in flags:
                 parameter.requires_grad_(is_trained)
         self._active = task_name
 
 
-def set_of(name: str) -> str | None:
-    """Return the task whose set a weight is of, by the weight's name; ``None``: it is the base's.
-
-    >>> set_of("decoder.0.self_attention.output.lora_A.task:st_en_de.weight")
-    'st_en_de'
-    """
-    for word in name.split("."):
-        if word.startswith(_MARK):
-            return word.removeprefix(_MARK).replace("/", ".")
-    return None
+def _key(task_index: int) -> str:
+    return f"adapters_of_task_{task_index}"  # a task's own name may have a dot
 
 
-def tasks_with_sets(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the tasks that have a set, by the names of a model's weights."""
-    return tuple(sorted({task for name in names if (task := set_of(name)) is not None}))
+_KEY = re.compile(r"\.adapters_of_task_(\d+)(\.|$)")
 
 
-def _key(task_name: str) -> str:
-    return _MARK + task_name.replace(".", "/")
+def set_of(weight_name: str) -> int | None:
+    """Return the place of the task whose set a weight is of; ``None``: it is the base's."""
+    found = _KEY.search(weight_name)
+    return int(found[1]) if found else None
+
+
+def tasks_with_sets(weight_names: Iterable[str], tasks: Sequence[Task]) -> tuple[str, ...]:
+    """Return which tasks of a model have a set, by the names of its weights."""
+    places = {set_of(name) for name in weight_names}
+    return tuple(task.name for index, task in enumerate(tasks) if index in places)
+
+
+def adapted_layers(model: nn.Module, settings: AdapterSettings) -> list[str]:
+    """Return the names of the layers of the base that get a set."""
+    stacks = ("decoder",) if settings.where == "decoder" else ("encoder", "decoder")
+    places = tuple(place for stack in stacks for place in (f"{stack}.", f"{stack}_norm"))
+    kind, ends = _PLACES[settings.method]
+    return [
+        plain
+        for name, module in model.named_modules()
+        if name.startswith(places)
+        and set_of(name) is None
+        and _OF_T_E not in name
+        and isinstance(module, kind)
+        and (plain := name.removesuffix(_BASE)).endswith(ends)
+    ]
 
 
 def _inject(model: nn.Module, settings: AdapterSettings, *, key: str) -> list[AdaptedLayer]:
@@ -141,9 +168,11 @@ def _inject(model: nn.Module, settings: AdapterSettings, *, key: str) -> list[Ad
             require_packages(f"a model with adapters of the kind '{method}'", "adapters", "peft")
             from peft import inject_adapter_in_model
 
-            inject_adapter_in_model(_config(settings, names), model, key)
+            with warnings.catch_warnings():  # a layer norm is a layer that has no two widths
+                warnings.filterwarnings("ignore", message="Unsupported layer type")
+                inject_adapter_in_model(_config(settings, names), model, key)
             del model.peft_config  # peft would warn of it where a second set comes
-    return [model.get_submodule(name) for name in names]  # type: ignore[misc]
+    return [cast("AdaptedLayer", model.get_submodule(name)) for name in names]
 
 
 def _config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
@@ -154,7 +183,7 @@ def _config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
         case "lora":
             return LoraConfig(
                 r=settings.rank,
-                lora_alpha=settings.alpha,  # type: ignore[arg-type]
+                lora_alpha=settings.rank * settings.scale,
                 lora_dropout=settings.dropout,
                 target_modules=names,
             )
@@ -173,22 +202,7 @@ def _inject_bottlenecks(
     for name in names:
         layer = model.get_submodule(name)
         if isinstance(layer, nn.Linear):
-            layer = BottleneckLinear(layer)
+            layer = BottleneckAdapter(layer)
             model.set_submodule(name, layer)
-        assert isinstance(layer, BottleneckLinear)
+        assert isinstance(layer, BottleneckAdapter)
         layer.add(key, rank=settings.rank, dropout=settings.dropout)
-
-
-def adapted_layers(model: nn.Module, settings: AdapterSettings) -> list[str]:
-    """Return the names of the layers of the base that get a set."""
-    stacks = ("decoder",) if settings.where == "decoder" else ("encoder", "decoder")
-    places = tuple(place for stack in stacks for place in (f"{stack}.", f"{stack}_norm"))
-    kind, ends = _PLACES[settings.method]
-    return [
-        plain
-        for name, module in model.named_modules()
-        if name.startswith(places)
-        and set_of(name) is None
-        and isinstance(module, kind)
-        and (plain := name.removesuffix(_BASE)).endswith(ends)
-    ]

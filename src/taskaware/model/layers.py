@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.attention import CrossAttention, KeyValues, SelfAttention
+from taskaware.model.modulation import Bottleneck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from taskaware.model.modulation import PartModulation
 
 NormPlace = Literal["pre", "post"]
 Activation = Literal["relu", "gelu", "swish"]
@@ -49,17 +52,33 @@ class FeedForward(nn.Module):
 
 
 class Sublayer(nn.Module):
-    """Norm, dropout and residual connection around one part of a block."""
+    """Norm, dropout and residual connection around one part of a block.
 
-    def __init__(self, d_model: int, *, dropout: float, norm: NormPlace, eps: float) -> None:
+    Args:
+        d_model: D.
+        dropout: Of the part's output.
+        norm: Before the part, or after the sum.
+        eps: Of the norm.
+        bottleneck: Size of the bottleneck beside the part; 0: none.
+    """
+
+    def __init__(
+        self, d_model: int, *, dropout: float, norm: NormPlace, eps: float, bottleneck: int = 0
+    ) -> None:
         super().__init__()
+        self.bottleneck = Bottleneck(d_model, bottleneck) if bottleneck else None
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.dropout = dropout
         self.norm_first = norm == "pre"
 
-    def forward(self, x: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return ``x + part(norm(x))`` (pre) or ``norm(x + part(x))`` (post)."""
-        out = part(self.norm(x) if self.norm_first else x)
+    def forward(
+        self, x: Tensor, part: Callable[[Tensor], Tensor], modulate: PartModulation | None = None
+    ) -> Tensor:
+        """Return ``x + part(norm(x))`` (pre) or ``norm(x + part(x))`` (post), part modulated."""
+        given = self.norm(x) if self.norm_first else x
+        out = part(given)
+        if modulate is not None:
+            out = modulate(out, given, self.bottleneck)
         total = x + F.dropout(out, self.dropout, self.training)
         return total if self.norm_first else self.norm(total)
 
@@ -80,23 +99,33 @@ class EncoderLayer(nn.Module):
         eps: float,
         activation: Activation = "relu",
         attention_bias: bool = False,
+        bottleneck: int = 0,
     ) -> None:
         super().__init__()
+        around = {"dropout": dropout, "norm": norm, "eps": eps, "bottleneck": bottleneck}
         self.self_attention = SelfAttention(
             d_model, num_heads, dropout=attention_dropout, bias=attention_bias
         )
         self.feed_forward = FeedForward(
             d_model, d_ff, relu_dropout=relu_dropout, activation=activation
         )
-        self.around_attention = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
-        self.around_feed_forward = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
+        self.around_attention = Sublayer(d_model, **around)
+        self.around_feed_forward = Sublayer(d_model, **around)
 
-    def forward(self, x_BSD: Tensor, *, mask_BS: Tensor | None, causal: bool = False) -> Tensor:
-        """Return ``[B, S, D]``."""
+    def forward(
+        self,
+        x_BSD: Tensor,
+        *,
+        mask_BS: Tensor | None,
+        causal: bool = False,
+        inside: Sequence[PartModulation] | None = None,
+    ) -> Tensor:
+        """Return ``[B, S, D]``, its two parts modulated where ``inside`` says how."""
+        attention, feed_forward = inside or (None, None)
         x_BSD = self.around_attention(
-            x_BSD, lambda x: self.self_attention(x, mask_BK=mask_BS, causal=causal)
+            x_BSD, lambda x: self.self_attention(x, mask_BK=mask_BS, causal=causal), attention
         )
-        return self.around_feed_forward(x_BSD, self.feed_forward)
+        return self.around_feed_forward(x_BSD, self.feed_forward, feed_forward)
 
 
 class DecoderLayer(nn.Module):
@@ -115,8 +144,10 @@ class DecoderLayer(nn.Module):
         eps: float,
         activation: Activation = "relu",
         attention_bias: bool = False,
+        bottleneck: int = 0,
     ) -> None:
         super().__init__()
+        around = {"dropout": dropout, "norm": norm, "eps": eps, "bottleneck": bottleneck}
         self.self_attention = SelfAttention(
             d_model, num_heads, dropout=attention_dropout, bias=attention_bias
         )
@@ -126,23 +157,40 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(
             d_model, d_ff, relu_dropout=relu_dropout, activation=activation
         )
-        self.around_self = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
-        self.around_cross = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
-        self.around_feed_forward = Sublayer(d_model, dropout=dropout, norm=norm, eps=eps)
+        self.around_self = Sublayer(d_model, **around)
+        self.around_cross = Sublayer(d_model, **around)
+        self.around_feed_forward = Sublayer(d_model, **around)
 
-    def forward(self, x_BTD: Tensor, memory_BSD: Tensor, *, memory_mask_BS: Tensor) -> Tensor:
+    def forward(
+        self,
+        x_BTD: Tensor,
+        memory_BSD: Tensor,
+        *,
+        memory_mask_BS: Tensor,
+        inside: Sequence[PartModulation] | None = None,
+    ) -> Tensor:
         """Return ``[B, T, D]``. Padded targets stand at the end, so the causal rule hides them."""
+        own, cross, feed_forward = inside or (None, None, None)
         memory = self.cross_attention.look_at(memory_BSD)
-        x_BTD = self.around_self(x_BTD, lambda x: self.self_attention(x, mask_BK=None, causal=True))
-        x_BTD = self.around_cross(
-            x_BTD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS)
+        x_BTD = self.around_self(
+            x_BTD, lambda x: self.self_attention(x, mask_BK=None, causal=True), own
         )
-        return self.around_feed_forward(x_BTD, self.feed_forward)
+        x_BTD = self.around_cross(
+            x_BTD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS), cross
+        )
+        return self.around_feed_forward(x_BTD, self.feed_forward, feed_forward)
 
     def step(
-        self, x_BWD: Tensor, past: KeyValues | None, memory: KeyValues, *, memory_mask_BS: Tensor
+        self,
+        x_BWD: Tensor,
+        past: KeyValues | None,
+        memory: KeyValues,
+        *,
+        memory_mask_BS: Tensor,
+        inside: Sequence[PartModulation] | None = None,
     ) -> tuple[Tensor, KeyValues]:
         """Return the newest position of W hypotheses each, ``[B, W, D]``, and the longer past."""
+        own, cross, feed_forward = inside or (None, None, None)
         newest: list[KeyValues] = []
 
         def attend(x: Tensor) -> Tensor:
@@ -150,8 +198,8 @@ class DecoderLayer(nn.Module):
             newest.append(longer)
             return attended
 
-        x_BWD = self.around_self(x_BWD, attend)
+        x_BWD = self.around_self(x_BWD, attend, own)
         x_BWD = self.around_cross(
-            x_BWD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS)
+            x_BWD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS), cross
         )
-        return self.around_feed_forward(x_BWD, self.feed_forward), newest[0]
+        return self.around_feed_forward(x_BWD, self.feed_forward, feed_forward), newest[0]

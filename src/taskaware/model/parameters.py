@@ -1,4 +1,4 @@
-"""How many parameters each part of a model has."""
+"""How many parameters each part of a model has, and which are those of its speech encoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from taskaware.model.adapters import set_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
     from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.types import Task
 
 
 def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
@@ -21,10 +26,16 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
     return counts
 
 
-def adapter_parameters(model: TaskAwareTransformer) -> dict[str, int]:
-    """Return the number of parameters of each task's set of adapter weights."""
+def adapter_parameters(model: TaskAwareTransformer, tasks: Sequence[Task]) -> dict[str, int]:
+    """Return the number of parameters of each task's set of adapter weights, where it has one."""
     counts = dict.fromkeys(model.adapters.tasks, 0)
     for name, parameter in model.named_parameters():
-        if (task := set_of(name)) is not None:
-            counts[task] += parameter.numel()
+        if (index := set_of(name)) is not None:
+            counts[tasks[index].name] += parameter.numel()
     return counts
+
+
+def speech_encoder_tensors(model: TaskAwareTransformer) -> dict[str, Tensor]:
+    """Return all weights that the encoder's output for a recording depends on, by their names."""
+    parts = ("frontends.speech.", "source_positions.", "encoder.", "encoder_norm.")
+    return {name: value for name, value in model.state_dict().items() if name.startswith(parts)}

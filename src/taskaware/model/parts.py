@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from taskaware.errors import UserError
 from taskaware.model.attention import LearntPositions, Positions, PositionSignal
+from taskaware.model.bridge import Bridge
 from taskaware.model.conformer import ConformerLayer
 from taskaware.model.frontend import (
     FeatureFrontend,
@@ -16,7 +18,8 @@ from taskaware.model.frontend import (
     TokenEmbedding,
 )
 from taskaware.model.layers import DecoderLayer, EncoderLayer
-from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, identity_bias
+from taskaware.model.modulation import DECODER_PARTS, ENCODER_PARTS, Bottleneck, Layout
+from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork
 from taskaware.types import MODALITIES
 
 if TYPE_CHECKING:
@@ -28,7 +31,16 @@ _NOT_IN_A_CONFORMER = ("norm", "activation")
 
 
 def create_frontends(settings: ModelSettings, modalities: set[Modality]) -> dict[str, nn.Module]:
-    """Return the preprocessing layers of the modalities that are not text, by name."""
+    """Return the preprocessing layers of the modalities that are not text, by name.
+
+    Raises:
+        UserError: A source is a text, and a bridge joins an encoder that reads none.
+    """
+    if settings.bridge.num_layers and "text" in modalities:
+        raise UserError(
+            "a model whose encoder is joined to the decoder of another must have no task with a "
+            "text source, as no pieces are embedded for its encoder, but has one"
+        )
     return {
         name: create_frontend(settings, name)
         for name, facts in MODALITIES.items()
@@ -59,6 +71,21 @@ def create_frontend(settings: ModelSettings, modality: Modality) -> nn.Module:
             raise ValueError("the front end of text is the token embedding")
 
 
+def create_bridge(settings: ModelSettings) -> Bridge | None:
+    """Return what joins the encoder to a decoder of another model, where there is one."""
+    bridge = settings.bridge
+    if not bridge.num_layers:
+        return None
+    return Bridge(
+        settings.of_encoder.d_model,
+        settings.d_model,
+        num_layers=bridge.num_layers,
+        kernel=bridge.kernel,
+        stride=bridge.stride,
+        eps=settings.layer_norm_eps,
+    )
+
+
 def create_token_embedding(settings: ModelSettings, vocabulary_size: int) -> TokenEmbedding:
     """Return the embedding, which is the output layer too where it is tied."""
     return TokenEmbedding(
@@ -85,16 +112,21 @@ def create_positions(settings: ModelSettings, kind: PositionKind, *, limit: int)
 
 def create_encoder(settings: ModelSettings) -> list[EncoderLayer] | list[ConformerLayer]:
     """Return the blocks of the encoder."""
+    settings = settings.of_encoder
     count = range(settings.num_encoder_layers)
     if settings.encoder_block == "transformer":
-        return [EncoderLayer(**_block(settings)) for _ in count]
+        size = settings.conditioning.bottleneck if settings.modulates_encoder else 0
+        return [EncoderLayer(**_block(settings), bottleneck=size) for _ in count]
     own = {key: value for key, value in _block(settings).items() if key not in _NOT_IN_A_CONFORMER}
     return [ConformerLayer(**own, kernel=settings.conformer_kernel) for _ in count]
 
 
 def create_decoder(settings: ModelSettings) -> list[DecoderLayer]:
     """Return the blocks of the decoder."""
-    return [DecoderLayer(**_block(settings)) for _ in range(settings.num_decoder_layers)]
+    conditioning = settings.conditioning
+    size = conditioning.bottleneck if conditioning.has_task_network else 0
+    count = range(settings.num_decoder_layers)
+    return [DecoderLayer(**_block(settings), bottleneck=size) for _ in count]
 
 
 def _block(settings: ModelSettings) -> dict[str, Any]:
@@ -121,11 +153,36 @@ def last_norm(settings: ModelSettings, *, needed: bool = True) -> nn.Module:
 
 def initial_task_embedding(settings: ModelSettings) -> torch.Tensor:
     """Return t_e ``[O]`` before training: what modulates nothing, or a prepended vector of 0."""
-    conditioning = settings.conditioning
-    if conditioning.acts_by == "prepend":
+    if settings.conditioning.acts_by == "prepend":
         return torch.zeros(settings.d_model)
-    num_places = settings.num_places if conditioning.film_scope == "per_block" else 1
-    return identity_bias(settings.d_model, num_places)
+    return create_layout(settings).initial()
+
+
+def neutral_task_embedding(settings: ModelSettings) -> torch.Tensor:
+    """Return the t_e ``[O]`` that leaves the model as it is, however it is trained."""
+    if settings.conditioning.acts_by == "prepend":
+        return torch.zeros(settings.d_model)
+    return create_layout(settings).neutral()
+
+
+def create_layout(settings: ModelSettings) -> Layout:
+    """Return which numbers of t_e act where."""
+    conditioning = settings.conditioning
+    on_encoder = conditioning.film_on == "everything"
+    first_place = 0 if on_encoder else settings.num_encoder_layers + 1
+    per_block = conditioning.film_scope == "per_block"
+    inside = conditioning.film_places == "parts" or conditioning.bottleneck > 0
+    num_encoder_parts = ENCODER_PARTS * settings.num_encoder_layers if inside and on_encoder else 0
+    num_decoder_parts = DECODER_PARTS * settings.num_decoder_layers if inside else 0
+    return Layout(
+        d_model=settings.d_model,
+        num_pairs=settings.num_places - first_place if per_block else 1,
+        first_place=first_place,
+        num_parts=num_encoder_parts + num_decoder_parts,
+        num_encoder_parts=num_encoder_parts,
+        parts_have_film=conditioning.film_places == "parts",
+        bottleneck=conditioning.bottleneck,
+    )
 
 
 def create_task_network(
@@ -157,3 +214,6 @@ def initialise(model: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.zeros_(module.up.weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ class ConditioningSettings:
             before source and target as a vector.
         film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for
             each.
+        film_on: `everything`: encoder and decoder (the paper). `decoder`: the embedded target and
+            the decoder's blocks; what the encoder computes is then the same for all tasks.
+        film_places: `blocks`: the outputs of blocks (the paper). `parts`: also the output of each
+            attention and each feed-forward, before it is added (not in the paper).
+        bottleneck: Hidden numbers of a small feed-forward beside each part of a block, which all
+            tasks share and whose hidden numbers t_e scales (not in the paper; `model/modulation.py`
+            says whose idea it is); 0: none. It adds to t_e so many numbers a part.
         d_task: Size inside the implicit network (256 with a filter of 512: 1.58 million parameters
             at d_model 512; the paper says about 1 million).
         d_task_ff: Inner size of its feed-forward layers.
@@ -40,6 +47,9 @@ class ConditioningSettings:
     cue: Cue = "implicit"
     acts_by: ActsBy = "film"
     film_scope: Literal["shared", "per_block"] = "shared"
+    film_on: Literal["everything", "decoder"] = "everything"
+    film_places: Literal["blocks", "parts"] = "blocks"
+    bottleneck: int = 0
     d_task: int = 256
     d_task_ff: int = 512
     num_task_heads: int = 4
@@ -67,31 +77,104 @@ class ConditioningSettings:
             yield "d_task", f"must be a multiple of `num_task_heads` ({self.num_task_heads})"
         if self.d_task_ff < 1:
             yield "d_task_ff", "must be at least 1"
-        if self.acts_by == "prepend" and self.film_scope == "per_block":
-            yield "film_scope", "must be 'shared' where `acts_by` is 'prepend'"
+        if self.bottleneck < 0:
+            yield "bottleneck", f"must be at least 0, but is {self.bottleneck}"
+        if self.acts_by == "prepend":
+            plain = {"film_scope": "shared", "film_on": "everything", "film_places": "blocks"}
+            for name, value in {**plain, "bottleneck": 0}.items():
+                if getattr(self, name) != value:
+                    yield name, f"must be {value!r} where `acts_by` is 'prepend'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """What the encoder has otherwise than the decoder, where the two come from two models.
+
+    Attributes:
+        d_model: Its width; 0: the decoder's, as for all sizes here.
+        num_heads: Its attention heads.
+        d_ff: Inner size of its feed-forward layers.
+        norm: `pre` (Whisper, M2M100) or `post` (Marian); `same`: as the decoder.
+        layer_norm_eps: Added to the variance in its layer norms; 0: as the decoder.
+        activation: Inside its feed-forward layers; `same`: as the decoder.
+        first_position: The number of the first sinusoidal position of a source; -1: of a target.
+    """
+
+    d_model: int = 0
+    num_heads: int = 0
+    d_ff: int = 0
+    norm: Literal["same", "pre", "post"] = "same"
+    layer_norm_eps: float = 0.0
+    activation: Literal["same", "relu", "gelu", "swish"] = "same"
+    first_position: int = -1
+
+    def own(self) -> dict[str, Any]:
+        """Return the fields that are not as the decoder's."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if getattr(self, each.name) != each.default
+        }
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("d_model", "num_heads", "d_ff", "layer_norm_eps"):
+            if getattr(self, name) < 0:
+                yield name, "must not be negative"
+        if self.first_position < -1:
+            yield "first_position", "must be at least 0, or -1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeSettings:
+    """What joins the encoder of one model to the decoder of another: a length adaptor.
+
+    Convolutions over time with gated linear units, as in Li et al. (2021, arXiv:2010.12829): a
+    decoder of texts has seen some positions a word, where an encoder of speech puts out 50 a
+    second. They go from the encoder's width to the decoder's, and a layer norm ends them, as the
+    decoder is used to.
+
+    Attributes:
+        num_layers: Convolutions; 0: no bridge.
+        kernel: Positions that each sees at once, an odd number.
+        stride: How many positions become one in each.
+    """
+
+    num_layers: int = 0
+    kernel: int = 3
+    stride: int = 2
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if self.num_layers < 0:
+            yield "num_layers", "must not be negative"
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            yield "kernel", f"must be an odd number, but is {self.kernel}"
+        if self.stride < 1:
+            yield "stride", "must be at least 1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSettings:
-    """Small weights beside a frozen base, a set of them for each task that is trained.
+    """Small weights beside a frozen base, one set a task, to compare a task embedding with.
 
     Attributes:
-        method: `none`; `lora`: the product of two thin matrices beside each linear layer of the
-            blocks (Hu et al. 2022); `ia3`: a scale of the keys and values of attention, of the
-            queries too where one product makes all three, and of the inner values of feed-forward
-            layers (Liu et al. 2022); `layer_norms`: layer norms of its own; `bottleneck`: two thin
-            layers with a ReLU between, after each attention and feed-forward (Houlsby et al. 2019).
+        method: `none`; `lora` (Hu et al. 2022): the product of two thin matrices beside every
+            linear layer of the blocks; `ia3` (Liu et al. 2022): factors of keys, of values and of
+            what is inside the feed-forward layers, and of queries where one product makes all
+            three; `layer_norms`: norms of each task's own; `bottleneck` (Houlsby et al. 2019): two
+            thin layers with a ReLU between, behind every attention and feed-forward.
         rank: Inner size of `lora` and `bottleneck`.
-        alpha: What `lora` adds counts `alpha / rank` times.
+        scale: The alpha of `lora`, as a multiple of the rank: its product counts so many times.
         dropout: Dropout of what enters `lora` and `bottleneck`.
-        where: `everything`: the blocks of encoder and decoder have them; `decoder`: its alone.
+        where: The blocks that have them: of the `decoder`, or of encoder and decoder, `everything`.
     """
 
     method: AdapterMethod = "none"
-    rank: int = 8
-    alpha: float = 16.0
+    rank: int = 16
+    scale: int = 2
     dropout: float = 0.0
-    where: Literal["everything", "decoder"] = "everything"
+    where: Literal["decoder", "everything"] = "decoder"
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -100,7 +183,7 @@ class AdapterSettings:
             case "none":
                 return ()
             case "lora":
-                return ("method", "where", "rank", "alpha", "dropout")
+                return ("method", "where", "rank", "scale", "dropout")
             case "bottleneck":
                 return ("method", "where", "rank", "dropout")
             case "ia3" | "layer_norms":
@@ -108,11 +191,10 @@ class AdapterSettings:
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
-        if self.rank < 1:
-            yield "rank", "must be at least 1"
-        if self.alpha <= 0:
-            yield "alpha", "must be above 0"
-        if not 0.0 <= self.dropout < 1.0:
+        for name in ("rank", "scale"):
+            if getattr(self, name) < 1:
+                yield name, f"must be at least 1, but is {getattr(self, name)}"
+        if not 0 <= self.dropout < 1:
             yield "dropout", "must be at least 0 and below 1"
 
 
@@ -166,8 +248,10 @@ class ModelSettings:
         cnn_kernel: Their size, an odd number.
         cnn_strides: The stride in time of each, one number a layer; empty: 2 each.
         cnn_activation: What follows each: `relu`, `gelu`, `swish`, or `glu`, a gate.
+        encoder: What the encoder has otherwise than the decoder, where it is of another model.
+        bridge: What joins the two then.
         conditioning: How the model learns which task is meant.
-        adapters: What is trained for a task beside a frozen base, in place of a task embedding.
+        adapters: Weights of each task's own, to compare with.
     """
 
     preset: str = ""
@@ -200,6 +284,8 @@ class ModelSettings:
     cnn_kernel: int = 3
     cnn_strides: tuple[int, ...] = ()
     cnn_activation: Literal["relu", "gelu", "swish", "glu"] = "relu"
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
     adapters: AdapterSettings = field(default_factory=AdapterSettings)
 
@@ -221,6 +307,17 @@ class ModelSettings:
                 "conditioning": {"d_task": 64, "d_task_ff": 128, "num_task_heads": 2},
             },
         }
+
+    @property
+    def modulates_encoder(self) -> bool:
+        """Whether what the encoder computes depends on the task embedding."""
+        conditioning = self.conditioning
+        return conditioning.has_task_network and conditioning.film_on == "everything"
+
+    @property
+    def of_encoder(self) -> ModelSettings:
+        """The same with what the encoder has of its own in the place of the decoder's."""
+        return replace(self, **self.encoder.own(), encoder=EncoderSettings())
 
     @property
     def num_places(self) -> int:
@@ -248,6 +345,14 @@ class ModelSettings:
         for name in ("num_source_positions", "num_target_positions"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
+        inside = self.conditioning.film_places == "parts" or self.conditioning.bottleneck > 0
+        if inside and self.encoder_block == "conformer" and self.conditioning.film_on != "decoder":
+            yield (
+                "conditioning",
+                "must have `film_on` 'decoder' where t_e acts on the parts of blocks and "
+                "`encoder_block` is 'conformer', whose parts are others",
+            )
+        yield from self._impossible_sides()
         if self.first_position < 0:
             yield "first_position", "must not be negative"
         for name in ("conformer_kernel", "cnn_kernel"):
@@ -266,4 +371,25 @@ class ModelSettings:
                 "d_model",
                 "must be a multiple of twice `num_heads` where `encoder_block` is 'conformer' (its "
                 "positions turn pairs of numbers)",
+            )
+
+    def _impossible_sides(self) -> Iterator[tuple[str, str]]:
+        """Yield what does not fit where encoder and decoder come from two models."""
+        own = self.of_encoder
+        if own.num_heads < 1 or own.d_model % own.num_heads:
+            yield "encoder", f"must have a `d_model` that is a multiple of {own.num_heads} heads"
+        if own.d_model == self.d_model:
+            return
+        if not self.bridge.num_layers:
+            yield (
+                "bridge",
+                f"must have `num_layers` 1 or more where the encoder is {own.d_model} wide and the "
+                f"decoder {self.d_model}",
+            )
+        conditioning = self.conditioning
+        if self.modulates_encoder or conditioning.cue == "implicit":
+            yield (
+                "conditioning",
+                "must have `film_on` 'decoder' and another cue than 'implicit' where encoder and "
+                "decoder are of two widths: t_e has one, and that network reads both",
             )

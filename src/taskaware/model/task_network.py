@@ -136,17 +136,18 @@ class TaskVectors(nn.Module):
 
     def __init__(self, initial: Mapping[int, Tensor]) -> None:
         super().__init__()
-        self._places = {task_index: place for place, task_index in enumerate(initial)}
         self.rows = nn.Parameter(torch.cat(list(initial.values())).clone())
         # Among the weights, so that a checkpoint says itself whose vectors it has.
         self.register_buffer("task_indices", torch.tensor(list(initial)))
 
-    def __contains__(self, task_index: int) -> bool:
-        return task_index in self._places
+    def has_all(self, task_index_B: Tensor) -> bool:
+        """Return whether all these tasks, int64 ``[B]``, have a vector."""
+        return bool(torch.isin(task_index_B, self.task_indices).all())
 
-    def forward(self, task_index: int) -> Tensor:
-        """Return t_e ``[1, O]`` of a task."""
-        return self.rows[self._places[task_index]][None]
+    def forward(self, task_index_B: Tensor) -> Tensor:
+        """Return t_e ``[B, O]`` of tasks, int64 ``[B]``."""
+        is_own_BN = task_index_B[:, None] == self.task_indices[None, :]
+        return self.rows[is_own_BN.int().argmax(dim=1)]
 
 
 def without_vectors(

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from taskaware.model.adapters import AdapterSets
 from taskaware.model.attention import KeyValues, Positions, valid_mask
-from taskaware.model.film import Film
+from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
+    create_bridge,
     create_decoder,
     create_encoder,
     create_frontends,
+    create_layout,
     create_positions,
     create_task_network,
     create_token_embedding,
@@ -32,9 +34,11 @@ from taskaware.types import MODALITIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from taskaware.model.bridge import Bridge
     from taskaware.model.conformer import ConformerLayer
     from taskaware.model.frontend import TokenEmbedding
     from taskaware.model.layers import DecoderLayer, EncoderLayer
+    from taskaware.model.modulation import Layout
     from taskaware.model.settings import ActsBy, ModelSettings
     from taskaware.types import Batch, Modality, Task
 
@@ -48,12 +52,14 @@ class Preprocessed:
         source_lengths: int64 ``[B]``.
         target_BTD: The embedded target (it begins with the begin-of-sequence piece).
         target_lengths: int64 ``[B]``.
+        is_encoded: Whether the source is what the encoder put out earlier (``Batch.is_encoded``).
     """
 
     source_BSD: Tensor
     source_lengths: Tensor
     target_BTD: Tensor
     target_lengths: Tensor
+    is_encoded: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,13 @@ class Encoded:
     Attributes:
         memory_BSD: The encoder's output.
         mask_BS: Its valid positions.
-        film: Scales and shifts, where t_e acts by FiLM.
+        modulation: Scales and shifts, where t_e acts by FiLM.
         vector_BD: t_e itself, where it is prepended; it then stands first in ``memory_BSD`` too.
     """
 
     memory_BSD: Tensor
     mask_BS: Tensor
-    film: Film | None
+    modulation: Modulation | None
     vector_BD: Tensor | None
 
 
@@ -82,14 +88,14 @@ class DecodingState:
         memory_mask_BS: Its valid positions.
         past: Keys and values of the pieces so far for each decoder block, ``[B * W, H, T, E]``.
         position: Positions decoded so far.
-        film: The modulation, where there is one.
+        modulation: Scales and shifts, where t_e acts by FiLM.
     """
 
     memory: list[KeyValues]
     memory_mask_BS: Tensor
     past: list[KeyValues | None]
     position: int
-    film: Film | None
+    modulation: Modulation | None
 
     def reorder(self, rows: Tensor) -> None:
         """Keep for hypothesis i the past of hypothesis ``rows[i]``, int64 ``[B * W]``."""
@@ -99,8 +105,8 @@ class DecodingState:
         """Drop all examples but ``rows``, int64; the past is reordered apart (``reorder``)."""
         self.memory = [KeyValues(kept.keys[rows], kept.values[rows]) for kept in self.memory]
         self.memory_mask_BS = self.memory_mask_BS[rows]
-        if self.film is not None and self.film.gamma_BLD.shape[0] > 1:
-            self.film = Film(self.film.gamma_BLD[rows], self.film.beta_BLD[rows])
+        if self.modulation is not None:
+            self.modulation = self.modulation.rows(rows)
 
 
 class TaskAwareTransformer(nn.Module):
@@ -120,15 +126,18 @@ class TaskAwareTransformer(nn.Module):
         decoder: Sequence[DecoderLayer],
         task_network: ExplicitTaskNetwork | ImplicitTaskNetwork | None,
         acts_by: ActsBy,
+        layout: Layout,
         d_model: int,
         dropout: float,
         encoder_norm: nn.Module,
         decoder_norm: nn.Module,
+        bridge: Bridge | None = None,
     ) -> None:
         super().__init__()
         self.d_model = d_model
         self.dropout = dropout
         self.acts_by = acts_by
+        self.layout = layout
         self.token_embedding = token_embedding
         self.frontends = nn.ModuleDict(frontends)
         self.source_positions = source_positions
@@ -137,6 +146,7 @@ class TaskAwareTransformer(nn.Module):
         self.decoder = nn.ModuleList(decoder)
         self.encoder_norm = encoder_norm
         self.decoder_norm = decoder_norm
+        self.bridge = bridge
         self.task_network = task_network
         self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
         self.adapters = AdapterSets()  # switched by who knows the task of a batch
@@ -157,11 +167,15 @@ class TaskAwareTransformer(nn.Module):
 
     def preprocess(self, batch: Batch) -> Preprocessed:
         """Run the preprocessing layers, once for the Transformer and the task network."""
-        source_BSD, source_lengths = self.preprocess_source(
-            batch.source, batch.source_lengths, batch.task.source_modality
-        )
+        source_BSD, source_lengths = batch.source, batch.source_lengths
+        if not batch.is_encoded:
+            source_BSD, source_lengths = self.preprocess_source(
+                source_BSD, source_lengths, batch.task.source_modality
+            )
         target_BTD = self.token_embedding.embed(batch.target_input)
-        return Preprocessed(source_BSD, source_lengths, target_BTD, batch.target_lengths)
+        return Preprocessed(
+            source_BSD, source_lengths, target_BTD, batch.target_lengths, batch.is_encoded
+        )
 
     def preprocess_source(
         self, source: Tensor, lengths: Tensor, modality: Modality
@@ -172,17 +186,23 @@ class TaskAwareTransformer(nn.Module):
         )
         return frontend(source, lengths)
 
-    def embed_task(self, support: Preprocessed, task_index: int) -> Tensor | None:
-        """Return the task embedding of every support example, ``[B, O]`` (equations 1 to 5)."""
-        num_examples = support.target_BTD.shape[0]
-        if self.task_vectors is not None and task_index in self.task_vectors:
-            return self.task_vectors(task_index).expand(num_examples, -1)
+    def embed_task(self, support: Preprocessed, task_index: int | Tensor) -> Tensor | None:
+        """Return the task embedding of every support example, ``[B, O]`` (equations 1 to 5).
+
+        Args:
+            support: The examples.
+            task_index: The place of their task among the model's; int64 ``[B]``, where they are of
+                several.
+        """
+        target_BTD = support.target_BTD
+        index_B = torch.as_tensor(task_index, device=target_BTD.device).expand(len(target_BTD))
+        if self.task_vectors is not None and self.task_vectors.has_all(index_B):
+            return self.task_vectors(index_B)
         match self.task_network:
             case None:
                 return None
             case ExplicitTaskNetwork():
-                index = torch.full((num_examples,), task_index, device=support.target_BTD.device)
-                return self.task_network(index)
+                return self.task_network(index_B)
             case network:
                 return network(
                     support.source_BSD,
@@ -193,30 +213,65 @@ class TaskAwareTransformer(nn.Module):
 
     def transform(self, preprocessed: Preprocessed, task_embedding: Tensor | None) -> Tensor:
         """Return the decoder's states ``[B, T, D]``, which ``token_embedding.logits`` reads out."""
-        encoded = self.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
+        encoded = self.encode(
+            preprocessed.source_BSD,
+            preprocessed.source_lengths,
+            task_embedding,
+            is_encoded=preprocessed.is_encoded,
+        )
         return self.decode(preprocessed.target_BTD, encoded)
 
     def encode(
-        self, source_BSD: Tensor, source_lengths: Tensor, task_embedding: Tensor | None
+        self,
+        source_BSD: Tensor,
+        source_lengths: Tensor,
+        task_embedding: Tensor | None,
+        *,
+        is_encoded: bool = False,
     ) -> Encoded:
-        """Run the encoder on a preprocessed source, modulated by ``[B, O]`` or ``[1, O]``."""
-        film, vector = self._modulation(task_embedding)
-        x_BSD = self._enter(source_BSD, 0, film, vector, self.source_positions)
+        """Run the encoder on a preprocessed source, modulated by ``[B, O]`` or ``[1, O]``.
+
+        What the encoder put out earlier (``is_encoded``) is taken as it is. That is the same where
+        t_e does not modulate the encoder (``ModelSettings.modulates_encoder``), and nowhere else.
+        """
+        modulation, vector = self._modulation(task_embedding)
+        memory_BSD, lengths = source_BSD, source_lengths
+        if not is_encoded:
+            memory_BSD, lengths = self.run_encoder(source_BSD, source_lengths, modulation, vector)
+        if self.bridge is not None:
+            memory_BSD, lengths = self.bridge(memory_BSD, lengths)
+        mask_BS = valid_mask(lengths, memory_BSD.shape[1])
+        return Encoded(memory_BSD, mask_BS, modulation, vector)
+
+    def run_encoder(
+        self,
+        source_BSD: Tensor,
+        source_lengths: Tensor,
+        modulation: Modulation | None = None,
+        vector: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the encoder itself puts out, before any bridge, and its lengths ``[B]``."""
+        x_BSD = self._enter(source_BSD, 0, modulation, vector, self.source_positions)
         lengths = source_lengths if vector is None else source_lengths + 1
         mask_BS = valid_mask(lengths, x_BSD.shape[1])
-        for place, block in enumerate(self.encoder, start=1):
-            x_BSD = block(x_BSD, mask_BS=mask_BS)
-            x_BSD = x_BSD if film is None else film(x_BSD, place)
-        return Encoded(self.encoder_norm(x_BSD), mask_BS, film, vector)
+        for index, block in enumerate(self.encoder):
+            if modulation is None:
+                x_BSD = block(x_BSD, mask_BS=mask_BS)
+                continue
+            inside = modulation.inside_encoder(index)
+            within = {} if inside is None else {"inside": inside}  # a Conformer's has no parts
+            x_BSD = modulation.at(block(x_BSD, mask_BS=mask_BS, **within), index + 1)
+        return self.encoder_norm(x_BSD), lengths
 
     def decode(self, target_BTD: Tensor, encoded: Encoded) -> Tensor:
         """Run the decoder on an embedded target; return its states ``[B, T, D]``."""
-        film, vector = encoded.film, encoded.vector_BD
+        modulation, vector = encoded.modulation, encoded.vector_BD
         first = len(self.encoder) + 1
-        x_BTD = self._enter(target_BTD, first, film, vector, self.target_positions)
-        for place, block in enumerate(self.decoder, start=first + 1):
-            x_BTD = block(x_BTD, encoded.memory_BSD, memory_mask_BS=encoded.mask_BS)
-            x_BTD = x_BTD if film is None else film(x_BTD, place)
+        x_BTD = self._enter(target_BTD, first, modulation, vector, self.target_positions)
+        for index, block in enumerate(self.decoder):
+            inside = modulation and modulation.inside_decoder(index)
+            x_BTD = block(x_BTD, encoded.memory_BSD, memory_mask_BS=encoded.mask_BS, inside=inside)
+            x_BTD = x_BTD if modulation is None else modulation.at(x_BTD, first + 1 + index)
         return self.decoder_norm(x_BTD if vector is None else x_BTD[:, 1:])
 
     # --- the two steps of decoding ---
@@ -229,6 +284,7 @@ class TaskAwareTransformer(nn.Module):
         task_embedding: Tensor | None,
         *,
         width: int = 1,
+        is_encoded: bool = False,
     ) -> DecodingState:
         """Encode the sources and return the state before the first piece.
 
@@ -238,16 +294,18 @@ class TaskAwareTransformer(nn.Module):
             modality: Of the source.
             task_embedding: ``[B, O]`` or ``[1, O]``.
             width: W, the hypotheses that will be decoded for each example.
+            is_encoded: As in ``Batch``.
         """
-        sequence, lengths = self.preprocess_source(source, source_lengths, modality)
-        encoded = self.encode(sequence, lengths, task_embedding)
+        if not is_encoded:
+            source, source_lengths = self.preprocess_source(source, source_lengths, modality)
+        encoded = self.encode(source, source_lengths, task_embedding, is_encoded=is_encoded)
         memory_BSD = encoded.memory_BSD
         state = DecodingState(
             memory=[block.cross_attention.look_at(memory_BSD) for block in self._decoder_layers()],
             memory_mask_BS=encoded.mask_BS,
             past=[None] * len(self.decoder),
             position=0,
-            film=encoded.film,
+            modulation=encoded.modulation,
         )
         if encoded.vector_BD is not None:
             vector_BWD = encoded.vector_BD[:, None].expand(memory_BSD.shape[0], width, -1)
@@ -257,8 +315,8 @@ class TaskAwareTransformer(nn.Module):
     def step(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
         """Return the next piece's logits, ``[B, W, V]``, and move the state one position on."""
         x_BWD = self.token_embedding.embed(pieces_BW)
-        if state.film is not None:
-            x_BWD = state.film(x_BWD, len(self.encoder) + 1)
+        if state.modulation is not None:
+            x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 1)
         return self.token_embedding.logits(self.decoder_norm(self._advance(x_BWD, state)))
 
     # --- parts ---
@@ -267,24 +325,24 @@ class TaskAwareTransformer(nn.Module):
         # To a type checker a ModuleList holds modules of no kind in particular.
         return cast("Sequence[DecoderLayer]", self.decoder)
 
-    def _modulation(self, task_embedding: Tensor | None) -> tuple[Film | None, Tensor | None]:
+    def _modulation(self, task_embedding: Tensor | None) -> tuple[Modulation | None, Tensor | None]:
         if task_embedding is None:
             return None, None
         if self.acts_by == "prepend":
             return None, task_embedding
-        return Film.from_task_embedding(task_embedding, self.d_model), None
+        return Modulation.from_task_embedding(task_embedding, self.layout), None
 
     def _enter(
         self,
         x_BSD: Tensor,
         place: int,
-        film: Film | None,
+        modulation: Modulation | None,
         vector: Tensor | None,
         positions: Positions,
     ) -> Tensor:
         """Modulate a preprocessing layer's output, then add positions and dropout."""
-        if film is not None:
-            x_BSD = film(x_BSD, place)
+        if modulation is not None:
+            x_BSD = modulation.at(x_BSD, place)
         if vector is not None:
             vector_B1D = vector[:, None].expand(x_BSD.shape[0], 1, -1)
             x_BSD = torch.cat([vector_B1D.to(x_BSD.dtype), x_BSD], dim=1)
@@ -300,9 +358,10 @@ class TaskAwareTransformer(nn.Module):
                 state.past[index],
                 state.memory[index],
                 memory_mask_BS=state.memory_mask_BS,
+                inside=state.modulation and state.modulation.inside_decoder(index),
             )
-            if state.film is not None:
-                x_BWD = state.film(x_BWD, len(self.encoder) + 2 + index)
+            if state.modulation is not None:
+                x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 2 + index)
         state.position += 1
         return x_BWD
 
@@ -323,14 +382,15 @@ def create_model(
         adapter_tasks: The names of those that have a set of adapter weights.
 
     Raises:
+        UserError: A task has a text source, and a bridge joins an encoder that reads none.
         MissingDependencyError: A set needs a library that is not installed.
     """
-    frontends = create_frontends(settings, {task.source_modality for task in tasks})
+    own = settings.of_encoder
     model = TaskAwareTransformer(
         token_embedding=create_token_embedding(settings, vocabulary_size),
-        frontends=frontends,
+        frontends=create_frontends(own, {task.source_modality for task in tasks}),
         source_positions=create_positions(
-            settings, settings.source_positions, limit=settings.num_source_positions
+            own, settings.source_positions, limit=settings.num_source_positions
         ),
         target_positions=create_positions(
             settings, settings.target_positions, limit=settings.num_target_positions
@@ -339,13 +399,16 @@ def create_model(
         decoder=create_decoder(settings),
         task_network=None,
         acts_by=settings.conditioning.acts_by,
+        layout=create_layout(settings),
         d_model=settings.d_model,
         dropout=settings.dropout,
-        encoder_norm=last_norm(settings, needed=settings.encoder_block == "transformer"),
+        encoder_norm=last_norm(own, needed=settings.encoder_block == "transformer"),
         decoder_norm=last_norm(settings),
+        bridge=create_bridge(settings),
     )
     initialise(model)
     model.task_network = create_task_network(settings, num_tasks=len(tasks))
-    for name in adapter_tasks:
-        model.adapters.add(model, settings.adapters, name)
+    for index, task in enumerate(tasks):
+        if task.name in adapter_tasks:
+            model.adapters.add(model, settings.adapters, task.name, task_index=index)
     return model

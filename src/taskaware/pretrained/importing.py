@@ -6,6 +6,7 @@ can do, its vocabulary, how it hears, how it searches.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,14 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.prompts import own_pieces
 from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model import TaskAwareModel
+from taskaware.model.pretrained.joined import join
 from taskaware.model.pretrained.read import check_family, convert, create_pretrained
 from taskaware.model.pretrained.source import read_config, read_tensors
-from taskaware.model.settings import ConditioningSettings
+from taskaware.model.settings import BridgeSettings, ConditioningSettings
+from taskaware.pretrained.cutting import cut_vocabulary
 from taskaware.pretrained.files import read_json
-from taskaware.pretrained.searching import decoding_settings
+from taskaware.pretrained.searching import RECORDINGS_TOGETHER, decoding_settings
+from taskaware.pretrained.texts import check_files, read_texts
 from taskaware.pretrained.vocabularies import read_vocabulary
 from taskaware.types import Task
 from taskaware.version import __version__
@@ -27,7 +31,9 @@ from taskaware.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskaware.model.pretrained.source import Pretrained
+    from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.decoding.settings import DecodingSettings
+    from taskaware.model.pretrained.source import Config, Pretrained
 
 _LANGUAGE = "[a-z]{2,3}(?:_[A-Z][a-z]{3})?"  # de; deu_Latn
 _TASK = re.compile(f"(asr)_({_LANGUAGE})|(st|mt)_({_LANGUAGE})_({_LANGUAGE})")
@@ -35,7 +41,11 @@ _FRAMES_PER_SECOND = 100
 
 
 def import_model(
-    folder: Path | str, *, tasks: Sequence[str] = (), hears_seconds: float | None = None
+    folder: Path | str,
+    *,
+    tasks: Sequence[str] = (),
+    hears_seconds: float | None = None,
+    pieces_of: Sequence[Path | str] = (),
 ) -> TaskAwareModel:
     """Return a pretrained model as one of ours, not yet saved. Nothing in the folder is executed.
 
@@ -46,26 +56,126 @@ def import_model(
             that an OPUS-MT model names.
         hears_seconds: What every recording is filled up to with silence; ``None``: what the model
             was trained on, 30 s for Whisper. 0: nothing; then it must be trained to stop.
+        pieces_of: Manifests, or text files of a text a line, to whose pieces the vocabulary is cut;
+            if none, it stays whole. See ``cutting.cut_vocabulary``.
 
     Raises:
         CheckpointError: The folder is no model of a known family, or its parts do not fit.
-        UserError: A task is not of a form that is known, or none is named.
+        UserError: A task is not of a form that is known, or none is named; a file of texts is
+            missing, or they are all empty.
+        ManifestError: A manifest of ``pieces_of`` is none, or a line of it is wrong.
         UnknownTaskError: The model cannot do a task.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} must be a folder in Hugging Face's layout, but is none")
-    config = read_config(folder)
-    check_family(config)
-    family = str(config.values["model_type"])
-    names = list(dict.fromkeys(tasks)) or _default_tasks(folder, family)
+    config = _config(folder)
+    files = [Path(file) for file in pieces_of]
+    check_files(files)
+    names = list(dict.fromkeys(tasks)) or _default_tasks(folder, config)
     wanted = tuple(_task(name) for name in names)
     pretrained = convert(config, read_tensors(folder))
     _check_modality(wanted, pretrained)
     vocabulary = read_vocabulary(folder, pretrained)
+    model = _model(
+        pretrained,
+        wanted,
+        vocabulary,
+        _features(folder, pretrained, hears_seconds),
+        decoding_settings(folder, config, pretrained, vocabulary),
+        {"imported_from": str(folder)},
+    )
+    return _with_pieces_of(model, files)
+
+
+def import_joined(
+    folder: Path | str,
+    decoder_of: Path | str,
+    *,
+    tasks: Sequence[str] = (),
+    hears_seconds: float | None = None,
+    pieces_of: Sequence[Path | str] = (),
+    bridge_layers: int = 2,
+) -> TaskAwareModel:
+    """Return a model with the speech encoder of one folder and the decoder of another.
+
+    It hears as the first and has the pieces of the second. It writes nothing of use before the
+    bridge between them is trained.
+
+    Args:
+        folder: As in ``import_model``, of a model that hears recordings.
+        decoder_of: The same, of a model of any family.
+        tasks: ``"st_en_de"`` and so on; if none, the direction that an OPUS-MT decoder names.
+        hears_seconds: As in ``import_model``.
+        pieces_of: As in ``import_model``.
+        bridge_layers: Convolutions of the bridge, each of which halves the positions.
+
+    Raises:
+        CheckpointError, ManifestError, UnknownTaskError: As ``import_model``.
+        UserError: As ``import_model``; or the first model hears no recordings.
+    """
+    folder, decoder_of = Path(folder), Path(decoder_of)
+    config, decoder_config = _config(folder), _config(decoder_of)
+    files = [Path(file) for file in pieces_of]
+    check_files(files)
+    if not tasks:
+        names = _default_tasks(decoder_of, decoder_config, example="st_en_de")
+        tasks = [re.sub("^mt_", "st_", name) for name in names]
+    wanted = tuple(_task(name) for name in dict.fromkeys(tasks))
+    encoder = convert(config, read_tensors(folder))
+    if encoder.modality != "speech":
+        raise UserError(
+            f"the model whose encoder is taken must hear recordings, as Whisper and Speech2Text "
+            f"do, but {folder} is a {encoder.family} model, which reads texts"
+        )
+    _check_modality(wanted, encoder)
+    decoder = convert(decoder_config, read_tensors(decoder_of))
+    joined = join(encoder, decoder, BridgeSettings(num_layers=bridge_layers))
+    vocabulary = read_vocabulary(decoder_of, decoder)
+    _check_told_apart(wanted, vocabulary)
+    decoding = decoding_settings(decoder_of, decoder_config, decoder, vocabulary)
+    together = min(decoding.examples_per_batch, RECORDINGS_TOGETHER)
+    model = _model(
+        joined,
+        wanted,
+        vocabulary,
+        _features(folder, encoder, hears_seconds),
+        replace(decoding, examples_per_batch=together),
+        {"imported_from": str(folder), "decoder_from": str(decoder_of)},
+    )
+    return _with_pieces_of(model, files)
+
+
+def _check_told_apart(tasks: Sequence[Task], vocabulary: Vocabulary) -> None:
+    """Refuse tasks that a decoder's prompt does not tell apart; a text's prefix is not there."""
+    by_prompt: dict[tuple[int, ...], str] = {}
+    for task in tasks:
+        prompt = own_pieces(vocabulary, task, names_task=True).prompt
+        other = by_prompt.setdefault(prompt, task.name)
+        if other != task.name:
+            raise UserError(
+                f"the tasks of a model must be told apart by the first pieces of its decoder, but "
+                f"'{other}' and '{task.name}' have the same: import it for one, and add the other "
+                "in training with the cue 'explicit'"
+            )
+
+
+def _config(folder: Path) -> Config:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} must be a folder in Hugging Face's layout, but is none")
+    config = read_config(folder)
+    check_family(config)
+    return config
+
+
+def _model(
+    pretrained: Pretrained,
+    wanted: tuple[Task, ...],
+    vocabulary: Vocabulary,
+    features: FeatureSettings,
+    decoding: DecodingSettings,
+    imported_from: dict[str, str],
+) -> TaskAwareModel:
     for task in wanted:
         own_pieces(vocabulary, task, names_task=True)
-    features = _features(folder, pretrained, hears_seconds)
     frames = int(features.padded_seconds * _FRAMES_PER_SECOND)
     return TaskAwareModel(
         transformer=create_pretrained(pretrained, wanted),
@@ -74,9 +184,9 @@ def import_model(
         tasks=wanted,
         vocabulary=vocabulary,
         feature_settings=features,
-        decoding=decoding_settings(folder, config, pretrained, vocabulary),
+        decoding=decoding,
         provenance={
-            "imported_from": str(folder),
+            **imported_from,
             "family": pretrained.family,
             "taskaware": __version__,
         },
@@ -84,7 +194,14 @@ def import_model(
     )
 
 
-def _default_tasks(folder: Path, family: str) -> list[str]:
+def _with_pieces_of(model: TaskAwareModel, files: Sequence[Path]) -> TaskAwareModel:
+    if not files:
+        return model
+    return cut_vocabulary(model, itertools.chain.from_iterable(map(read_texts, files)))
+
+
+def _default_tasks(folder: Path, config: Config, example: str = "") -> list[str]:
+    family = str(config.values["model_type"])
     if family == "whisper":
         return ["asr_en"]
     said = read_json(folder / "tokenizer_config.json") or {}
@@ -93,7 +210,7 @@ def _default_tasks(folder: Path, family: str) -> list[str]:
         name = f"mt_{source}_{target}"
         if _TASK.fullmatch(name):
             return [name]
-    example = "st_en_de" if family == "speech_to_text" else "mt_en_de"
+    example = example or ("st_en_de" if family == "speech_to_text" else "mt_en_de")
     raise UserError(
         f"the tasks of a {family} model must be named, as it does not name them itself: for "
         f"example --tasks {example}"

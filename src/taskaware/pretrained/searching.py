@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NO_REPEAT = (
     10  # pieces: longer than what people say twice in a row, shorter than a looped sentence
 )
-_RECORDINGS_TOGETHER = 8  # of 30 s each
+RECORDINGS_TOGETHER = 8  # of 30 s each
 _TEXTS_TOGETHER = 32
 _LONGEST = 200  # pieces, where nothing is said
 
@@ -48,7 +48,7 @@ def decoding_settings(
         length_penalty=float(said.get("length_penalty") or 1.0),
         extra_pieces=1000,
         max_pieces=None if is_whisper else _longest(path, said, counted_prompt),
-        examples_per_batch=_RECORDINGS_TOGETHER if is_whisper else _TEXTS_TOGETHER,
+        examples_per_batch=RECORDINGS_TOGETHER if is_whisper else _TEXTS_TOGETHER,
         stopping="full" if said.get("early_stopping") is True else "heuristic",
         counted_prompt=counted_prompt,
         end_at_limit=said.get("forced_eos_token_id") == pretrained.end,

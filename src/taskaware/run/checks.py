@@ -57,7 +57,7 @@ def check_run(
 def _drawn(experiment: Experiment, trained: Sequence[Task]) -> list[Task]:
     """Return the tasks that updates are drawn of."""
     batching = experiment.batching
-    if batching.mix == "every_task" or not batching.task_weights:
+    if batching.mix != "sampled" or not batching.task_weights:
         return list(trained)
     return [task for task in trained if batching.task_weights.get(task.name)]
 
@@ -96,7 +96,7 @@ def _lengths(
                 "tasks to train with `data.tasks`, or prepare data for it"
             )
         _refuse_where_nothing_is_left(task, counted[task.name], experiment.batching, to=to)
-        hop_ms = data.feature_settings.hop_ms if task.modality.is_recording else None
+        hop_ms = data.hop_ms if task.modality.is_recording else None
         remarks += _left_out(task, counted[task.name], experiment.batching, hop_ms)
     return remarks
 

@@ -30,6 +30,7 @@ def describe(data: PreparedData, experiment: Experiment, tasks: Sequence[Task]) 
         "folder": str(data.folder),
         "vocabulary": data.vocabulary.sha256,
         "features": features_digest(data.feature_settings),
+        "encoder": "" if data.encoder is None else data.encoder.sha256,
         "train": _split_digest(data, train),
         "dev": _split_digest(data, dev) if dev in data.split_names else "",
         "tasks": [asdict(task) for task in tasks],
@@ -53,6 +54,7 @@ def require_same(
     names = {
         "vocabulary": "the vocabulary",
         "features": "the features",
+        "encoder": "the encoder whose outputs it holds",
         "train": "the training examples",
         "dev": "the dev examples",
         "tasks": "the tasks",

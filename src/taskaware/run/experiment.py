@@ -59,13 +59,41 @@ class Experiment:
         if is_a_place or "/" in self.name or not self.name.isprintable():  # a folder is named so
             yield "name", "must be a word or words without a slash"
         cue = self.model.conditioning.cue
-        yield from self._adapters()
-        needs_network = self.start.freezes_base and self.start.trains != "adapters"
-        if needs_network and not self.model.conditioning.has_task_network:
+        has_adapters = self.model.adapters.method != "none"
+        if (self.start.trains == "adapters") != has_adapters:
+            yield (
+                "start",
+                "must have the `trains` 'adapters' where `model.adapters.method` is not 'none', "
+                f"and nowhere else, but these are '{self.start.trains}' and "
+                f"'{self.model.adapters.method}'",
+            )
+        if has_adapters and self.batching.mix == "within_batches":
+            yield (
+                "batching",
+                "must not have the mix 'within_batches' where the model has adapters: a batch is "
+                "read with those of one task",
+            )
+        only_task_network = self.start.trains in ("task_network", "task_embedding")
+        if only_task_network and not self.model.conditioning.has_task_network:
             yield (
                 "start",
                 f"must not train the {self.start.trains.replace('_', ' ')} alone where "
                 f"`model.conditioning.cue` is '{cue}': only 'explicit' and 'implicit' have one",
+            )
+        shares_batches = self.batching.mix == "within_batches"
+        if shares_batches and self.learning.strategy == "meta":
+            yield "batching", "must not have the mix 'within_batches' in meta-learning"
+        if shares_batches and self.start.retention.method != "none":
+            yield (
+                "batching",
+                "must not have the mix 'within_batches' where `start.retention.method` is "
+                f"'{self.start.retention.method}', which asks for batches of one task",
+            )
+        if self.start.trains == "bridge" and not self.model.bridge.num_layers:
+            yield (
+                "start",
+                "must not train the bridge where there is none (`model.bridge.num_layers` is 0): "
+                "`taskaware import --decoder-of` makes a model with one",
             )
         if self.learning.second_order and self.objective.ctc_weight:
             yield (
@@ -75,19 +103,6 @@ class Experiment:
                     "CTC loss has no second derivative"
                 ),
             )
-
-    def _adapters(self) -> Iterator[tuple[str, str]]:
-        method, trains = self.model.adapters.method, self.start.trains
-        if trains == "adapters" and method == "none":
-            yield "start", "must not train 'adapters' where `model.adapters.method` is 'none'"
-        if trains != "adapters" and method != "none":
-            yield (
-                "start",
-                f"must train 'adapters' where `model.adapters.method` is '{method}', but trains "
-                f"'{trains}': they fit the base that they were trained beside and no other",
-            )
-        if trains == "adapters" and self.learning.strategy != "joint":
-            yield "learning", "must have the strategy 'joint' where `start.trains` is 'adapters'"
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, from_start: bool = False) -> Experiment:

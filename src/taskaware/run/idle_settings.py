@@ -113,6 +113,11 @@ def _batching(experiment: Experiment, trained: Sequence[Task]) -> Iterator[_Idle
             "`batching.mix` is 'every_task', which gives all tasks a batch; set it to 'sampled'"
         )
         yield _Idle("batching", ("task_weights", "temperature"), reason)
+    elif batching.mix == "within_batches":
+        reason = (
+            "`batching.mix` is 'within_batches', which takes of each task as much as the data have"
+        )
+        yield _Idle("batching", ("task_weights", "temperature"), reason)
     elif batching.task_weights:
         yield _Idle("batching", ("temperature",), "`batching.task_weights` is set")
     if batching.strategy == "dynamic":
@@ -163,13 +168,14 @@ def _model(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[_Idle]:
     conditioning = experiment.model.conditioning
     section, cue = "model.conditioning", f"`model.conditioning.cue` is '{conditioning.cue}'"
     if not conditioning.has_task_network:
-        yield _Idle(section, ("acts_by", "film_scope"), f"{cue}: there is no task embedding")
+        names = ("acts_by", "film_scope", "film_on", "film_places", "bottleneck")
+        yield _Idle(section, names, f"{cue}: there is no task embedding")
     if conditioning.cue != "implicit":
         reason = f"{cue}: no task network looks at examples"
         names = ("d_task", "d_task_ff", "num_task_heads", "gradient_reaches_shared_layers")
         yield _Idle(section, names, reason)
     adapters = experiment.model.adapters
-    names = tuple(name for name in ("rank", "alpha", "dropout") if name not in adapters.used)
+    names = tuple(name for name in ("rank", "scale", "dropout") if name not in adapters.used)
     reason = f"`model.adapters.method` is '{adapters.method}', which does not look at it"
     yield _Idle("model.adapters", names, reason)
     if adapters.method == "none":

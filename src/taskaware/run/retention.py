@@ -122,6 +122,9 @@ class _Memory:
     def target(self, index: int) -> NDArray[np.int64]:
         return self._split.target(index)
 
+    def is_encoded(self, task: Task) -> bool:
+        return self._split.is_encoded(task)
+
 
 def _memory(run: Run, tasks: Sequence[Task]) -> _Memory:
     """Draw the examples to remember, the same in every process and after every stop."""

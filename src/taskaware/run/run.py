@@ -25,10 +25,12 @@ from taskaware.data.vocabulary.vocabulary import task_tag
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import support_task_embeddings
-from taskaware.model.parts import initial_task_embedding
+from taskaware.model.parts import initial_task_embedding, neutral_task_embedding
 from taskaware.model.task_network import ExplicitTaskNetwork, TaskVectors, without_vectors
 from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.run.cached_encoder import require_frozen_encoder, require_own_encoder
 from taskaware.run.start import (
+    has_bottlenecks,
     open_start,
     require_frontends,
     require_prepared_for,
@@ -122,6 +124,9 @@ class Run:
         split = self.data.split(self.experiment.data.train_split)
         limit = self.experiment.batching.max_source
         found = {t.name: split.longest_source(t.name, at_most=limit) for t in self.tasks}
+        for task in self.tasks:
+            if split.is_encoded(task) and self.data.encoder is not None:
+                found[task.name] *= self.data.encoder.frames_per_position
         before = {} if self.start is None else dict(self.start.longest_sources)
         for task in self.trained_tasks:
             before.pop(task.name, None)
@@ -164,6 +169,7 @@ class Run:
 def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     """Open the data and build the model, the same in every process."""
     data = PreparedData.open(experiment.data.folder)
+    require_frozen_encoder(experiment, data)
     tasks, trained_tasks, start = _tasks(experiment, data)
     width = data.num_feature_columns
     takes_features = any(not task.modality.is_text for task in tasks)
@@ -189,10 +195,8 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
     )
     if start is not None:
         fill_weights(model, weights_for(start, model), where=str(experiment.start.model))
-    if experiment.start.trains == "adapters":
-        for task in trained_tasks:
-            if task.name not in model.adapters.tasks:
-                model.adapters.add(model, experiment.model.adapters, task.name)
+        require_own_encoder(experiment, data, model)
+        _add_adapters(model, experiment, tasks, trained_tasks)
     model.to(processes.device)
     run = Run(
         experiment=experiment,
@@ -208,11 +212,32 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         run.start = replace(start, task_embeddings=_embeddings_of_the_start(run, start))
         if experiment.start.trains == "task_embedding":
             model.task_vectors = _first_vectors(run, run.start).to(processes.device)
-        trained_names = [task.name for task in trained_tasks]
-        freeze_all_but(model, experiment.start.trains, tasks=trained_names)
+        freeze_all_but(
+            model,
+            experiment.start.trains,
+            task_indices=[tasks.index(task) for task in trained_tasks],
+            bottlenecks_are_new=not has_bottlenecks(start),
+        )
         model.train()
     torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
     return run
+
+
+def _add_adapters(
+    model: TaskAwareTransformer,
+    experiment: Experiment,
+    tasks: Sequence[Task],
+    trained_tasks: Sequence[Task],
+) -> None:
+    """Give the tasks to train the sets of adapter weights that they have not, where they need one.
+
+    After the base has its weights, because tuned norms begin as copies of them.
+    """
+    if experiment.start.trains != "adapters":
+        return
+    for index, task in enumerate(tasks):
+        if task in trained_tasks and task.name not in model.adapters.tasks:
+            model.adapters.add(model, experiment.model.adapters, task.name, task_index=index)
 
 
 def _embeddings_of_the_start(run: Run, start: Start) -> dict[str, Tensor]:
@@ -226,7 +251,7 @@ def _embeddings_of_the_start(run: Run, start: Start) -> dict[str, Tensor]:
         return dict(start.task_embeddings)
     found: dict[str, Tensor] = {}
     if not start.has_task_network:
-        found = {task.name: initial_task_embedding(settings)[None] for task in start.tasks}
+        found = {task.name: neutral_task_embedding(settings)[None] for task in start.tasks}
     elif run.experiment.start.freezes_base and not start.task_embeddings:
         found = _computed(run)
     return found | dict(start.task_embeddings)

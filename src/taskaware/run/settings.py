@@ -48,11 +48,12 @@ class StartSettings:
             fine-tuning. The model keeps all the tasks of the start, and gets those of the data that
             the start does not have; `data.tasks` says which are trained. `"none"`: new weights.
         trains: What is trained; the rest is frozen and needs neither gradient nor memory of the
-            optimiser. `everything`; `decoder`: its blocks and norms, the embedding, and the task
-            network; `task_network_and_norms`: the task network, if any, and all layer norms;
-            `task_network`; `task_embedding`: the t_e of the tasks that are trained, a vector each,
-            as prompt tuning does; `adapters`: a set of adapter weights of each of these tasks
-            (`model.adapters`). With the last three the tasks that are not trained keep their
+            optimiser. `everything`; `decoder`: its blocks and norms, the embedding, the task
+            network, and the bridge to it, if any; `bridge`: the bridge, the task network and the
+            decoder's attention to the encoder; `task_network_and_norms`: the task network, if any,
+            and all layer norms; `task_network`; `task_embedding`: the t_e of the tasks that are
+            trained, a vector each, as prompt tuning does; `adapters`: the `model.adapters` of the
+            tasks that are trained. With the last three the tasks that are not trained keep their
             outputs bit for bit.
         retention: What keeps the start's other tasks from being forgotten.
     """
@@ -65,6 +66,11 @@ class StartSettings:
     def freezes_base(self) -> bool:
         """Whether nothing is trained that the outputs of a task that is not trained depend on."""
         return self.trains in ("task_network", "task_embedding", "adapters")
+
+    @property
+    def freezes_encoder(self) -> bool:
+        """Whether nothing of the encoder and its front ends is trained."""
+        return self.trains not in ("everything", "task_network_and_norms")
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +17,7 @@ from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
 from taskaware.training.checkpoint import read_content
 from taskaware.training.tensors import check_file, load_tensors, weights
+from taskaware.training.trainable import BOTTLENECK
 from taskaware.types import Task
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from taskaware.data.batches.batching import TextCue
     from taskaware.data.prepared.folder import PreparedData
+    from taskaware.data.sound.settings import FeatureSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.model.settings import Cue, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
@@ -47,6 +49,7 @@ class Start:
         features: What stands for how it hears a recording (``run.data.features_digest``).
         task_embeddings: The mean t_e of its tasks, float32 ``[1, O]``; empty where it has none.
         longest_sources: The longest source that each of its tasks was trained on.
+        feature_settings: How it hears a recording; ``None``: a checkpoint, which does not say.
         settings: Its sizes and choices; ``None``: a checkpoint, which does not say.
         vocabulary: Its vocabulary, where it has one with it.
     """
@@ -57,13 +60,14 @@ class Start:
     features: str
     task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
     longest_sources: Mapping[str, int] = field(default_factory=dict)
+    feature_settings: FeatureSettings | None = None
     settings: ModelSettings | None = None
     vocabulary: Vocabulary | None = None
 
     @property
     def adapter_tasks(self) -> tuple[str, ...]:
-        """The tasks that have a set of adapter weights."""
-        return tasks_with_sets(self.tensors)
+        """The names of the tasks that have a set of adapter weights."""
+        return tasks_with_sets(self.tensors, self.tasks)
 
     @property
     def has_task_network(self) -> bool:
@@ -98,8 +102,8 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
     hears = any(task.modality.is_recording for task in start.tasks)
     if hears and start.features != features_digest(data.feature_settings):
         raise DataError(
-            f"{data.folder} must have the features that {path} was trained with, but has others "
-            f"({data.feature_settings}); prepare it with the settings of that run's data"
+            f"{data.folder} must have the features that {path} was trained with, but has others"
+            f"{_other_features(start, data)}"
         )
     if start.vocabulary_sha256 == data.vocabulary.sha256:
         return
@@ -111,6 +115,17 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
         else ""
     )
     raise DataError(f"{data.folder} must have the vocabulary of {path}, but has another{how}")
+
+
+def _other_features(start: Start, data: PreparedData) -> str:
+    """Return which settings of the features differ, and how the data get the start's."""
+    if start.feature_settings is None:  # a checkpoint knows them by their digest
+        return f" ({data.feature_settings}); prepare it with the settings of that run's data"
+    wanted, found = asdict(start.feature_settings), asdict(data.feature_settings)
+    others = [name for name in wanted if wanted[name] != found[name]]
+    said = ", ".join(f"{name} {found[name]}" for name in others)
+    options = " ".join(f"features.{name}={wanted[name]}" for name in others)
+    return f" ({said}): prepare it with {options}"
 
 
 def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
@@ -126,6 +141,8 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
         tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
         if EXPLICIT_ROWS in tensors:
             tensors[EXPLICIT_ROWS] = torch.zeros_like(tensors[EXPLICIT_ROWS])
+    if not has_bottlenecks(start):
+        tensors |= {name: v for name, v in own.items() if BOTTLENECK in name}
     for name, value in own.items():
         if name.startswith(_FRONTENDS) and not _has_frontend(start, name.split(".")[1]):
             tensors[name] = value
@@ -161,8 +178,7 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
 
 def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
     """Return the fields that a start decides, by their dotted names."""
-    free = {"preset", "conditioning", "adapters"}
-    free |= {"dropout", "attention_dropout", "relu_dropout"}
+    free = {"preset", "conditioning", "adapters", "dropout", "attention_dropout", "relu_dropout"}
     if not _has_frontend(start, "speech"):
         free |= {"frontend", "num_cnn_layers"}
         free |= {each.name for each in fields(settings) if each.name.startswith("cnn_")}
@@ -173,11 +189,12 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
     own = [each.name for each in fields(settings) if each.name not in free]
     found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
     if start.adapter_tasks:
-        names = [name for name in settings.adapters.used if name != "dropout"] or ["method"]
-        found |= {f"model.adapters.{name}": getattr(settings.adapters, name) for name in names}
+        adapters = settings.adapters
+        names = [name for name in adapters.used if name != "dropout"] or ["method"]
+        found |= {f"model.adapters.{name}": getattr(adapters, name) for name in names}
     if start.has_task_network:
         conditioning = settings.conditioning
-        names = ["cue", "acts_by", "film_scope"]
+        names = ["cue", "acts_by", "film_scope", "film_on", "film_places", "bottleneck"]
         if conditioning.cue == "implicit":
             names += ["d_task", "d_task_ff", "num_task_heads"]
         found |= {f"model.conditioning.{name}": getattr(conditioning, name) for name in names}
@@ -246,6 +263,11 @@ def _pieces(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue | None:
         return None
 
 
+def has_bottlenecks(start: Start) -> bool:
+    """Whether it has bottlenecks that its task embeddings scale."""
+    return any(BOTTLENECK in name for name in start.tensors)
+
+
 def _has_frontend(start: Start, modality: str) -> bool:
     return any(task.source_modality == modality for task in start.tasks)
 
@@ -259,6 +281,7 @@ def _open_model(path: Path) -> Start:
         features=features_digest(model.feature_settings),
         task_embeddings=model.task_embeddings,
         longest_sources=model.longest_sources,
+        feature_settings=model.feature_settings,
         settings=model.settings,
         vocabulary=model.vocabulary,
     )

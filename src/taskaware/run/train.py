@@ -162,7 +162,7 @@ def train_with(
                 checkpoint_folder=folder / "checkpoints",
                 best_weights=best_weights,
                 watchers=_watchers(run, display, log),
-                frames_per_second=1000 / run.data.feature_settings.hop_ms,
+                frames_per_second=1000 / run.data.hop_ms,
             )
         with processes.together():
             if finished and processes.is_first:

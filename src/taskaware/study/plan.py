@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepared.folder import PreparedData
-from taskaware.errors import DataError, UserError, nearest
+from taskaware.errors import CheckpointError, DataError, UserError, nearest
+from taskaware.files import file_sha256
 from taskaware.run import experiment as experiment_file
 from taskaware.settings.typed import to_mapping
 from taskaware.version import __version__
@@ -192,7 +193,7 @@ def _jobs(
             jobs[run.name, seed] = _job(
                 run,
                 seed,
-                experiment_file.load(base, fields),
+                experiment_file.load(base, fields, from_start=start is None),
                 start=start,
                 data_key=_data_key(size.data[run.data], data_folders[run.data]),
                 variants=_variants(study, run),
@@ -236,7 +237,7 @@ def _job(
             "experiment": _what_matters(experiment),
             "num_tasks": run.num_tasks,
             "data": data_key,
-            "start": start.folder.name.rpartition("-")[2] if start else "",
+            "start": start.folder.name.rpartition("-")[2] if start else _start_key(experiment),
             "version": __version__,
         }
     )
@@ -287,6 +288,24 @@ def _data_key(source: DataSource, folder: Path) -> str:
         return PreparedData.open(folder).fingerprint
     except DataError as error:
         raise DataError(f"{error}\n{source.how}".rstrip()) from error
+
+
+def _start_key(experiment: Experiment) -> str:
+    """Return what stands for a model from outside the study that a run starts from.
+
+    Raises:
+        CheckpointError: It is not there.
+    """
+    model = experiment.start.model
+    if model is None:
+        return ""
+    found = [folder for folder in (model / "model", model) if (folder / "model.json").is_file()]
+    if not found:
+        raise CheckpointError(
+            f"{model} must be a model that the study starts from, but there is none: import or "
+            "train it first"
+        )
+    return _digest([file_sha256(found[0] / name) for name in ("model.json", "model.safetensors")])
 
 
 def _digest(content: Any) -> str:

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from taskaware.model.attention import valid_mask
-from taskaware.model.film import film_penalty
+from taskaware.model.modulation import modulation_penalty
 from taskaware.model.transformer import Preprocessed
 from taskaware.training.loss import ctc_loss, smoothed_cross_entropy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from taskaware.model.settings import ConditioningSettings
-    from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.model.transformer import Encoded, TaskAwareTransformer
     from taskaware.training.settings import ObjectiveSettings
     from taskaware.types import Batch
 
@@ -31,11 +33,13 @@ class TaskLoss:
         total: What is minimised: the cross-entropy plus the weighted FiLM penalty and CTC loss.
         cross_entropy: Its label-smoothed cross-entropy alone (nats a piece).
         num_pieces: Target positions that count (``counted_positions``).
+        by_task: The cross-entropy of each task of the batch, by name.
     """
 
     total: Tensor
     cross_entropy: Tensor
     num_pieces: int
+    by_task: Mapping[str, Tensor]
 
 
 def counted_positions(batch: Batch) -> Tensor:
@@ -88,16 +92,31 @@ def choose_support(
         return Support(batch)
     cues = batch.cue_examples
     if cues is None:
-        return Support(batch, derangement(batch.num_examples, generator))
-    rows = torch.randint(cues.num_examples, (batch.num_examples,), generator=generator)
-    return Support(cues, rows)
+        deranged = [rows.start + derangement(len(rows), generator) for _, rows in batch.parts]
+        return Support(batch, torch.cat(deranged))
+    of_task = {task.name: rows for task, rows in cues.parts}
+    if not batch.row_tasks:
+        of_task = {batch.task.name: range(cues.num_examples)}
+    chosen: list[Tensor] = []
+    for task, rows in batch.parts:
+        own = of_task[task.name]
+        drawn = torch.randint(len(own), (len(rows),), generator=generator)
+        chosen.append(own.start + drawn)
+    return Support(cues, torch.cat(chosen))
+
+
+def task_indices(batch: Batch, index_of: Mapping[str, int]) -> int | Tensor:
+    """Return the place of a batch's task among the model's: one, or int64 ``[B]``, one a row."""
+    if not batch.row_tasks:
+        return index_of[batch.task.name]
+    return torch.tensor([index_of[task.name] for task in batch.row_tasks])
 
 
 def support_embedding(
     model: TaskAwareTransformer,
     preprocessed: Preprocessed,
     *,
-    task_index: int,
+    task_index: int | Tensor,
     rows: Tensor | None,
     gradient_reaches_shared_layers: bool,
 ) -> Tensor | None:
@@ -106,7 +125,7 @@ def support_embedding(
     Args:
         model: The model; without a task network the answer is ``None``.
         preprocessed: What the task network looks at (``Support.examples``).
-        task_index: Its place among the model's tasks.
+        task_index: Their task's place among the model's; int64 ``[B]``, where they are of several.
         rows: Whose t_e each example gets (``Support.rows``); ``None``: its own.
         gradient_reaches_shared_layers: Whether the gradient reaches the preprocessing layers.
     """
@@ -117,6 +136,7 @@ def support_embedding(
             preprocessed.source_lengths,
             preprocessed.target_BTD.detach(),
             preprocessed.target_lengths,
+            preprocessed.is_encoded,
         )
     task_embedding = model.embed_task(support, task_index)
     if task_embedding is None or rows is None:
@@ -129,13 +149,14 @@ class LossArguments:
     """How the loss of a batch is computed.
 
     Attributes:
-        task_index: The place of the batch's task among the model's tasks.
+        task_index: The place among the model's tasks of the task of the support's examples; int64,
+            one for each, where they are of several (``task_indices``).
         gradient_reaches_shared_layers: Whether t_e's gradient reaches the preprocessing layers.
         objective: What is minimised.
         twice_differentiable: Whether second derivatives must exist.
     """
 
-    task_index: int
+    task_index: int | Tensor
     gradient_reaches_shared_layers: bool
     objective: ObjectiveSettings
     twice_differentiable: bool = False
@@ -179,28 +200,51 @@ def transformed_loss(
 ) -> TaskLoss:
     """Return the loss of a batch under given task embeddings, ``[B, O]`` or ``[1, O]``."""
     with model.adapters.use(batch.task.name):
-        encoded = model.encode(preprocessed.source_BSD, preprocessed.source_lengths, task_embedding)
+        encoded = model.encode(
+            preprocessed.source_BSD,
+            preprocessed.source_lengths,
+            task_embedding,
+            is_encoded=preprocessed.is_encoded,
+        )
         states_BTD = model.decode(preprocessed.target_BTD, encoded)
     # Only what counts reaches the output layer, the widest product of a small model.
     mask_BT = counted_positions(batch)
     logits_NV = model.token_embedding.logits(states_BTD[mask_BT])
-    cross_entropy = smoothed_cross_entropy(
+    loss_N = smoothed_cross_entropy(
         logits_NV,
         batch.target_output[mask_BT],
         smoothing=objective.label_smoothing,
         twice_differentiable=twice_differentiable,
-    ).mean()
+    )
+    cross_entropy = loss_N.mean()
     total = cross_entropy
-    if objective.ctc_weight and batch.task.kind == "asr":
-        logits_BSV = model.token_embedding.logits(encoded.memory_BSD)
-        ctc = ctc_loss(
-            logits_BSV,
-            encoded.mask_BS.sum(dim=1),
-            batch.target_output[:, batch.num_prompt_pieces - 1 :],
-            batch.target_lengths - batch.num_prompt_pieces,  # neither prompt nor end
-        )
-        total = total + objective.ctc_weight * ctc
+    if objective.ctc_weight:
+        for task, rows in batch.parts:
+            if task.kind == "asr":
+                ctc = _recognition_loss(model, batch, encoded, slice(rows.start, rows.stop))
+                share = len(rows) / batch.num_examples
+                total = total + objective.ctc_weight * share * ctc
     if task_embedding is not None and objective.film_penalty and model.acts_by == "film":
-        penalty = film_penalty(task_embedding.float(), model.d_model)
+        penalty = modulation_penalty(task_embedding.float(), model.layout)
         total = total + objective.film_penalty * penalty
-    return TaskLoss(total, cross_entropy.detach(), logits_NV.shape[0])
+    cross_entropy = cross_entropy.detach()
+    by_task = {batch.task.name: cross_entropy}
+    if batch.row_tasks:
+        counts_B = mask_BT.sum(dim=1)
+        sizes = [int(counts_B[rows.start : rows.stop].sum()) for _, rows in batch.parts]
+        losses = [part.mean() for part in loss_N.detach().split(sizes)]
+        names = [task.name for task, _ in batch.parts]
+        by_task = dict(zip(names, losses, strict=True))
+    return TaskLoss(total, cross_entropy, logits_NV.shape[0], by_task)
+
+
+def _recognition_loss(
+    model: TaskAwareTransformer, batch: Batch, encoded: Encoded, rows: slice
+) -> Tensor:
+    """Return the CTC loss of some rows of a batch, a scalar."""
+    return ctc_loss(
+        model.token_embedding.logits(encoded.memory_BSD[rows]),
+        encoded.mask_BS[rows].sum(dim=1),
+        batch.target_output[rows, batch.num_prompt_pieces - 1 :],
+        batch.target_lengths[rows] - batch.num_prompt_pieces,  # neither prompt nor end
+    )

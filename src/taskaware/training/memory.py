@@ -73,9 +73,10 @@ def _message(update: Sequence[Batch], device: torch.device) -> str:
     largest = max(update, key=lambda batch: batch.source.numel() + batch.target_input.numel())
     num_examples, num_source = largest.source.shape[:2]
     what = largest.task.modality.unit
+    names = ", ".join(f"'{task.name}'" for task, _ in largest.parts)
     return (
         f"the largest batch must fit in the memory of {device}, but does not: "
-        f"{num_examples} examples of '{largest.task.name}' with up to {num_source:,} {what} and "
+        f"{num_examples} examples of {names} with up to {num_source:,} {what} and "
         f"{largest.target_input.shape[1]:,} target pieces; lower `batching.max_frames` and "
         "`batching.max_tokens` (dynamic) or `batching.examples_per_batch` (static), or "
         "`batching.max_source`, and keep the size of an update with `training.accumulate`"

@@ -65,25 +65,28 @@ class Meter:
         self._waited = 0.0
         self._began = time.perf_counter()
 
-    def add(self, batch: Batch, loss: torch.Tensor, num_pieces: int) -> None:
-        """Count a batch and its mean cross-entropy over ``num_pieces`` target pieces."""
-        self._losses.setdefault(batch.task.name, []).append(loss)
+    def add(self, batch: Batch, losses: Mapping[str, torch.Tensor], num_pieces: int) -> None:
+        """Count a batch and the mean cross-entropy of each of its tasks (nats a target piece)."""
+        for name, loss in losses.items():
+            self._losses.setdefault(name, []).append(loss)
         self.count(batch, num_pieces)
 
     def count(self, batch: Batch, num_pieces: int) -> None:
         """Count a batch without a loss to show."""
         self._examples += batch.num_examples
         self._pieces += num_pieces
-        valid = int(batch.source_lengths.sum())
-        total = batch.source.shape[0] * batch.source.shape[1]
-        if batch.task.modality.is_text:
-            valid += int(batch.target_lengths.sum())
-            total += batch.target_input.numel()
-        else:
-            self._frames += valid
-        positions = self._positions.setdefault(batch.task.name, [0, 0])
-        positions[0] += valid
-        positions[1] += total
+        for task, rows in batch.parts:
+            own = slice(rows.start, rows.stop)
+            valid = int(batch.source_lengths[own].sum())
+            total = len(rows) * batch.source.shape[1]
+            if task.modality.is_text:
+                valid += int(batch.target_lengths[own].sum())
+                total += batch.target_input[own].numel()
+            else:
+                self._frames += valid
+            positions = self._positions.setdefault(task.name, [0, 0])
+            positions[0] += valid
+            positions[1] += total
 
     def newest(self) -> str:
         """Return the newest loss of each task in words, for messages."""

@@ -14,6 +14,7 @@ _END_OF_SEEDS = 2**63  # what torch takes, with room for a number more in each p
 Trains = Literal[
     "everything",
     "decoder",
+    "bridge",
     "task_network_and_norms",
     "task_network",
     "task_embedding",

@@ -11,7 +11,13 @@ import torch
 from torch import nn
 
 from taskaware.errors import NotFiniteError
-from taskaware.training.joint import LossArguments, Support, batch_loss, choose_support
+from taskaware.training.joint import (
+    LossArguments,
+    Support,
+    batch_loss,
+    choose_support,
+    task_indices,
+)
 from taskaware.training.meta import BatchLoss, episode_loss
 from taskaware.training.optimiser import learning_rate
 
@@ -152,17 +158,17 @@ class Step:
         for batch in group:
             with self._autocast():
                 support = self._support(batch, generator)
-                loss = batch_loss(self._model, batch, support, self._arguments(batch))
+                loss = batch_loss(self._model, batch, support, self._arguments(support))
             (loss.total / num_groups).backward()
-            meter.add(batch, loss.cross_entropy, loss.num_pieces)
+            meter.add(batch, loss.by_task, loss.num_pieces)
 
     def _support(self, batch: Batch, generator: torch.Generator) -> Support:
         return choose_support(batch, self._recipe.conditioning, generator)
 
-    def _arguments(self, batch: Batch) -> LossArguments:
+    def _arguments(self, support: Support) -> LossArguments:
         reaches = self._recipe.conditioning.gradient_reaches_shared_layers
         return LossArguments(
-            task_index=self._task_index[batch.task.name],
+            task_index=task_indices(support.examples, self._task_index),
             gradient_reaches_shared_layers=reaches,
             objective=self._recipe.objective,
         )
@@ -203,16 +209,18 @@ class MetaStep(Step):
     ) -> None:
         learning = self._recipe.learning
         for support, query in zip(group[::2], group[1::2], strict=True):
-            with self._autocast():
+            # The set is chosen out here, because inside other weights stand for the model's.
+            with self._autocast(), self._model.adapters.use(query.task.name):
+                looks_at = self._support(query, generator)
                 loss = episode_loss(
                     self._module,
                     (support, self._support(support, generator)),
-                    (query, self._support(query, generator)),
-                    arguments=self._arguments(query),
+                    (query, looks_at),
+                    arguments=self._arguments(looks_at),
                     inner_learning_rate=learning.inner_learning_rate,
                     inner_steps=learning.inner_steps,
                     second_order=learning.second_order,
                 )
             (loss.total / num_groups).backward()
             meter.count(support, int(support.target_lengths.sum()))
-            meter.add(query, loss.cross_entropy, loss.num_pieces)
+            meter.add(query, loss.by_task, loss.num_pieces)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError
-from taskaware.files import reporting, write_error
+from taskaware.files import file_sha256, reporting, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +29,6 @@ def check_file(path: Path, sha256: str | None) -> None:
         raise DamagedCheckpointError(f"{path} must be readable, but: {error.strerror}") from error
     if sha256 is not None and found != sha256:
         raise DamagedCheckpointError(f"{path} must be as it was written, but has changed since")
-
-
-def file_sha256(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:

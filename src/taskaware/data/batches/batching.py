@@ -6,7 +6,7 @@ Shape legend: B batch, S source positions, F feature bins, T target positions.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,10 +15,11 @@ import torch
 from taskaware.data.prepared.length_limits import within_limits
 from taskaware.data.vocabulary.prompts import own_pieces
 from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag
+from taskaware.errors import UserError
 from taskaware.types import Batch, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -102,6 +103,7 @@ def collate(
     *,
     cue: TextCue,
     example_ids: Sequence[str] = (),
+    is_encoded: bool = False,
 ) -> Batch:
     """Return a batch of one task.
 
@@ -111,21 +113,65 @@ def collate(
         targets: int64 pieces each, without begin- and end-of-sequence.
         cue: What the task puts into the text.
         example_ids: Where the rows come from.
+        is_encoded: Whether the sources are what the model's encoder put out.
     """
-    source, source_lengths = pad_sources(cue.around(sources))
-    prompt, end = np.array(cue.prompt), np.array([cue.end])
-    target_input, target_lengths = pad_sources([np.concatenate([prompt, t]) for t in targets])
-    target_output, _ = pad_sources([np.concatenate([prompt[1:], t, end]) for t in targets])
+    batch = collate_tasks(
+        [task] * len(sources), sources, targets, cues={task.name: cue}, example_ids=example_ids
+    )
+    return replace(batch, row_tasks=(), is_encoded=is_encoded)
+
+
+def collate_tasks(
+    row_tasks: Sequence[Task],
+    sources: Sequence[NDArray],
+    targets: Sequence[NDArray[np.int64]],
+    *,
+    cues: Mapping[str, TextCue],
+    example_ids: Sequence[str] = (),
+) -> Batch:
+    """Return a batch of several tasks that have the same kind of source.
+
+    Args:
+        row_tasks: Of each example; those of a task stand one after the other.
+        sources: float32 ``[S, F]`` or int64 ``[S]`` each.
+        targets: int64 pieces each, without begin- and end-of-sequence.
+        cues: What each task puts into the text, by its name; all prompts are of one length.
+        example_ids: Where the rows come from.
+
+    Raises:
+        UserError: The prompts are of several lengths.
+    """
+    around, inputs, outputs = [], [], []
+    for task, source, target in zip(row_tasks, sources, targets, strict=True):
+        cue = cues[task.name]
+        around += cue.around([source])
+        inputs.append(np.concatenate([cue.prompt, target]).astype(np.int64))
+        outputs.append(np.concatenate([cue.prompt[1:], target, [cue.end]]).astype(np.int64))
+    source, source_lengths = pad_sources(around)
+    target_input, target_lengths = pad_sources(inputs)
+    target_output, _ = pad_sources(outputs)
     return Batch(
-        task=task,
+        task=row_tasks[0],
         source=source,
         source_lengths=source_lengths,
         target_input=target_input,
         target_output=target_output,
         target_lengths=target_lengths,
         example_ids=tuple(example_ids),
-        num_prompt_pieces=len(cue.prompt),
+        num_prompt_pieces=_prompt_length(row_tasks, cues),
+        row_tasks=tuple(row_tasks),
     )
+
+
+def _prompt_length(row_tasks: Sequence[Task], cues: Mapping[str, TextCue]) -> int:
+    lengths = {task.name: len(cues[task.name].prompt) for task in row_tasks}
+    if len(set(lengths.values())) > 1:
+        raise UserError(
+            "the tasks of a batch must have prompts of one length, but have "
+            f"{', '.join(f'{name}: {length}' for name, length in lengths.items())}; set "
+            "`batching.mix` to 'every_task'"
+        )
+    return next(iter(lengths.values()))
 
 
 class TaskSource(Protocol):
@@ -158,6 +204,10 @@ class TaskSource(Protocol):
         """One target's pieces."""
         ...
 
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        ...
+
 
 def batches_of(
     split: TaskSource,
@@ -188,6 +238,7 @@ def batches_of(
                 [split.target(i) for i in indices],
                 cue=text,
                 example_ids=[split.examples[i].id for i in indices],
+                is_encoded=split.is_encoded(task),
             )
 
 

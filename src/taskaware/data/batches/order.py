@@ -1,11 +1,11 @@
 """The order in which the examples of a split are trained on: exact, and the same for any number of
 processes that read them.
 
-An epoch of a task: its shards are shuffled and divided among the ranks; a rank takes them a window
-of some shards at a time, shuffles the examples of the window and cuts them into batches. Where a
-task has no more shards than a window, or than there are ranks, all ranks plan the same epoch and
-divide its batches. All of it is a pure function of (seed, task, epoch, rank, number of ranks),
-so that a position in it is three numbers: epoch, window, batch.
+An epoch of a task, or of the tasks that share batches: its shards are shuffled and divided among
+the ranks; a rank takes them a window of some shards at a time, shuffles the examples of the window
+and cuts them into batches. Where a task has no more shards than a window, or than there are ranks,
+all ranks plan the same epoch and divide its batches. All of it is a pure function of (seed, task,
+epoch, rank, number of ranks), so that a position in it is three numbers: epoch, window, batch.
 """
 
 from __future__ import annotations
@@ -85,24 +85,24 @@ class PlannedBatch:
     """A batch that is to be read.
 
     Attributes:
-        task: Name of the task of all its examples.
+        row_tasks: The task of each example, by name; those of a task stand one after the other.
         epoch: The epoch that it belongs to.
         indices: Its examples.
-        cue_indices: The examples that the task network looks at for it; ``None``: its own.
+        cues: The examples that the task network looks at for it; ``None``: its own.
     """
 
-    task: str
+    row_tasks: tuple[str, ...]
     epoch: int
     indices: NDArray[np.int64]
-    cue_indices: NDArray[np.int64] | None = None
+    cues: PlannedBatch | None = None
 
 
 class TaskOrder:
-    """The endless batches of one task, for one rank.
+    """The endless batches of one task, or of several that share batches, for one rank.
 
     Args:
         source: The examples.
-        task: The task.
+        tasks: The task or tasks, all with the same kind of source.
         settings: Sizes, windows, order.
         seed: Decides the order.
         rank: Which of ``num_ranks`` this is.
@@ -113,7 +113,7 @@ class TaskOrder:
     def __init__(
         self,
         source: ShardedSource,
-        task: Task,
+        tasks: Sequence[Task],
         settings: BatchingSettings,
         *,
         seed: int,
@@ -122,19 +122,20 @@ class TaskOrder:
         changed_lengths: ChangedLengths | None = None,
     ) -> None:
         self._source = source
-        self._task = task
+        self._tasks = tuple(tasks)
         self._settings = settings
+        self.name = "+".join(task.name for task in tasks)
         # The digits of a name make a stable number; hash() differs from process to process.
-        self._keys = (seed, int.from_bytes(task.name.encode(), "big") % 2**61)
+        self._keys = (seed, int.from_bytes(self.name.encode(), "big") % 2**61)
         self._rank = rank
         self._num_ranks = num_ranks
         # Only a recording has a signal that can be changed.
-        self._changed_lengths = changed_lengths if task.modality.is_recording else None
+        self._changed_lengths = changed_lengths if tasks[0].modality.is_recording else None
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="shards")
         self._next_window: tuple[tuple[int, int], Future[None]] | None = None
         self._batches: list[PlannedBatch] = []
         self._planned: tuple[int, int] | None = None
-        self._shards = list(source.shards(task.name))
+        self._shards = sorted({number for task in tasks for number in source.shards(task.name)})
         self._deals_shards = len(self._shards) > max(settings.window_shards, num_ranks)
         self.position: tuple[int, int, int] = (0, 0, 0)
 
@@ -174,9 +175,21 @@ class TaskOrder:
             return len(batch.indices) * (float(sources.max()) ** 2 + float(targets.max()) ** 2)
 
         largest = max(batches, key=size)
-        if largest.cue_indices is None:
+        if largest.cues is None:
             return largest
-        return replace(largest, cue_indices=largest.indices[: self._settings.cue_examples])
+        size_of_cues = slice(self._settings.cue_examples * len(set(largest.row_tasks)))
+        cues = replace(
+            largest,
+            indices=largest.indices[size_of_cues],
+            row_tasks=largest.row_tasks[size_of_cues],
+            cues=None,
+        )
+        return replace(largest, cues=cues)
+
+    @property
+    def task_names(self) -> list[str]:
+        """The tasks, by name."""
+        return [task.name for task in self._tasks]
 
     @property
     def epochs(self) -> float:
@@ -205,7 +218,9 @@ class TaskOrder:
 
     def _make_plan(self, epoch: int, window: int) -> list[PlannedBatch]:
         self._open(epoch, window)
-        indices = self._source.indices(self._task.name, self._windows(epoch)[window])
+        shards = self._windows(epoch)[window]
+        of_tasks = [self._source.indices(task.name, shards) for task in self._tasks]
+        indices = np.concatenate(of_tasks)
         sources, targets = self._source.lengths(indices)
         if self._changed_lengths is not None:
             sources = self._changed_lengths(indices, sources, epoch)
@@ -213,23 +228,57 @@ class TaskOrder:
         found = plan(
             indices,
             (sources, targets),
-            is_text=self._task.modality.is_text,
+            is_text=self._tasks[0].modality.is_text,
             settings=self._settings,
             random=np.random.default_rng([self._keys[0], epoch, self._keys[1], *key]),
             in_order_of_length=self._settings.short_first and epoch == 0,
         )
-        cues: Sequence[NDArray[np.int64] | None] = [None] * len(found)
+        batches = [self._batch(batch, of_tasks, epoch) for batch in found]
         if self._settings.cue_examples:
             random = np.random.default_rng([self._keys[0], epoch, self._keys[1], 0, *key])
-            cues = choose_cues(found, self._settings.cue_examples, random)
-        batches = [
-            PlannedBatch(task=self._task.name, epoch=epoch, indices=batch, cue_indices=cue)
-            for batch, cue in zip(found, cues, strict=True)
-        ]
+            chosen = self._choose_cues(batches, random)
+            batches = [
+                replace(batch, cues=self._batch(cues, of_tasks, epoch))
+                for batch, cues in zip(batches, chosen, strict=True)
+            ]
         if self._deals_shards:
             return batches
         # Which rank comes first changes, so that each gets something where there are few.
         return batches[(self._rank + epoch) % self._num_ranks :: self._num_ranks]
+
+    def _batch(
+        self, indices: NDArray[np.int64], of_tasks: Sequence[NDArray[np.int64]], epoch: int
+    ) -> PlannedBatch:
+        if len(self._tasks) == 1:
+            names = (self._tasks[0].name,) * len(indices)
+            return PlannedBatch(row_tasks=names, epoch=epoch, indices=indices)
+        of_each = [indices[np.isin(indices, one)] for one in of_tasks]
+        names = [
+            task.name
+            for task, own in zip(self._tasks, of_each, strict=True)
+            for _ in range(len(own))
+        ]
+        return PlannedBatch(row_tasks=tuple(names), epoch=epoch, indices=np.concatenate(of_each))
+
+    def _choose_cues(
+        self, batches: Sequence[PlannedBatch], random: np.random.Generator
+    ) -> list[NDArray[np.int64]]:
+        """Choose for each batch examples of others; of each of its tasks, where it has several."""
+        number = self._settings.cue_examples
+        if len(self._tasks) == 1:
+            return choose_cues([batch.indices for batch in batches], number, random)
+        all_names = np.concatenate([np.array(batch.row_tasks) for batch in batches])
+        all_indices = np.concatenate([batch.indices for batch in batches])
+        of_task = {name: all_indices[all_names == name] for name in np.unique(all_names).tolist()}
+        return [
+            np.concatenate(
+                [
+                    random.choice(of_task[n], size=min(number, len(of_task[n])), replace=False)
+                    for n in dict.fromkeys(batch.row_tasks)
+                ]
+            )
+            for batch in batches
+        ]
 
     def _open(self, epoch: int, window: int) -> None:
         """Have this window's shards checked, and begin with the next one's in the background."""
@@ -246,7 +295,7 @@ class TaskOrder:
     def _nothing_fits(self) -> DataError:
         settings = self._settings
         return DataError(
-            f"task '{self._task.name}' must have training examples of at most "
+            f"task '{self.name}' must have training examples of at most "
             f"{settings.max_source} source and {settings.max_target} target positions, but has "
             "none; check `batching.max_source` and `batching.max_target`, or prepare data for the "
             "task"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from taskaware.data.prepared.split import Split
     from taskaware.data.sound.augmentation import Draws
     from taskaware.data.sound.settings import AugmentationSettings
+    from taskaware.types import Task
 
 _MAX_CACHED_DRAWS = 64  # shards; a window is read piece by piece
 
@@ -76,6 +77,10 @@ class TrainingReader:
     def _encode(self, texts: list[str]) -> list[NDArray]:
         rows = self._split.contents.vocabulary.encode_many(texts)
         return [np.array(row, dtype=np.int64) for row in rows]
+
+    def is_encoded(self, task: Task) -> bool:
+        """Return whether a task's sources are what an encoder put out."""
+        return self._split.is_encoded(task)
 
     def begin_worker(self) -> None:
         """The process that plans has checked the shards."""

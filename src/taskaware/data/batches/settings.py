@@ -23,7 +23,10 @@ class BatchingSettings:
             text.
         max_frames: Limit of a dynamic batch in frames: examples times the longest source.
         mix: `every_task`: an update sees a batch of every task. `sampled`: a batch of one task,
-            drawn by weight.
+            drawn by weight. `within_batches`: a batch holds examples of all tasks that have the
+            same kind of source, as many of each as the data have; an update sees a batch of every
+            kind of source. Each row is modulated by the t_e of its own task. With many tasks that
+            makes smaller updates, and each of them reads the weights once.
         temperature: For `sampled` without weights: a task is drawn in proportion to its number of
             examples to the power 1/temperature (1: proportional; large: uniform).
         task_weights: For `sampled`: task name to weight; tasks not named are not drawn.
@@ -49,7 +52,7 @@ class BatchingSettings:
     examples_per_batch: int = 16
     max_tokens: int = 2048
     max_frames: int = 24_000
-    mix: Literal["every_task", "sampled"] = "every_task"
+    mix: Literal["every_task", "sampled", "within_batches"] = "every_task"
     temperature: float = 1.0
     task_weights: dict[str, float] = field(default_factory=dict)
     bucket_batches: int = 200

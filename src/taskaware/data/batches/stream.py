@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from taskaware.data.batches.batching import TextCue, collate
+from taskaware.data.batches.batching import TextCue, collate, collate_tasks
 from taskaware.data.batches.order import PlannedBatch, ShardedSource, TaskOrder
 from taskaware.errors import DataError, ExperimentError, TaskawareError, nearest
 
@@ -37,6 +37,10 @@ class ExampleReader(Protocol):
 
     def read(self, planned: PlannedBatch) -> tuple[list[NDArray], list[NDArray], list[str]]:
         """Return sources, the pieces of the targets, and ids."""
+        ...
+
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
         ...
 
     def begin_worker(self) -> None:
@@ -59,6 +63,10 @@ class PlainReader:
             [self._split.target(i) for i in indices],
             [example.id for example in examples],
         )
+
+    def is_encoded(self, task: Task) -> bool:
+        """Whether a task's sources are what an encoder put out."""
+        return self._split.is_encoded(task)
 
     def begin_worker(self) -> None:
         """Nothing to do."""
@@ -89,12 +97,16 @@ class _Updates(Dataset):
 
     def _batch(self, planned: PlannedBatch) -> Batch:
         sources, targets, ids = self._reader.read(planned)
-        task = self._tasks[planned.task]
-        batch = collate(task, sources, targets, cue=self._cues[task.name], example_ids=ids)
-        if planned.cue_indices is None:
+        tasks = [self._tasks[name] for name in planned.row_tasks]
+        if len(set(planned.row_tasks)) == 1:
+            cue = self._cues[tasks[0].name]
+            batch = collate(tasks[0], sources, targets, cue=cue, example_ids=ids)
+        else:
+            batch = collate_tasks(tasks, sources, targets, cues=self._cues, example_ids=ids)
+        batch = replace(batch, is_encoded=self._reader.is_encoded(tasks[0]))
+        if planned.cues is None:
             return batch
-        cues = replace(planned, indices=planned.cue_indices, cue_indices=None)
-        return replace(batch, cue_examples=self._batch(cues))
+        return replace(batch, cue_examples=self._batch(planned.cues))
 
     def begin_worker(self, number: int) -> None:
         # Ctrl-C reaches every process of a terminal; the one that trains ends the others.
@@ -166,40 +178,35 @@ class _Planner:
         num_ranks: int,
         changed_lengths: ChangedLengths | None,
     ) -> None:
-        self._tasks = tuple(tasks)
         self._settings = settings
         self._seed = seed
         self._batches_per_task = batches_per_task
         self._updates = 0
-        self.orders = {
-            task.name: TaskOrder(
+        orders = [
+            TaskOrder(
                 source,
-                task,
+                sharing,
                 settings,
                 seed=seed,
                 rank=rank,
                 num_ranks=num_ranks,
                 changed_lengths=changed_lengths,
             )
-            for task in tasks
-        }
+            for sharing in _sharing_batches(tasks, settings)
+        ]
+        self.orders = {order.name: order for order in orders}
         self._probabilities = _task_probabilities(source, tasks, settings)
         self.states: deque[dict[str, Any]] = deque()  # after each update that is being read
 
     def __iter__(self) -> Iterator[list[PlannedBatch]]:
         """Yield what each update holds, and note where that brings the stream."""
         while True:
-            if self._settings.mix == "every_task":
-                chosen = self._tasks
-            else:
+            orders = list(self.orders.values())
+            if self._settings.mix == "sampled":
                 random = np.random.default_rng([self._seed, self._updates, 1])
-                chosen = [self._tasks[random.choice(len(self._tasks), p=self._probabilities)]]
+                orders = [orders[random.choice(len(orders), p=self._probabilities)]]
             self._updates += 1
-            planned = [
-                next(self.orders[task.name])
-                for task in chosen
-                for _ in range(self._batches_per_task)
-            ]
+            planned = [next(order) for order in orders for _ in range(self._batches_per_task)]
             self.states.append(self.state())
             yield planned
 
@@ -214,7 +221,9 @@ class _Planner:
         return {
             "updates": self._updates,
             "positions": {name: order.position for name, order in self.orders.items()},
-            "epochs": {name: order.epochs for name, order in self.orders.items()},
+            "epochs": {
+                task: order.epochs for order in self.orders.values() for task in order.task_names
+            },
         }
 
     def go_to(self, updates: int, positions: Mapping[str, Sequence[int]]) -> None:
@@ -226,7 +235,7 @@ class _Planner:
 
 
 class TrainingBatches:
-    """An endless stream of updates; each is a list of batches of one task each.
+    """An endless stream of updates; each is a list of batches, of one task each or of several.
 
     Args:
         source: Where the training examples are.
@@ -350,6 +359,16 @@ class TrainingBatches:
                 generator=torch.Generator(),  # else it would take a number of the training's own
             )
         )
+
+
+def _sharing_batches(tasks: Sequence[Task], settings: BatchingSettings) -> list[list[Task]]:
+    """Return the tasks whose examples stand in the same batches."""
+    if settings.mix != "within_batches":
+        return [[task] for task in tasks]
+    of_modality: dict[str, list[Task]] = {}
+    for task in tasks:
+        of_modality.setdefault(task.source_modality, []).append(task)
+    return list(of_modality.values())
 
 
 def _task_probabilities(

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from taskaware.types import Speech
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from numpy.typing import NDArray
+
     from taskaware.data.quality.settings import CheckSettings
     from taskaware.data.sound.settings import FeatureSettings
 
@@ -35,6 +37,9 @@ SourceFile = Speech | Path
 """What a shard gets its bytes from: a segment of a recording, or a NumPy file of features."""
 
 _SOURCES_PER_CALL = 4
+
+_Source = TypeVar("_Source")
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +49,19 @@ class Extracted:
     Attributes:
         data: A NumPy file of float16 ``[S, F]``, or a recording.
         suffix: ``"npy"``, or that of the recording's format.
-        num_frames: S.
+        num_frames: S, the feature frames.
+        num_positions: What an encoder made of them; ``None``: they are as they were.
     """
 
     data: bytes
     suffix: str
     num_frames: int
+    num_positions: int | None = None
+
+    @property
+    def length(self) -> int:
+        """How long the stored source is."""
+        return self.num_frames if self.num_positions is None else self.num_positions
 
 
 def extract_source(
@@ -72,13 +84,42 @@ def extract_source(
         keep_audio: Whether to return recordings instead of their features: compressed ones as they
             are where they are used whole, all others as 16-bit FLAC at their own rate.
     """
-    path = source.path if isinstance(source, Speech) else source
-    problem = file_problem(path)
-    if problem is not None:
-        return Finding(field=column, reason=f"{path}: {problem}")
     if isinstance(source, Path):
+        problem = file_problem(source)
+        if problem is not None:
+            return Finding(field=column, reason=f"{source}: {problem}")
         rows = _read_features(source, column, num_columns)
         return rows if isinstance(rows, Finding) else _features(rows)
+    waveform = _waveform(source, column=column, features=features, checks=checks)
+    if isinstance(waveform, Finding):
+        return waveform
+    if keep_audio:
+        try:
+            data, suffix = audio.compressed(source)
+        except (AudioError, OSError) as error:
+            return _unreadable(error, source.path, column)
+        length = num_frames(len(waveform), features)
+        return Extracted(data=data, suffix=suffix, num_frames=length)
+    return _features(log_mel(torch.from_numpy(waveform), features).half().numpy())
+
+
+def speech_features(
+    source: Speech, *, column: str, features: FeatureSettings, checks: CheckSettings
+) -> NDArray[np.float32] | Finding:
+    """Return the features of a recording, float32 ``[S, F]``, or what is wrong with it."""
+    waveform = _waveform(source, column=column, features=features, checks=checks)
+    if isinstance(waveform, Finding):
+        return waveform
+    return log_mel(torch.from_numpy(waveform), features).numpy()
+
+
+def _waveform(
+    source: Speech, *, column: str, features: FeatureSettings, checks: CheckSettings
+) -> NDArray[np.float32] | Finding:
+    """Return the samples of a recording that has a frame or more."""
+    problem = file_problem(source.path)
+    if problem is not None:
+        return Finding(field=column, reason=f"{source.path}: {problem}")
     try:
         finding = check_recording(audio.info(source.path), source, checks)
         if finding is not None:
@@ -87,19 +128,19 @@ def extract_source(
         finding = check_sound(sound, checks)
         if finding is not None:
             return finding
-        waveform = sound.waveform
-        length = num_frames(len(waveform), features)
-        if length == 0:
+        if num_frames(len(sound.waveform), features) == 0:
             reason = f"the speech must be longer than one window ({features.window_ms:g} ms)"
             return Finding(field=column, reason=reason)
-        if keep_audio:
-            data, suffix = audio.compressed(source)
-            return Extracted(data=data, suffix=suffix, num_frames=length)
-    except AudioError as error:
+    except (AudioError, OSError) as error:
+        return _unreadable(error, source.path, column)
+    return sound.waveform
+
+
+def _unreadable(error: AudioError | OSError, path: Path, column: str) -> Finding:
+    if isinstance(error, AudioError):
         return Finding(field=column, reason=str(error))
-    except OSError as error:  # of a disk or a network: one recording, not all the work
-        return Finding(field=column, reason=f"{path}: cannot be read ({error.strerror or error})")
-    return _features(log_mel(torch.from_numpy(waveform), features).half().numpy())
+    # Of a disk or a network: one recording, not all the work.
+    return Finding(field=column, reason=f"{path}: cannot be read ({error.strerror or error})")
 
 
 def _features(rows: np.ndarray) -> Extracted:
@@ -107,11 +148,8 @@ def _features(rows: np.ndarray) -> Extracted:
 
 
 def extract(
-    sources: Sequence[SourceFile],
-    extract_one: Callable[[SourceFile], Extracted | Finding],
-    *,
-    num_workers: int,
-) -> Generator[Extracted | Finding, None, None]:
+    sources: Sequence[_Source], extract_one: Callable[[_Source], _Found], *, num_workers: int
+) -> Generator[_Found, None, None]:
     """Yield ``extract_one`` of each source, in order, from ``num_workers`` threads.
 
     Close the iterator to stop early: what has not begun is dropped. A few results wait in memory at
@@ -130,8 +168,8 @@ def extract(
 
 
 def _extract_each(
-    extract_one: Callable[[SourceFile], Extracted | Finding], sources: Sequence[SourceFile]
-) -> list[Extracted | Finding]:
+    extract_one: Callable[[_Source], _Found], sources: Sequence[_Source]
+) -> list[_Found]:
     return [extract_one(source) for source in sources]
 
 

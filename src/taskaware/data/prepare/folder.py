@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepare import extraction
+from taskaware.data.prepare.encoding import require_usable_encoder
 from taskaware.data.prepare.inputs import Filter, Inputs, Removed, kept_names, read_inputs
 from taskaware.data.prepare.problems import ProblemReport
 from taskaware.data.prepare.results import PrepareReport, SplitReport
@@ -40,6 +41,7 @@ from taskaware.types import MODALITIES, TRAIN
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from taskaware.data.prepare.encoding import SourceEncoder
     from taskaware.output_folder import OutputFolder
     from taskaware.types import Example, StageProgress, Task
 
@@ -54,6 +56,7 @@ def prepare(
     settings: PrepareSettings | None = None,
     *,
     vocabulary: Path | None = None,
+    encoder: SourceEncoder | None = None,
     progress: StageProgress | None = None,
 ) -> PrepareReport:
     """Check manifests, compute features, and write a prepared folder.
@@ -67,10 +70,13 @@ def prepare(
         folder: Where to write; made where it is missing.
         settings: How; ``None`` for the defaults.
         vocabulary: An existing vocabulary to use; without it, one is trained on the texts of train.
+        encoder: Its outputs are stored in place of the features of recordings, each recording once.
         progress: Called as the work advances.
 
     Raises:
-        UserError: There is no train split and no vocabulary, or a split's name is no file name.
+        UserError: There is no train split and no vocabulary, or a split's name is no file name; or
+            an encoder has no recordings to encode, hears other features, or recordings are to be
+            stored as well.
         ExperimentError: A setting has an impossible value.
         OutputError: The folder holds somebody's files, cannot be written, or another command is
             writing it.
@@ -82,11 +88,12 @@ def prepare(
     folder = Path(folder)
     _check_request(manifests, vocabulary)
     settings_file.require_valid(settings)
+    require_usable_encoder(encoder, settings)
     try:
         earlier = partial(written_earlier, folder)
         with claimed(folder, names=written_names(manifests), earlier=earlier) as output:
             try:
-                return _prepare(manifests, output, settings, vocabulary, progress)
+                return _prepare(manifests, output, settings, vocabulary, encoder, progress)
             except (UserError, DataError):
                 if not (folder / WORK_NAME / _JOURNAL_NAME).exists():  # nothing to go on with
                     output.remove_below(WORK_NAME)
@@ -106,6 +113,7 @@ def _prepare(
     output: OutputFolder,
     settings: PrepareSettings,
     vocabulary: Path | None,
+    encoder: SourceEncoder | None,
     progress: StageProgress,
 ) -> PrepareReport:
     """Do the work in a folder that is claimed."""
@@ -124,7 +132,9 @@ def _prepare(
                 held_out, settings, has_later_splits=bool(set(manifests) - {TRAIN})
             ),
         )
-        fingerprint = _fingerprint(inputs, settings, vocabulary)
+        if encoder is not None and not inputs.has_speech:
+            raise UserError("an encoder must have recordings to encode, but no example has one")
+        fingerprint = _fingerprint(inputs, settings, vocabulary, encoder)
         complete = _complete_report(folder, fingerprint)
         if complete is not None:
             problems.close()
@@ -148,6 +158,7 @@ def _prepare(
             journal=journal,
             report=problems,
             progress=progress,
+            encoder=encoder,
         )
         splits = {name: writer.write(name) for name in inputs.num_lines}
         _refuse_bad(output, inputs, problems, settings)
@@ -163,7 +174,8 @@ def _prepare(
         vocabulary_size=pieces.size,
         reused=False,
     )
-    _write_marker(output, report, inputs.tasks, settings, pieces, num_columns, fingerprint)
+    about = _about(inputs.tasks, settings, pieces, num_columns, encoder)
+    _write_marker(output, report, about, fingerprint)
     output.remove_below(WORK_NAME)
     output.forget()
     return replace(report, warnings=(*report.warnings, *stale_runs(folder)))
@@ -219,15 +231,22 @@ def _check_request(manifests: Mapping[str, Sequence[Path]], vocabulary: Path | N
             raise UserError(f"the split '{name}' must have a manifest, but has none")
 
 
-def _fingerprint(inputs: Inputs, settings: PrepareSettings, vocabulary: Path | None) -> str:
+def _fingerprint(
+    inputs: Inputs,
+    settings: PrepareSettings,
+    vocabulary: Path | None,
+    encoder: SourceEncoder | None,
+) -> str:
     """Return a hash of all that decides what a prepared folder holds."""
-    decisive = {
+    decisive: dict[str, Any] = {
         "format": prepared.FORMAT_VERSION,
         "inputs": inputs.sha256,
         "settings": asdict(replace(settings, num_workers=0)),
         "vocabulary": None if vocabulary is None else Vocabulary.load(vocabulary).sha256,
         "tags": [],  # an earlier version could have others than the tasks'
     }
+    if encoder is not None:
+        decisive["encoder"] = encoder.record.sha256
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -335,7 +354,9 @@ def _refuse_empty(splits: Mapping[str, SplitReport], tasks: Sequence[Task]) -> N
 
 
 def _warnings(inputs: Inputs, vocabulary: Vocabulary, *, is_new: bool) -> list[str]:
-    without = [task.name for task in inputs.tasks if not vocabulary.has_tag(task_tag(task.name))]
+    # A pretrained model's has pieces of its own for that.
+    tasks = [] if vocabulary.family else inputs.tasks
+    without = [task.name for task in tasks if not vocabulary.has_tag(task_tag(task.name))]
     found = [
         f"the vocabulary has no piece for the task '{name}'; the cue `target_tag` would need it"
         for name in without
@@ -344,24 +365,34 @@ def _warnings(inputs: Inputs, vocabulary: Vocabulary, *, is_new: bool) -> list[s
     return [*found, remark] if remark else found
 
 
-def _write_marker(
-    output: OutputFolder,
-    report: PrepareReport,
+def _about(
     tasks: Sequence[Task],
     settings: PrepareSettings,
     vocabulary: Vocabulary,
     num_columns: int,
-    fingerprint: str,
-) -> None:
-    """Write ``prepared.json``, in one step: its presence means that all else is there."""
-    marker: dict[str, Any] = {
-        "format": prepared.FORMAT_VERSION,
-        "fingerprint": fingerprint,
+    encoder: SourceEncoder | None,
+) -> dict[str, Any]:
+    """Return what ``prepared.json`` says of what all splits share."""
+    about: dict[str, Any] = {
         "tasks": [asdict(task) for task in tasks],
         "settings": asdict(settings),
         "num_feature_columns": num_columns,
         "vocabulary_sha256": vocabulary.sha256,
         "vocabulary_size": vocabulary.size,
+    }
+    if encoder is not None:
+        about["encoder"] = asdict(encoder.record)
+    return about
+
+
+def _write_marker(
+    output: OutputFolder, report: PrepareReport, about: Mapping[str, Any], fingerprint: str
+) -> None:
+    """Write ``prepared.json``, in one step: its presence means that all else is there."""
+    marker: dict[str, Any] = {
+        "format": prepared.FORMAT_VERSION,
+        "fingerprint": fingerprint,
+        **about,
         "splits": {name: asdict(split) for name, split in report.splits.items()},
         "warnings": list(report.warnings),
     }

@@ -17,14 +17,29 @@ from typing import TYPE_CHECKING, Any
 
 from taskaware.data.manifest.line import LineProblem
 from taskaware.data.prepare import extraction
-from taskaware.data.prepare.inputs import Inputs, line_problem, read_kept
+from taskaware.data.prepare.encoding import (
+    SourceEncoder,
+    chunks_of_recordings,
+    encode_recordings,
+)
+from taskaware.data.prepare.inputs import (
+    Inputs,
+    line_problem,
+    read_kept,
+    read_kept_by_recording,
+)
 from taskaware.data.prepare.results import SplitReport
 from taskaware.data.prepared.shards import ShardRecord, ShardWriter
-from taskaware.data.quality.checks import Finding, check_fits_speech, check_text_length
-from taskaware.types import MODALITIES
+from taskaware.data.quality.checks import (
+    Finding,
+    check_fits_speech,
+    check_pieces,
+    check_text_length,
+)
+from taskaware.types import MODALITIES, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from taskaware.data.manifest.line import ManifestLine
     from taskaware.data.prepare.extraction import SourceFile
@@ -88,6 +103,7 @@ class SplitWriter:
         journal: The shards that are complete.
         report: Collects what is left out.
         progress: Called as the work advances.
+        encoder: Whose outputs are stored in place of the features of recordings, if any.
     """
 
     output: OutputFolder
@@ -99,6 +115,7 @@ class SplitWriter:
     journal: Journal
     report: ProblemReport
     progress: StageProgress
+    encoder: SourceEncoder | None = None
 
     def write(self, split: str) -> SplitReport:
         """Check and write; what was written before is kept."""
@@ -109,6 +126,8 @@ class SplitWriter:
         for record in records:
             examples.update(record.examples)
         num_speech_frames = sum(record.num_speech_frames for record in records)
+        if self.encoder is not None:
+            num_speech_frames *= self.encoder.record.frames_per_position
         order = [task.name for task in self.inputs.tasks if task.name in examples]
         return SplitReport(
             examples={name: examples[name] for name in order},
@@ -138,14 +157,17 @@ class SplitWriter:
             first=len(records),
             writing=lambda name: self.output.writing(f"{split}/{name}", noted=False),
         )
-        what = f"{'texts' if modality.is_text else 'features'} of {split}"
-        size = _TEXTS_PER_CHUNK if modality.is_text else _SOURCES_PER_CHUNK
+        is_encoded = self.encoder is not None and modality.is_recording
+        kind = "texts" if modality.is_text else "encoder outputs" if is_encoded else "features"
+        what = f"{kind} of {split}"
         problems: list[LineProblem] = []
         try:
-            lines = read_kept(self.kept_folder, split, name, self.inputs.tasks, skip=done)
-            while chunk := list(islice(lines, min(size, self.settings.shards.examples))):
-                write = self._write_texts if modality.is_text else self._write_sources
-                found = list(write(writer, chunk, modality))
+            for chunk in self._chunks(split, modality, skip=done):
+                if modality.is_text:
+                    found = list(self._write_texts(writer, chunk, modality))
+                else:
+                    show = partial(self._show_more, what, done, total)
+                    found = list(self._write_sources(writer, chunk, modality, show))
                 for problem in found:
                     self.report.add(split, problem)
                 problems += found
@@ -167,22 +189,45 @@ class SplitWriter:
             writer.abandon()
         return records
 
+    def _show_more(self, what: str, done: int, total: int, more: int) -> None:
+        self.progress(what, done + more, total)
+
+    def _chunks(
+        self, split: str, modality: ModalityFacts, *, skip: int
+    ) -> Iterator[list[ManifestLine]]:
+        """Yield the lines that are written together, from a line on."""
+        place = (self.kept_folder, split, modality.name, self.inputs.tasks)
+        if self.encoder is not None and modality.is_recording:
+            yield from chunks_of_recordings(read_kept_by_recording(*place, skip=skip))
+            return
+        size = _TEXTS_PER_CHUNK if modality.is_text else _SOURCES_PER_CHUNK
+        lines = read_kept(*place, skip=skip)
+        while chunk := list(islice(lines, min(size, self.settings.shards.examples))):
+            yield chunk
+
     def _checked(
         self, chunk: list[ManifestLine], modality: ModalityFacts
     ) -> Iterator[tuple[ManifestLine, int, int] | LineProblem]:
         """Yield lines with the number of pieces of source and target, or what is wrong with one."""
         examples = [line.example for line in chunk]
         targets = self.vocabulary.encode_many([e.target_text for e in examples])
-        sources = self.vocabulary.encode_many([e.source_text or "" for e in examples])
+        sources = self.vocabulary.encode_sources([e.source_text or "" for e in examples])
         for line, target, source in zip(chunk, targets, sources, strict=True):
-            finding = check_text_length(len(target), "target_text", self.settings.checks)
-            finding = finding or check_text_length(
-                len(source), modality.column, self.settings.checks
+            finding = self._check_text(line.example.target_text, len(target), "target_text")
+            finding = finding or self._check_text(
+                line.example.source_text or "", len(source), modality.column, is_source=True
             )
             if finding is None:
                 yield line, len(source), len(target)
             else:
                 yield line_problem(line, finding)
+
+    def _check_text(
+        self, text: str, num_pieces: int, field: str, *, is_source: bool = False
+    ) -> Finding | None:
+        return check_text_length(num_pieces, field, self.settings.checks) or check_pieces(
+            self.vocabulary.lost_in(text, is_source=is_source), field
+        )
 
     def _write_texts(
         self, writer: ShardWriter, chunk: list[ManifestLine], modality: ModalityFacts
@@ -195,8 +240,13 @@ class SplitWriter:
             writer.add_text(line.example, source_length=source_length, target_length=target_length)
 
     def _write_sources(
-        self, writer: ShardWriter, chunk: list[ManifestLine], modality: ModalityFacts
+        self,
+        writer: ShardWriter,
+        chunk: list[ManifestLine],
+        modality: ModalityFacts,
+        show: Callable[[int], None],
     ) -> Iterator[LineProblem]:
+        """Write sources; ``show`` is told how many lines of the chunk are done so far."""
         users: dict[SourceFile, list[tuple[ManifestLine, int]]] = {}
         for item in self._checked(chunk, modality):
             if isinstance(item, LineProblem):
@@ -206,7 +256,19 @@ class SplitWriter:
             source = line.example.speech or line.example.features_path
             if source is not None:
                 users.setdefault(source, []).append((line, target_length))
-        for source, extracted in self._extract(list(users), modality):
+        encoder = self.encoder if modality.is_recording else None
+        if encoder is None:
+            found = self._extract(list(users), modality)
+        else:
+            done = [0]
+
+            def on_encoded(sources: Sequence[Speech]) -> None:
+                done[0] += sum(len(users[source]) for source in sources)
+                show(done[0])
+
+            speech = [source for source in users if isinstance(source, Speech)]
+            found = self._encode(encoder, speech, modality, on_encoded)
+        for source, extracted in found:
             good = []
             for line, target_length in users[source]:
                 finding = None
@@ -225,8 +287,35 @@ class SplitWriter:
                     good,
                     extracted.data,
                     extracted.suffix,
-                    num_frames=extracted.num_frames,
+                    num_frames=extracted.length,
                 )
+
+    def _encode(
+        self,
+        encoder: SourceEncoder,
+        sources: list[Speech],
+        modality: ModalityFacts,
+        on_encoded: Callable[[Sequence[Speech]], None],
+    ) -> Iterable[tuple[SourceFile, extraction.Extracted | Finding]]:
+        one = partial(
+            extraction.speech_features,
+            column=modality.column,
+            features=self.settings.features,
+            checks=self.settings.checks,
+        )
+        with closing(extraction.extract(sources, one, num_workers=self._num_workers)) as results:
+            found = list(results)  # torch has all its threads again for the encoder
+        encoded = encode_recordings(
+            found,
+            encoder,
+            column=modality.column,
+            on_encoded=lambda places: on_encoded([sources[i] for i in places]),
+        )
+        return zip(sources, encoded, strict=True)
+
+    @property
+    def _num_workers(self) -> int:
+        return self.settings.num_workers or extraction.num_available_cores()
 
     def _extract(
         self, sources: list[SourceFile], modality: ModalityFacts
@@ -239,10 +328,6 @@ class SplitWriter:
             num_columns=self.num_columns,
             keep_audio=self.settings.store == "audio",
         )
-        results = extraction.extract(
-            sources,
-            extract_one,
-            num_workers=self.settings.num_workers or extraction.num_available_cores(),
-        )
+        results = extraction.extract(sources, extract_one, num_workers=self._num_workers)
         with closing(results):
             yield from zip(sources, results, strict=True)

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.manifest.tasks import require_good_names
+from taskaware.data.prepared.encoder import EncoderRecord
 from taskaware.data.prepared.shards import ShardRecord
 from taskaware.data.prepared.split import Contents, Split
 from taskaware.data.prepared.storage import Store, open_store
@@ -38,7 +39,9 @@ class PreparedData:
         tasks: The tasks, in an order that depends on the manifests alone.
         vocabulary: The word pieces of all tasks.
         feature_settings: How the features were computed; a new recording needs the same.
-        num_feature_columns: F of the features; 0 where all sources are texts.
+        num_feature_columns: F of the features, also where they are encoded; 0 where all sources are
+            texts.
+        encoder: Whose outputs are kept in place of the features of recordings; ``None``: features.
         stores_audio: Whether recordings are kept instead of features.
         fingerprint: What the folder holds, as a hash; see ``content_fingerprint``.
         split_names: The splits, ``"train"`` first.
@@ -52,6 +55,8 @@ class PreparedData:
         self.vocabulary = vocabulary
         self.feature_settings = FeatureSettings(**marker["settings"]["features"])
         self.num_feature_columns: int = marker["num_feature_columns"]
+        encoder = marker.get("encoder")
+        self.encoder = None if encoder is None else EncoderRecord(**encoder)
         self.stores_audio: bool = marker["settings"]["store"] == "audio"
         self.fingerprint = content_fingerprint(marker)
         self.split_names: tuple[str, ...] = tuple(marker["splits"])
@@ -82,6 +87,12 @@ class PreparedData:
                 f"({missing} is missing): make it with `taskaware prepare`"
             )
         return cls(store, marker, Vocabulary(model))
+
+    @property
+    def hop_ms(self) -> float:
+        """Milliseconds from one position of a stored recording to the next."""
+        frames = 1 if self.encoder is None else self.encoder.frames_per_position
+        return self.feature_settings.hop_ms * frames
 
     def task(self, name: str) -> Task:
         """Return a task.
@@ -116,6 +127,7 @@ class PreparedData:
                 vocabulary=self.vocabulary,
                 features=self.feature_settings,
                 stores_audio=self.stores_audio,
+                stores_encoded=self.encoder is not None,
             )
             self._splits[name] = Split(name, self._store, records, contents)
         return self._splits[name]
@@ -129,7 +141,7 @@ def content_fingerprint(marker: Mapping[str, Any]) -> str:
     ``prepared.json`` says of the shards, which every shard is compared with before it is read.
     """
     settings = marker["settings"]
-    content = {
+    content: dict[str, Any] = {
         "vocabulary": marker["vocabulary_sha256"],
         "tasks": marker["tasks"],
         "features": settings["features"],
@@ -139,6 +151,8 @@ def content_fingerprint(marker: Mapping[str, Any]) -> str:
             for name, split in marker["splits"].items()
         },
     }
+    if marker.get("encoder") is not None:  # the model's name does not count
+        content["encoder"] = marker["encoder"]["sha256"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -43,12 +43,14 @@ class Contents:
         features: How a waveform becomes features.
         stores_audio: Whether the shards hold recordings, whose features are computed when they are
             read, instead of features.
+        stores_encoded: Whether the shards hold an encoder's outputs for recordings instead.
     """
 
     tasks: tuple[Task, ...]
     vocabulary: Vocabulary
     features: FeatureSettings
     stores_audio: bool
+    stores_encoded: bool = False
 
 
 class Split:
@@ -214,7 +216,10 @@ class Split:
         return self._shard(number).example(row)
 
     def source(self, index: int) -> np.ndarray:
-        """Return a source: float32 ``[S, F]``, or the piece ids of a source text, int64 ``[S]``."""
+        """Return a source: float32 ``[S, F]``, or the piece ids of a source text, int64 ``[S]``.
+
+        Where an encoder's outputs are stored, F of a recording is the encoder's D.
+        """
         number, row = self._place(index)
         shard = self._shard(number)
         if not shard.index[row]["source_bytes"]:
@@ -226,6 +231,10 @@ class Split:
         data = shard.source(row)
         features = np.frombuffer(data, dtype=np.float16, offset=NPY_HEADER_BYTES)
         return features.reshape(int(shard.index[row]["source_length"]), -1).astype(np.float32)
+
+    def is_encoded(self, task: Task) -> bool:
+        """Return whether a task's sources are what an encoder put out."""
+        return self.contents.stores_encoded and task.modality.is_recording
 
     def waveform(self, index: int) -> np.ndarray | None:
         """Return the samples of a source, float32 ``[N]``; ``None`` where none are kept."""

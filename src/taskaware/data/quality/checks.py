@@ -13,8 +13,12 @@ import numpy as np
 from taskaware.data.sound.audio import END_TOLERANCE_SECONDS, AudioInfo, Sound
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from taskaware.data.quality.settings import CheckSettings
     from taskaware.types import Speech
+
+_SHOWN = 5  # characters in one message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,22 @@ def check_text_length(num_pieces: int, field: str, settings: CheckSettings) -> F
     return None
 
 
+def check_pieces(lost: Sequence[str], field: str) -> Finding | None:
+    """Check that a vocabulary which was cut can still write a text.
+
+    Args:
+        lost: The characters of the text that it cannot write any more.
+        field: Of the manifest.
+    """
+    if lost:
+        return Finding(
+            field=field,
+            reason=f"must be text of the vocabulary's pieces, but has {_quoted(lost)}, which it "
+            "lost when it was cut: import the model again, with this text in --pieces-of",
+        )
+    return None
+
+
 def check_fits_speech(
     num_frames: int, num_target_pieces: int, settings: CheckSettings
 ) -> Finding | None:
@@ -132,3 +152,8 @@ def check_features(
             reason="every number must be finite and at most 65,504 (float16), but some are not",
         )
     return None
+
+
+def _quoted(characters: Sequence[str]) -> str:
+    shown = ", ".join(f"'{character}'" for character in characters[:_SHOWN])
+    return shown + (", ..." if len(characters) > _SHOWN else "")

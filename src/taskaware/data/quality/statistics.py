@@ -290,7 +290,7 @@ def measure_prepared(
             example = split.example(row)
             if example.speech is not None and example.speech.duration_seconds is None:
                 frames = int(split.lengths(np.array([row]))[0][0])
-                seconds = (frames * features.hop_ms + features.window_ms - features.hop_ms) / 1000
+                seconds = (frames * data.hop_ms + features.window_ms - features.hop_ms) / 1000
                 speech = replace(example.speech, duration_seconds=seconds)
                 example = replace(example, speech=speech)
             statistics.add(name, example, tasks[example.task])

@@ -25,7 +25,7 @@ Case = Literal["", "lower", "upper"]
 _KEYS = ("family", "pad", "begin", "end", "unknown", "size", "case", "ids", "controls")
 _MODELS = ("source_model", "target_model")
 _SPACE = "\u2581"
-_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def mapped_bytes(
@@ -41,6 +41,7 @@ def mapped_bytes(
     unknown: int,
     size: int,
     case: Case = "",
+    lost: Sequence[str] = (),
 ) -> bytes:
     """Return what the vocabulary's file holds.
 
@@ -56,11 +57,14 @@ def mapped_bytes(
         unknown: Id of the piece for what has none.
         size: Rows of the model's embedding.
         case: What texts are changed to, ``""``: nothing.
+        lost: The characters that were pieces before the vocabulary was cut.
     """
     models = dict(zip(_MODELS, (source_model, target_model), strict=True))
     values = {"format": FORMAT, "family": family, "pad": pad, "begin": begin, "end": end}
     values |= {"unknown": unknown, "size": size, "case": case}
     values |= {"controls": dict(controls), "ids": dict(ids)}
+    if lost:
+        values["lost"] = list(lost)
     values |= {name: base64.b64encode(model).decode() for name, model in models.items()}
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -106,6 +110,7 @@ class MappedPieces:
         self.tags: dict[str, int] = dict(controls)
         self._ids: dict[str, int] = dict(ids)
         self._case = values["case"]
+        self._lost = frozenset(values.get("lost", ()))
         self._source, self._target = (_processor(values[name], name) for name in _MODELS)
         self.names = [f"<unused:{i}>" for i in range(size)]
         self.contents = [b""] * size
@@ -123,17 +128,27 @@ class MappedPieces:
         """Return the ids of source texts."""
         return self._encode(self._source, texts)
 
+    def lost_in(self, text: str, *, is_source: bool) -> list[str]:
+        """Return the characters of a text that were pieces before the vocabulary was cut."""
+        if not self._lost:
+            return []
+        processor = self._source if is_source else self._target
+        return [piece for piece in self._cut(processor, text) if piece in self._lost]
+
     def _encode(self, processor: Any, texts: Sequence[str]) -> list[list[int]]:
-        match self._case:
-            case "lower":
-                texts = [text.lower() for text in texts]
-            case "upper":
-                texts = [text.upper() for text in texts]
         unknown = int(self.special[3])
         return [
-            [self._ids.get(piece, unknown) for piece in processor.encode(text, out_type=str)]
+            [self._ids.get(piece, unknown) for piece in self._cut(processor, text)]
             for text in texts
         ]
+
+    def _cut(self, processor: Any, text: str) -> list[str]:
+        match self._case:
+            case "lower":
+                text = text.lower()
+            case "upper":
+                text = text.upper()
+        return processor.encode(text, out_type=str)
 
 
 def _processor(encoded: str, name: str) -> Any:
@@ -146,6 +161,6 @@ def _processor(encoded: str, name: str) -> Any:
 
 
 def _content(piece: str) -> bytes:
-    if match := _BYTE_PIECE.fullmatch(piece):
+    if match := BYTE_PIECE.fullmatch(piece):
         return bytes([int(match[1], 16)])
     return piece.replace(_SPACE, " ").encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,12 @@ _START, _TRANSCRIBE, _TRANSLATE = "<|startoftranscript|>", "<|transcribe|>", "<|
 _NO_TIMES = "<|notimestamps|>"
 _ENGLISH = "en"
 _SHOWN = 20  # languages in one message
+_LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
 # English-only models have the names of the languages, but other ids and one piece less: theirs
-# begins where that of the multilingual ones ends a text.
+# begins where that of the multilingual ones ends a text. Cut to some pieces (which leaves out the
+# text before), they have no language.
 _START_OF_ENGLISH_ONLY = 50_257
+_TEXT_BEFORE = "<|startofprev|>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,24 @@ def is_whisper(vocabulary: Vocabulary) -> bool:
 
 def is_multilingual(vocabulary: Vocabulary) -> bool:
     """Return whether a Whisper was trained on more than English."""
-    return vocabulary.tag_id(_START) != _START_OF_ENGLISH_ONLY
+    if vocabulary.has_tag(_TEXT_BEFORE) and vocabulary.tag_id(_START) == _START_OF_ENGLISH_ONLY:
+        return False
+    return any(_LANGUAGE.fullmatch(tag) for tag in vocabulary.tags)
+
+
+def prompt_tags(vocabulary: Vocabulary) -> list[str]:
+    """Return the control pieces that prompts are made of, of whatever task and language.
+
+    Of Whisper's, those of times, of the text before and of silence are not; of other families, all
+    control pieces are languages.
+    """
+    if vocabulary.family != "whisper":
+        return vocabulary.tags
+    wanted = {_START, _TRANSCRIBE, _TRANSLATE, _NO_TIMES}
+    languages = is_multilingual(vocabulary)
+    return [
+        tag for tag in vocabulary.tags if tag in wanted or (languages and _LANGUAGE.fullmatch(tag))
+    ]
 
 
 def whisper_prompt(vocabulary: Vocabulary, task: Task, *, names_task: bool) -> tuple[int, ...]:

@@ -175,6 +175,7 @@ def _byte_characters() -> dict[str, int]:
 
 
 _BYTES = _byte_characters()
+BYTE_NAMES = frozenset(_BYTES)  # the pieces of one byte, as they are written
 
 
 def _bytes_of(piece: str) -> bytes:

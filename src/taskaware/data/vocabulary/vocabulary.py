@@ -206,8 +206,22 @@ class Vocabulary:
         Raises:
             ValueError: The text holds a lone surrogate, which is no character.
         """
-        _check_is_text(text)
-        return self._pieces.encode_sources([text])[0]
+        return self.encode_sources([text])[0]
+
+    def encode_sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the piece ids of each source text; see ``encode_source``."""
+        for text in texts:
+            _check_is_text(text)
+        return self._pieces.encode_sources(texts)
+
+    def lost_in(self, text: str, *, is_source: bool = False) -> list[str]:
+        """Return the characters of a text that cannot be written since the vocabulary was cut.
+
+        None, where a vocabulary is whole or has all bytes as pieces.
+        """
+        if not isinstance(self._pieces, MappedPieces):
+            return []
+        return list(dict.fromkeys(self._pieces.lost_in(text, is_source=is_source)))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of pieces; pad, begin- and end-of-sequence and tags are left out.

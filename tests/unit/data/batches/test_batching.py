@@ -28,7 +28,7 @@ from taskaware.data.batches.stream import PlainReader, TrainingBatches
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.data.vocabulary.vocabulary import task_tag
 from taskaware.errors import DataError, ExperimentError
-from taskaware.types import Batch, Example
+from taskaware.types import Batch, Example, Task
 
 STATIC = BatchingSettings(examples_per_batch=4, bucket_batches=3)
 DYNAMIC = BatchingSettings(strategy="dynamic", max_tokens=60, max_frames=900, bucket_batches=3)
@@ -64,6 +64,9 @@ class RandomSplit:
     def target(self, index: int) -> np.ndarray:
         return np.full(self.target_lengths[index], 6, dtype=np.int64)
 
+    def is_encoded(self, task: Task) -> bool:
+        return False
+
 
 def stream(split: RandomSplit, chosen: BatchingSettings = STATIC, tasks=TASKS, **changes):
     return TrainingBatches(
@@ -78,7 +81,7 @@ def stream(split: RandomSplit, chosen: BatchingSettings = STATIC, tasks=TASKS, *
 
 def plan_epoch(split: RandomSplit, task, *, settings: BatchingSettings, seed: int, epoch: int):
     """Return the batches of one epoch of one task."""
-    order = TaskOrder(OneShard(split), task, settings, seed=seed)
+    order = TaskOrder(OneShard(split), [task], settings, seed=seed)
     order.position = (epoch, 0, 0)
     batches = []
     while True:
@@ -359,7 +362,8 @@ def test_the_epoch_counts_how_often_the_examples_were_seen():
 def test_ranks_share_every_epoch_without_overlap_and_leave_nothing_out(chosen: BatchingSettings):
     split = RandomSplit(num_asr=53)
     orders = [
-        TaskOrder(OneShard(split), ASR, chosen, seed=1, rank=rank, num_ranks=4) for rank in range(4)
+        TaskOrder(OneShard(split), [ASR], chosen, seed=1, rank=rank, num_ranks=4)
+        for rank in range(4)
     ]
     seen: dict[int, list[int]] = {}
     for order in orders:
@@ -428,7 +432,7 @@ def test_augmentation_changes_the_lengths_of_speech_alone():
     settings = replace(DYNAMIC, max_source=100)
     for task, is_changed in ((ASR, True), (MT, False)):
         plain, changed = (
-            TaskOrder(OneShard(RandomSplit()), task, settings, seed=1, changed_lengths=change)
+            TaskOrder(OneShard(RandomSplit()), [task], settings, seed=1, changed_lengths=change)
             for change in (None, doubled)
         )
         same = [next(plain).indices.tolist() == next(changed).indices.tolist() for _ in range(3)]
@@ -494,3 +498,42 @@ def test_a_batch_has_the_shapes_types_and_shift_that_it_promises():
     text = collate(MT, targets, targets, cue=TextCue())
     assert text.source.dtype == torch.int64
     assert text.source.tolist() == [[7, 8, 9], [6, 0, 0]]
+
+
+def shared_stream(cue_examples: int = 0):
+    split = RandomSplit()
+    settings = replace(DYNAMIC, mix="within_batches", cue_examples=cue_examples)
+    return split, TrainingBatches(
+        OneShard(split), PlainReader(split), TASKS, settings, cues=NO_CUES, seed=1
+    )
+
+
+def test_shared_batches_hold_every_example_once_an_epoch_and_resume_where_they_stood():
+    split, batches = shared_stream()
+    seen: Counter[str] = Counter()
+    kinds = []
+    while min(batches.epochs().values()) < 1:
+        for batch in next(batches):
+            if batches.epoch(batch.task.name) <= 1:
+                seen.update(batch.example_ids)
+            kinds.append({task.name for task, _ in batch.parts})
+    assert {ASR.name, ST.name} in kinds
+    assert {MT.name} in kinds
+    speech = [e.id for e in split.examples if e.task != MT.name]
+    assert all(seen[one] == 1 for one in speech)
+    place = batches.state_dict()
+    expected = [batch.example_ids for batch in next(batches)]
+    _, again = shared_stream()
+    again.load_state_dict(place)
+    assert [batch.example_ids for batch in next(again)] == expected
+
+
+def test_every_task_of_a_shared_batch_has_cue_examples():
+    _, batches = shared_stream(cue_examples=2)
+    for _ in range(5):
+        for batch in next(batches):
+            cues = batch.cue_examples
+            assert cues is not None
+            assert {t.name for t, _ in cues.parts} == {t.name for t, _ in batch.parts}
+    for batch in batches.largest():
+        assert batch.cue_examples is not None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class BottleneckLinear(nn.Module):
+class BottleneckAdapter(nn.Module):
     """A linear layer and, behind it, sets of two more with a ReLU between, around which it adds.
 
     The last layer of an attention or a feed-forward has one behind it, inside the residual

@@ -1,0 +1,23 @@
+"""The encoder whose outputs a prepared folder holds in place of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderRecord:
+    """What is known of an encoder without its weights.
+
+    Attributes:
+        sha256: Of its weights, its front end and the settings of its features, in hexadecimal: two
+            encoders have the same one where they put out the same.
+        width: D of its outputs.
+        frames_per_position: Feature frames that one of its positions stands for.
+        model: The model folder that it was read from, for messages.
+    """
+
+    sha256: str
+    width: int
+    frames_per_position: int
+    model: str
