@@ -276,6 +276,10 @@ def test_adapters_of_another_kind_than_those_of_the_start_are_refused(
     other = adapted(data, tmp_path / "first", sets=changes, tasks=("asr_en",))
     with pytest.raises(ExperimentError, match=wanted):
         train(other, tmp_path / "second")
+    checkpoint = tmp_path / "first" / "checkpoints" / "update-00000001"
+    of_checkpoint = replace(other, start=replace(other.start, model=checkpoint))
+    with pytest.raises(ExperimentError, match=wanted.partition(" ")[0]):
+        train(of_checkpoint, tmp_path / "second")
     assert not (tmp_path / "second").exists()
 
 

@@ -15,6 +15,7 @@ from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
 from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
+from taskaware.run.settings import settings_of_the_start
 from taskaware.training.checkpoint import read_content
 from taskaware.training.tensors import check_file, load_tensors, weights
 from taskaware.training.trainable import BOTTLENECK
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from taskaware.data.prepared.folder import PreparedData
     from taskaware.data.sound.settings import FeatureSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
-    from taskaware.model.settings import Cue, ModelSettings
+    from taskaware.model.settings import AdapterSettings, Cue, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.run.experiment import Experiment
 
@@ -160,11 +161,8 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
         ExperimentError: A field is another; all are named.
     """
     if start.settings is None:  # a checkpoint: names and shapes of its weights are compared
-        if start.adapter_tasks and settings.adapters.method == "none":
-            raise ExperimentError(
-                f"`model.adapters.method` must be that of {path}, which the run starts from and "
-                f"which has adapters of {', '.join(start.adapter_tasks)}, but is 'none'"
-            )
+        if start.adapter_tasks:
+            _require_same_adapters(settings.adapters, start, path)
         return
     before, now = _described(start.settings, start), _described(settings, start)
     others = [name for name in before if before[name] != now.get(name)]
@@ -174,6 +172,21 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
             f"the model must be that of {path}, which the run starts from: {'; '.join(lines)}. A "
             "field that the experiment does not give is the start's"
         )
+
+
+def _require_same_adapters(adapters: AdapterSettings, start: Start, path: Path) -> None:
+    """Check adapters against those of a checkpoint, as far as the run that it is of says them."""
+    of_run = settings_of_the_start({"start": {"model": str(path)}}).get("model", {})
+    before = of_run.get("adapters", {})
+    names = [name for name in adapters.used if name != "dropout"] or ["method"]
+    for name in names:
+        now = getattr(adapters, name)
+        if adapters.method == "none" or before.get(name, now) != now:
+            raise ExperimentError(
+                f"`model.adapters.{name}` must be that of {path}, which the run starts from and "
+                f"which has adapters of {', '.join(start.adapter_tasks)} "
+                f"({before.get(name, 'its run is not beside it')!r}), but is {now!r}"
+            )
 
 
 def _described(settings: ModelSettings, start: Start) -> dict[str, object]:

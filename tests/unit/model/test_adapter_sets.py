@@ -137,7 +137,7 @@ def test_a_copy_of_a_model_switches_its_own_layers(method: AdapterMethod):
     assert torch.equal(model(batch, None), before)
 
 
-def test_a_merged_lora_is_the_sum_of_the_weight_and_twice_the_product():
+def test_a_merged_lora_is_the_sum_of_the_weight_and_the_scaled_product():
     model, batch = network("lora", adapters={"scale": 3}), asked(ST)
     change(model, 1)
     plain = network("none", sets=())
