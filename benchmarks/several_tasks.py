@@ -96,7 +96,10 @@ def model(sizes: Sizes, *, lora: bool) -> TaskAwareTransformer:
         ),
         adapters=AdapterSettings(method="lora" if lora else "none"),
     )
-    return create_model(settings, vocabulary_size=sizes.vocabulary_size, tasks=TASKS)
+    sets = tuple(task.name for task in TASKS) if lora else ()
+    return create_model(
+        settings, vocabulary_size=sizes.vocabulary_size, tasks=TASKS, adapter_tasks=sets
+    )
 
 
 def parts(batch: Batch) -> Iterator[tuple[int, slice]]:
@@ -158,13 +161,14 @@ def decoding_contestants(sizes: Sizes) -> list[Contestant]:
 
     def lora_apart() -> None:
         for index, rows in parts(batch):
-            lora.use_task(index)
-            search(lora, rows_of(batch, rows, index), None)
+            with lora.adapters.use(TASKS[index].name):
+                search(lora, rows_of(batch, rows, index), None)
 
     def lora_together() -> None:
         names = [f"adapters_of_task_{i}" for i, r in parts(batch) for _ in range(r.stop - r.start)]
         hooks = list(_mix(lora, names))
-        search(lora, batch, None)
+        with lora.adapters.use(TASKS[0].name):
+            search(lora, batch, None)
         for hook in hooks:
             hook.remove()
 

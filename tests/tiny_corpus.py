@@ -12,7 +12,7 @@ import numpy as np
 from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.decoding.settings import DecodingSettings
-from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.model.settings import AdapterSettings, ConditioningSettings, ModelSettings
 from taskaware.run.experiment import Experiment
 from taskaware.run.log import read_log
 from taskaware.run.settings import DataSettings, StartSettings
@@ -114,6 +114,8 @@ class ModelChanges(TypedDict, total=False):
     num_encoder_layers: int
     num_decoder_layers: int
     num_features: int
+    dropout: float
+    adapters: AdapterSettings
 
 
 class BatchingChanges(TypedDict, total=False):

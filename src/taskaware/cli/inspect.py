@@ -25,13 +25,14 @@ def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
     from dataclasses import asdict
 
     from taskaware.inference.model import load
-    from taskaware.model.parameters import parameters_by_part
+    from taskaware.model.parameters import adapter_parameters, parameters_by_part
 
     loaded = load(model, which=which)
     parts = parameters_by_part(loaded.transformer)
     content: dict[str, Any] = {
         "parameters": {**parts, "total": sum(parts.values())},
         "settings": asdict(loaded.settings),
+        "adapters": {},
         "tasks": [asdict(task) for task in loaded.tasks],
         "task_embedding_size": next((v.shape[1] for v in loaded.task_embeddings.values()), 0),
         "vocabulary": {"pieces": loaded.vocabulary.size, "sha256": loaded.vocabulary.sha256},
@@ -39,6 +40,11 @@ def inspect(model: Path, /, *, which: str = "model", json: bool = False) -> int:
         "decoding": asdict(loaded.decoding),
         "provenance": dict(loaded.provenance),
     }
+    if loaded.transformer.adapters.tasks:
+        content["adapters"] = {
+            "method": loaded.settings.adapters.method,
+            "parameters": adapter_parameters(loaded.transformer, loaded.tasks),
+        }
     if json:
         import json as json_module
 
@@ -53,7 +59,15 @@ def _print(content: dict[str, Any]) -> None:
 
     console = out()
     for title in (
-        *("parameters", "tasks", "vocabulary", "longest_sources", "decoding", "provenance"),
+        *(
+            "parameters",
+            "adapters",
+            "tasks",
+            "vocabulary",
+            "longest_sources",
+            "decoding",
+            "provenance",
+        ),
         "settings",
     ):
         if not content[title]:
@@ -68,6 +82,11 @@ def _print(content: dict[str, Any]) -> None:
                         f"  {task['name']}", task["kind"], task["source_modality"], languages
                     )
             case dict() as rows:
+                if title == "adapters":  # a number for each task
+                    rows = {"method": rows["method"]} | {
+                        f"parameters of {task}": f"{number:,}"
+                        for task, number in rows["parameters"].items()
+                    }
                 for name, value in _flat(rows).items():
                     shown = f"{value:,}" if title == "parameters" else _shown(value)
                     table.add_row(f"  {name}", shown)

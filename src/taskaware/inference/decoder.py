@@ -201,7 +201,7 @@ class Decoder(ModelParts):
         sources = [request.cue.around([source])[0] for request, source in pairs]
         answers: list[list[Hypothesis]] = [[] for _ in sources]
         frames = math.prod(self.settings.time_strides) if is_encoded else 1  # of one position
-        for together in _groups(requests, apart=self.transformer.has_adapters):
+        for together in _groups(requests, apart=bool(self.transformer.adapters.tasks)):
             lengths = [len(sources[i]) * frames for i in together]
             for places in batches(lengths, decoding.examples_per_batch):
                 chosen = [together[place] for place in places]
@@ -228,14 +228,14 @@ class Decoder(ModelParts):
     ) -> list[list[Hypothesis]]:
         """Search for the outputs of sources that are decoded together."""
         first = requests[0]
-        self.transformer.use_task(self.tasks.index(first.task))
         device = self.transformer.token_embedding.weight.device
         source, lengths = pad_sources(sources)
         embedding = first.task_embedding
         if embedding is not None and any(request is not first for request in requests):
             rows = [request.task_embedding for request in requests]
             embedding = torch.cat([row for row in rows if row is not None])
-        with reporting_short_memory(int(lengths.max())):
+        adapters = self.transformer.adapters
+        with reporting_short_memory(int(lengths.max())), adapters.use(first.task.name):
             return beam_search(
                 self.transformer,
                 source.to(device),

@@ -23,8 +23,9 @@ from torch import Tensor
 from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
-from taskaware.errors import CheckpointError, DataError, UserError
+from taskaware.errors import CheckpointError, DataError, MissingDependencyError, UserError
 from taskaware.files import atomic_folder, link_or_copy
+from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.settings import typed as settings_file
@@ -165,6 +166,8 @@ def _read_folder(folder: Path) -> ModelParts:
             f"is another; {_COPY_AGAIN}"
         )
     where = str(path)
+    weights_path = folder / "model.safetensors"
+    tensors = load_tensors(weights_path)
     try:
         tasks = tuple(
             settings_file.from_mapping(Task, task, where=where) for task in description["tasks"]
@@ -175,11 +178,17 @@ def _read_folder(folder: Path) -> ModelParts:
             DecodingSettings, description["decoding"], where=where
         )
         longest = {str(k): int(v) for k, v in description.get("longest_sources", {}).items()}
-        transformer = create_model(model, vocabulary_size=vocabulary.size, tasks=tasks)
+        transformer = create_model(
+            model,
+            vocabulary_size=vocabulary.size,
+            tasks=tasks,
+            adapter_tasks=tasks_with_sets(tensors, tasks),
+        )
+    except MissingDependencyError:
+        raise
     except (UserError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} must describe a model, but: {error}") from error
-    weights_path = folder / "model.safetensors"
-    fill_weights(transformer, load_tensors(weights_path), where=str(weights_path))
+    fill_weights(transformer, tensors, where=str(weights_path))
     _check_finite(transformer.state_dict(), weights_path)
     return ModelParts(
         transformer=transformer,

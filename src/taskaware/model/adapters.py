@@ -1,113 +1,208 @@
-"""Adapters of the `peft` library, one set a task: what people use instead of a task embedding.
+"""Adapters: small weights beside a frozen base, a set for each of some tasks, switched by the task.
 
-They are here as rows that task embeddings can be compared with. ``peft`` (an extra) puts them into
-the linear layers or the norms; here is which ones, and which set is on.
+What people use where this project has a task embedding, as rows to compare with. LoRA, IA3 and
+tuned layer norms are those of the peft library (an extra), imported where a model has them;
+bottlenecks are ours. Here is which layers get a set, and which set acts.
+
+A set is known by its task's place among the model's, in the names of weights too:
+``decoder.0.self_attention.output.lora_A.adapters_of_task_3.weight``.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, cast
 
 from torch import nn
 
-from taskaware.errors import MissingDependencyError
+from taskaware.errors import require_packages
+from taskaware.model.bottleneck_adapter import BottleneckAdapter
 
 if TYPE_CHECKING:
-    from taskaware.model.settings import AdapterSettings
+    from collections.abc import Iterable, Iterator, Sequence
 
-_PARTS = {"decoder": ("decoder",), "everything": ("encoder", "decoder")}
-_BASE = "base_layer."  # what peft calls a layer that it has wrapped
-_COPY = re.compile(r"\.ln_tuning_layers\.adapters_of_task_\d+\.")
+    from peft import PeftConfig
 
+    from taskaware.model.settings import AdapterMethod, AdapterSettings
+    from taskaware.types import Task
 
-def add_adapters(model: nn.Module, settings: AdapterSettings, *, num_tasks: int) -> None:
-    """Put a set of adapters for each task into a model; untrained ones change nothing.
-
-    Args:
-        model: Its weights get other names: ``base_name`` gives those that they had.
-        settings: Which adapters, and where.
-        num_tasks: How many sets.
-
-    Raises:
-        MissingDependencyError: ``peft`` is not installed.
-    """
-    try:
-        from peft import inject_adapter_in_model
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"adapters need the peft library, which is not installed ({error}): "
-            "pip install 'taskaware[adapters]'"
-        ) from error
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    config = _config(model, settings)
-    with warnings.catch_warnings():
-        for said in ("Already found a `peft_config`", "Unsupported layer type"):  # both on purpose
-            warnings.filterwarnings("ignore", message=said)
-        for index in range(num_tasks):
-            inject_adapter_in_model(config, model, adapter_name=_name(index))
-    for parameter in (*trained, *(p for n, p in model.named_parameters() if is_adapter(n))):
-        parameter.requires_grad_(True)  # peft has left them to the newest set alone
+_BASE = ".base_layer"  # what an adapted layer calls the layer that it stands for
+_FEED_FORWARD = ".contract"
+_OF_T_E = ".bottleneck."  # what a task embedding scales is no part of the base (``modulation``)
+# By method: the kind of the layers that get a set, and how their names end.
+_PLACES: dict[AdapterMethod, tuple[type[nn.Module], tuple[str, ...]]] = {
+    "none": (nn.Module, ()),
+    "lora": (nn.Linear, ("",)),
+    # Keys, values and the inner feed-forward (Liu et al. 2022, section 3.3). Queries, keys and
+    # values of self-attention are one product here.
+    "ia3": (nn.Linear, (".query_key_value", ".key_value", _FEED_FORWARD)),
+    "layer_norms": (nn.LayerNorm, ("",)),
+    "bottleneck": (nn.Linear, (".output", _FEED_FORWARD)),
+}
 
 
-def use_adapters(model: nn.Module, task_index: int) -> None:
-    """Switch on the set of one task."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
+class AdaptedLayer(Protocol):
+    """A layer of the base with sets of weights beside it: peft's ``BaseTunerLayer``, or ours."""
 
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    for module in model.modules():
-        if isinstance(module, BaseTunerLayer):
-            module.set_adapter(_name(task_index), inference_mode=True)
-    for parameter, flag in flags:  # who is trained is not decided here
-        parameter.requires_grad_(flag)
+    def set_adapter(self, adapter_names: str) -> None:
+        """Choose a set."""
+        ...
 
+    def enable_adapters(self, enabled: bool) -> None:
+        """Let the chosen set act, or leave the plain base."""
+        ...
 
-def is_adapter(parameter_name: str, *, task_index: int | None = None) -> bool:
-    """Return whether a parameter is one of an adapter, of any task or of one."""
-    of_task = f".{_name('')}" if task_index is None else f".{_name(task_index)}."
-    return of_task in f"{parameter_name}."
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return all weights, the base's and those of all sets."""
+        ...
 
 
-def base_name(parameter_name: str) -> str:
-    """Return the name that a weight of the base has in a model without adapters."""
-    return parameter_name.replace(_BASE, "")
+class AdapterSets:
+    """The sets of adapter weights that a model has; at rest none acts."""
+
+    def __init__(self) -> None:
+        self._index_of: dict[str, int] = {}
+        self._layers: list[AdaptedLayer] = []
+        self._active: str | None = None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks that have a set, in the order of their places in the model."""
+        return tuple(sorted(self._index_of, key=self._index_of.__getitem__))
+
+    def add(
+        self, model: nn.Module, settings: AdapterSettings, task_name: str, *, task_index: int
+    ) -> None:
+        """Give a task a set that changes nothing yet; its weights are drawn by torch's generator.
+
+        Args:
+            model: The model, whose layers are replaced by adapted ones. Norms are copied as they
+                are now, so its weights must be those of the base.
+            settings: What a set is, the same for all.
+            task_name: The task.
+            task_index: Its place among the model's.
+
+        Raises:
+            MissingDependencyError: peft is needed and not installed.
+        """
+        flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
+        self._layers = _inject(model, settings, key=_key(task_index))
+        self._index_of[task_name] = task_index
+        self._active = task_name  # as peft leaves it
+        self._switch(None)
+        # What is frozen is decided elsewhere (``training.trainable``).
+        for parameter in model.parameters():
+            parameter.requires_grad_(flags.get(parameter, True))
+
+    @contextmanager
+    def use(self, task_name: str) -> Iterator[None]:
+        """Let the task's set act inside; a task without one has the plain base."""
+        before = self._active
+        self._switch(task_name if task_name in self._index_of else None)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def _switch(self, task_name: str | None) -> None:
+        """Let one set act, or none, and leave what is trained as it is."""
+        if task_name == self._active:
+            return
+        for layer in self._layers:
+            # peft takes the set that acts for the one that is trained.
+            flags = [(parameter, parameter.requires_grad) for parameter in layer.parameters()]
+            if task_name is not None:
+                layer.set_adapter(_key(self._index_of[task_name]))
+            layer.enable_adapters(task_name is not None)
+            for parameter, is_trained in flags:
+                parameter.requires_grad_(is_trained)
+        self._active = task_name
 
 
-def copied_name(parameter_name: str) -> str | None:
-    """Return the name of the base's weight that an untrained adapter's is a copy of, if any."""
-    copied = _COPY.sub(".", parameter_name)
-    return None if copied == parameter_name else copied
-
-
-def _name(task_index: int | str) -> str:
+def _key(task_index: int) -> str:
     return f"adapters_of_task_{task_index}"  # a task's own name may have a dot
 
 
-def _config(model: nn.Module, settings: AdapterSettings) -> Any:
-    import peft
+_KEY = re.compile(r"\.adapters_of_task_(\d+)(\.|$)")
 
-    parts = _PARTS[settings.where]
-    inside = [(name, m) for name, m in model.named_modules() if name.split(".")[0] in parts]
-    linear = [name for name, module in inside if isinstance(module, nn.Linear)]
+
+def set_of(weight_name: str) -> int | None:
+    """Return the place of the task whose set a weight is of; ``None``: it is the base's."""
+    found = _KEY.search(weight_name)
+    return int(found[1]) if found else None
+
+
+def tasks_with_sets(weight_names: Iterable[str], tasks: Sequence[Task]) -> tuple[str, ...]:
+    """Return which tasks of a model have a set, by the names of its weights."""
+    places = {set_of(name) for name in weight_names}
+    return tuple(task.name for index, task in enumerate(tasks) if index in places)
+
+
+def adapted_layers(model: nn.Module, settings: AdapterSettings) -> list[str]:
+    """Return the names of the layers of the base that get a set."""
+    stacks = ("decoder",) if settings.where == "decoder" else ("encoder", "decoder")
+    places = tuple(place for stack in stacks for place in (f"{stack}.", f"{stack}_norm"))
+    kind, ends = _PLACES[settings.method]
+    return [
+        plain
+        for name, module in model.named_modules()
+        if name.startswith(places)
+        and set_of(name) is None
+        and _OF_T_E not in name
+        and isinstance(module, kind)
+        and (plain := name.removesuffix(_BASE)).endswith(ends)
+    ]
+
+
+def _inject(model: nn.Module, settings: AdapterSettings, *, key: str) -> list[AdaptedLayer]:
+    """Put a set beside the layers of a model; return the layers."""
+    names = adapted_layers(model, settings)
+    match settings.method:
+        case "none":
+            raise ValueError(f"`adapters.method` must not be 'none' where there is a set ('{key}')")
+        case "bottleneck":
+            _inject_bottlenecks(model, settings, names, key=key)
+        case method:
+            require_packages(f"a model with adapters of the kind '{method}'", "adapters", "peft")
+            from peft import inject_adapter_in_model
+
+            with warnings.catch_warnings():  # a layer norm is a layer that has no two widths
+                warnings.filterwarnings("ignore", message="Unsupported layer type")
+                inject_adapter_in_model(_config(settings, names), model, key)
+            del model.peft_config  # peft would warn of it where a second set comes
+    return [cast("AdaptedLayer", model.get_submodule(name)) for name in names]
+
+
+def _config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
+    """Return what a set is in peft's words."""
+    from peft import IA3Config, LNTuningConfig, LoraConfig
+
     match settings.method:
         case "lora":
-            return peft.LoraConfig(
+            return LoraConfig(
                 r=settings.rank,
                 lora_alpha=settings.rank * settings.scale,
                 lora_dropout=settings.dropout,
-                target_modules=linear,
+                target_modules=names,
             )
         case "ia3":
-            # What Liu et al. (2022, section 3.3) scale: keys, values, the inner feed-forward. Here
-            # queries, keys and values of self-attention are one product.
-            ends = ("query_key_value", "key_value", "contract")
-            return peft.IA3Config(
-                target_modules=[name for name in linear if name.endswith(ends)],
-                feedforward_modules=[name for name in linear if name.endswith("contract")],
-            )
-        case _:
-            last = [f"{part}_norm" for part in parts]
-            norms = [n for n, m in model.named_modules() if isinstance(m, nn.LayerNorm)]
-            names = [n for n in norms if n.split(".")[0] in parts or n in last]
-            return peft.LNTuningConfig(target_modules=names)
+            inner = [name for name in names if name.endswith(_FEED_FORWARD)]
+            return IA3Config(target_modules=names, feedforward_modules=inner)
+        case "layer_norms":
+            return LNTuningConfig(target_modules=names)
+        case method:
+            raise ValueError(f"peft has no adapters of the kind '{method}'")
+
+
+def _inject_bottlenecks(
+    model: nn.Module, settings: AdapterSettings, names: list[str], *, key: str
+) -> None:
+    for name in names:
+        layer = model.get_submodule(name)
+        if isinstance(layer, nn.Linear):
+            layer = BottleneckAdapter(layer)
+            model.set_submodule(name, layer)
+        assert isinstance(layer, BottleneckAdapter)
+        layer.add(key, rank=settings.rank, dropout=settings.dropout)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskaware.model.adapters import set_of
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.types import Task
 
 
 def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
@@ -16,7 +21,17 @@ def parameters_by_part(model: TaskAwareTransformer) -> dict[str, int]:
     for name, parameter in model.named_parameters():
         words = name.split(".")
         part = ".".join(words[:2]) if words[0] == "frontends" else words[0].removesuffix("_norm")
+        part = part if set_of(name) is None else "adapters"
         counts[part.replace("_", " ")] = counts.get(part.replace("_", " "), 0) + parameter.numel()
+    return counts
+
+
+def adapter_parameters(model: TaskAwareTransformer, tasks: Sequence[Task]) -> dict[str, int]:
+    """Return the number of parameters of each task's set of adapter weights, where it has one."""
+    counts = dict.fromkeys(model.adapters.tasks, 0)
+    for name, parameter in model.named_parameters():
+        if (index := set_of(name)) is not None:
+            counts[tasks[index].name] += parameter.numel()
     return counts
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
 ActsBy = Literal["film", "prepend", "join"]
+AdapterMethod = Literal["none", "lora", "ia3", "layer_norms", "bottleneck"]
 PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
 
@@ -158,23 +159,38 @@ class BridgeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSettings:
-    """Adapters of the `peft` library, one set a task, to compare a task embedding with.
+    """Small weights beside a frozen base, one set a task, to compare a task embedding with.
 
     Attributes:
-        method: `lora` (Hu et al. 2022): low-rank matrices beside every linear layer; `ia3` (Liu et
-            al. 2022): factors of keys, values and inner feed-forward; `layer_norms`: norms of each
-            task's own; `none`.
-        rank: Of LoRA.
-        scale: LoRA's alpha, as a multiple of the rank.
-        dropout: Of what enters LoRA.
-        where: `decoder`, or `everything`.
+        method: `none`; `lora` (Hu et al. 2022): the product of two thin matrices beside every
+            linear layer of the blocks; `ia3` (Liu et al. 2022): factors of keys, of values and of
+            what is inside the feed-forward layers, and of queries where one product makes all
+            three; `layer_norms`: norms of each task's own; `bottleneck` (Houlsby et al. 2019): two
+            thin layers with a ReLU between, behind every attention and feed-forward.
+        rank: Inner size of `lora` and `bottleneck`.
+        scale: The alpha of `lora`, as a multiple of the rank: its product counts so many times.
+        dropout: Dropout of what enters `lora` and `bottleneck`.
+        where: The blocks that have them: of the `decoder`, or of encoder and decoder, `everything`.
     """
 
-    method: Literal["none", "lora", "ia3", "layer_norms"] = "none"
+    method: AdapterMethod = "none"
     rank: int = 16
     scale: int = 2
     dropout: float = 0.0
     where: Literal["decoder", "everything"] = "decoder"
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The fields that the method has a use for."""
+        match self.method:
+            case "none":
+                return ()
+            case "lora":
+                return ("method", "where", "rank", "scale", "dropout")
+            case "bottleneck":
+                return ("method", "where", "rank", "dropout")
+            case "ia3" | "layer_norms":
+                return ("method", "where")
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from taskaware.model.adapters import add_adapters, use_adapters
+from taskaware.model.adapters import AdapterSets
 from taskaware.model.attention import Positions, valid_mask
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
@@ -83,7 +83,7 @@ class TaskAwareTransformer(nn.Module):
         self.bridge = bridge
         self.task_network = task_network
         self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
-        self.has_adapters = False
+        self.adapters = AdapterSets()  # switched by who knows the task of a batch
 
     # --- the three steps of training: preprocess, embed the task, transform ---
 
@@ -95,7 +95,8 @@ class TaskAwareTransformer(nn.Module):
             task_embedding: ``[B, O]``, or ``[1, O]`` for all; ``None`` leaves the plain
                 Transformer.
         """
-        states_BTD = self.transform(self.preprocess(batch), task_embedding)
+        with self.adapters.use(batch.task.name):
+            states_BTD = self.transform(self.preprocess(batch), task_embedding)
         return self.token_embedding.logits(states_BTD)
 
     def preprocess(self, batch: Batch) -> Preprocessed:
@@ -254,11 +255,6 @@ class TaskAwareTransformer(nn.Module):
             x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 1)
         return self.token_embedding.logits(self.decoder_norm(self._advance(x_BWD, state)))
 
-    def use_task(self, task_index: int) -> None:
-        """Switch on what is a task's own: its adapters, where the model has some."""
-        if self.has_adapters:
-            use_adapters(self, task_index)
-
     # --- parts ---
 
     def _decoder_layers(self) -> Sequence[DecoderLayer]:
@@ -309,7 +305,11 @@ class TaskAwareTransformer(nn.Module):
 
 
 def create_model(
-    settings: ModelSettings, *, vocabulary_size: int, tasks: Sequence[Task]
+    settings: ModelSettings,
+    *,
+    vocabulary_size: int,
+    tasks: Sequence[Task],
+    adapter_tasks: Sequence[str] = (),
 ) -> TaskAwareTransformer:
     """Return a model with new weights for these tasks (weights: Glorot uniform; embedding: normal).
 
@@ -317,9 +317,11 @@ def create_model(
         settings: Sizes and choices.
         vocabulary_size: Pieces.
         tasks: Every task; their order gives the explicit network's one-hot positions.
+        adapter_tasks: The names of those that have a set of adapter weights.
 
     Raises:
         UserError: A task has a text source, and a bridge joins an encoder that reads none.
+        MissingDependencyError: A set needs a library that is not installed.
     """
     own = settings.of_encoder
     model = TaskAwareTransformer(
@@ -344,8 +346,7 @@ def create_model(
     )
     initialise(model)
     model.task_network = create_task_network(settings, num_tasks=len(tasks))
-    if settings.adapters.method != "none":
-        add_adapters(model, settings.adapters, num_tasks=len(tasks))
-        model.has_adapters = True
-        model.use_task(0)
+    for index, task in enumerate(tasks):
+        if task.name in adapter_tasks:
+            model.adapters.add(model, settings.adapters, task.name, task_index=index)
     return model

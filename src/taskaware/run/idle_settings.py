@@ -174,6 +174,12 @@ def _model(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[_Idle]:
         reason = f"{cue}: no task network looks at examples"
         names = ("d_task", "d_task_ff", "num_task_heads", "gradient_reaches_shared_layers")
         yield _Idle(section, names, reason)
+    adapters = experiment.model.adapters
+    names = tuple(name for name in ("rank", "scale", "dropout") if name not in adapters.used)
+    reason = f"`model.adapters.method` is '{adapters.method}', which does not look at it"
+    yield _Idle("model.adapters", names, reason)
+    if adapters.method == "none":
+        yield _Idle("model.adapters", ("where",), reason)
     if not _takes_frames(tasks):
         yield _Idle("model", ("num_features",), "all sources are texts")
     if not _takes_speech(tasks):

@@ -84,7 +84,10 @@ class Run:
         """Return the model with these weights and the task embeddings that they give."""
         settings = self.experiment.model
         transformer = create_model(
-            settings, vocabulary_size=self.data.vocabulary.size, tasks=self.tasks
+            settings,
+            vocabulary_size=self.data.vocabulary.size,
+            tasks=self.tasks,
+            adapter_tasks=self.model.adapters.tasks,
         )
         plain, vectors = without_vectors(tensors)
         transformer.load_state_dict(plain)
@@ -184,10 +187,16 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         )
     seed = experiment.training.seed
     torch.manual_seed(seed)
-    model = create_model(experiment.model, vocabulary_size=data.vocabulary.size, tasks=tasks)
+    model = create_model(
+        experiment.model,
+        vocabulary_size=data.vocabulary.size,
+        tasks=tasks,
+        adapter_tasks=() if start is None else start.adapter_tasks,
+    )
     if start is not None:
         fill_weights(model, weights_for(start, model), where=str(experiment.start.model))
         require_own_encoder(experiment, data, model)
+        _add_adapters(model, experiment, tasks, trained_tasks)
     model.to(processes.device)
     run = Run(
         experiment=experiment,
@@ -212,6 +221,23 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
         model.train()
     torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes
     return run
+
+
+def _add_adapters(
+    model: TaskAwareTransformer,
+    experiment: Experiment,
+    tasks: Sequence[Task],
+    trained_tasks: Sequence[Task],
+) -> None:
+    """Give the tasks to train the sets of adapter weights that they have not, where they need one.
+
+    After the base has its weights, because tuned norms begin as copies of them.
+    """
+    if experiment.start.trains != "adapters":
+        return
+    for index, task in enumerate(tasks):
+        if task in trained_tasks and task.name not in model.adapters.tasks:
+            model.adapters.add(model, experiment.model.adapters, task.name, task_index=index)
 
 
 def _embeddings_of_the_start(run: Run, start: Start) -> dict[str, Tensor]:

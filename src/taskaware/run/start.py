@@ -11,10 +11,11 @@ from taskaware.data.batches.batching import text_cue
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
 from taskaware.errors import CheckpointError, DataError, ExperimentError, TaskawareError
 from taskaware.inference.model import load
-from taskaware.model.adapters import base_name, copied_name, is_adapter
+from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
 from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
+from taskaware.run.settings import settings_of_the_start
 from taskaware.training.checkpoint import read_content
 from taskaware.training.tensors import check_file, load_tensors, weights
 from taskaware.training.trainable import BOTTLENECK
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from taskaware.data.prepared.folder import PreparedData
     from taskaware.data.sound.settings import FeatureSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
-    from taskaware.model.settings import Cue, ModelSettings
+    from taskaware.model.settings import AdapterSettings, Cue, ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.run.experiment import Experiment
 
@@ -63,6 +64,11 @@ class Start:
     feature_settings: FeatureSettings | None = None
     settings: ModelSettings | None = None
     vocabulary: Vocabulary | None = None
+
+    @property
+    def adapter_tasks(self) -> tuple[str, ...]:
+        """The names of the tasks that have a set of adapter weights."""
+        return tasks_with_sets(self.tensors, self.tasks)
 
     @property
     def has_task_network(self) -> bool:
@@ -132,12 +138,6 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
     """
     own = model.state_dict()
     tensors = dict(start.tensors)
-    for name, value in own.items():  # what holds adapters has its weights under other names
-        if name not in tensors and is_adapter(name):
-            tensors[name] = start.tensors.get(copied_name(name) or "", value)
-    for name in own:
-        if name not in tensors and base_name(name) in tensors:
-            tensors[name] = tensors.pop(base_name(name))
     if not start.has_task_network:
         tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
         if EXPLICIT_ROWS in tensors:
@@ -160,8 +160,10 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
     Raises:
         ExperimentError: A field is another; all are named.
     """
-    if start.settings is None:
-        return  # a checkpoint: names and shapes of its weights are compared
+    if start.settings is None:  # a checkpoint: names and shapes of its weights are compared
+        if start.adapter_tasks:
+            _require_same_adapters(settings.adapters, start, path)
+        return
     before, now = _described(start.settings, start), _described(settings, start)
     others = [name for name in before if before[name] != now.get(name)]
     if others:
@@ -170,6 +172,21 @@ def require_same_model(settings: ModelSettings, start: Start, path: Path) -> Non
             f"the model must be that of {path}, which the run starts from: {'; '.join(lines)}. A "
             "field that the experiment does not give is the start's"
         )
+
+
+def _require_same_adapters(adapters: AdapterSettings, start: Start, path: Path) -> None:
+    """Check adapters against those of a checkpoint, as far as the run that it is of says them."""
+    of_run = settings_of_the_start({"start": {"model": str(path)}}).get("model", {})
+    before = of_run.get("adapters", {})
+    names = [name for name in adapters.used if name != "dropout"] or ["method"]
+    for name in names:
+        now = getattr(adapters, name)
+        if adapters.method == "none" or before.get(name, now) != now:
+            raise ExperimentError(
+                f"`model.adapters.{name}` must be that of {path}, which the run starts from and "
+                f"which has adapters of {', '.join(start.adapter_tasks)} "
+                f"({before.get(name, 'its run is not beside it')!r}), but is {now!r}"
+            )
 
 
 def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
@@ -184,9 +201,9 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
         free.add("conformer_kernel")
     own = [each.name for each in fields(settings) if each.name not in free]
     found: dict[str, object] = {f"model.{name}": getattr(settings, name) for name in own}
-    if start.settings is not None and start.settings.adapters.method != "none":
+    if start.adapter_tasks:
         adapters = settings.adapters
-        names = [each.name for each in fields(adapters) if each.name != "dropout"]
+        names = [name for name in adapters.used if name != "dropout"] or ["method"]
         found |= {f"model.adapters.{name}": getattr(adapters, name) for name in names}
     if start.has_task_network:
         conditioning = settings.conditioning

@@ -44,7 +44,6 @@ def validate(run: Run) -> Validation:
     embeddings = run.task_embeddings(run.model)
     values: dict[str, float] = {}
     for task in run.trained_tasks:
-        run.model.use_task(run.tasks.index(task))
         total, count = 0.0, 0
         for batch in _dev_batches(run, task, name):
             batch = batch.to(run.processes.device)

@@ -200,13 +200,14 @@ def transformed_loss(
     twice_differentiable: bool = False,
 ) -> TaskLoss:
     """Return the loss of a batch under given task embeddings, ``[B, O]`` or ``[1, O]``."""
-    encoded = model.encode(
-        preprocessed.source_BSD,
-        preprocessed.source_lengths,
-        task_embedding,
-        is_encoded=preprocessed.is_encoded,
-    )
-    states_BTD = model.decode(preprocessed.target_BTD, encoded)
+    with model.adapters.use(batch.task.name):
+        encoded = model.encode(
+            preprocessed.source_BSD,
+            preprocessed.source_lengths,
+            task_embedding,
+            is_encoded=preprocessed.is_encoded,
+        )
+        states_BTD = model.decode(preprocessed.target_BTD, encoded)
     # Only what counts reaches the output layer, the widest product of a small model.
     mask_BT = counted_positions(batch)
     logits_NV = model.token_embedding.logits(states_BTD[mask_BT])

@@ -30,8 +30,8 @@ def create_optimiser(
 ) -> torch.optim.Optimizer:
     """Return the optimiser over the parameters that are trained; Adam's weight decay is decoupled.
 
-    Norms, biases and task vectors are not decayed; the task network has a decay of its own. What is
-    frozen takes no memory here.
+    Norms, biases, task vectors and the factors of IA3 are not decayed; the task network has a decay
+    of its own. What is frozen takes no memory here.
     """
     import torch
 
@@ -41,7 +41,9 @@ def create_optimiser(
             continue
         in_task_network = name.startswith("task_network.")
         decay = settings.task_network_weight_decay if in_task_network else settings.weight_decay
-        is_decayed = parameter.dim() > 1 and not name.startswith("task_vectors.")
+        # A factor of IA3 is a row or a column, and changes nothing where it is 1 and not 0.
+        is_vector = name.startswith("task_vectors.") or ".ia3_l." in name
+        is_decayed = parameter.dim() > 1 and not is_vector
         groups.setdefault(decay if is_decayed else 0.0, []).append(parameter)
     described = [
         {"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()

@@ -156,7 +156,6 @@ class Step:
         meter: Meter,
     ) -> None:
         for batch in group:
-            self._model.use_task(self._task_index[batch.task.name])
             with self._autocast():
                 support = self._support(batch, generator)
                 loss = batch_loss(self._model, batch, support, self._arguments(support))
@@ -210,8 +209,8 @@ class MetaStep(Step):
     ) -> None:
         learning = self._recipe.learning
         for support, query in zip(group[::2], group[1::2], strict=True):
-            with self._autocast():
-                self._model.use_task(self._task_index[query.task.name])
+            # The set is chosen out here, because inside other weights stand for the model's.
+            with self._autocast(), self._model.adapters.use(query.task.name):
                 looks_at = self._support(query, generator)
                 loss = episode_loss(
                     self._module,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from taskaware.model.adapters import is_adapter
+from taskaware.model.adapters import set_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +60,7 @@ def freeze_all_but(
 
 def _adapters(model: nn.Module, task_indices: Sequence[int]) -> Iterator[str]:
     for name, _ in model.named_parameters():
-        if any(is_adapter(name, task_index=index) for index in task_indices):
+        if set_of(name) in task_indices:
             yield name
 
 
