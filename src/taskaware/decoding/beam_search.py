@@ -230,9 +230,8 @@ class _Search:
             finished = self.finished[example]
             limit = self._limits[example]
             scores = sorted((one.score for one in finished), reverse=True)
-            if length >= limit:
-                if not finished:
-                    self._close(row, finished)
+            if length >= limit:  # open ones fill up what is wanted
+                self._close(row, finished, self._settings.num_best - len(finished))
                 continue
             if len(finished) >= self._settings.beam:
                 worse = best_open[row] / self._penalty(length) <= scores[-1]
@@ -246,9 +245,10 @@ class _Search:
             rows.append(row)
         return rows
 
-    def _close(self, row: int, finished: list[_Finished]) -> None:
+    def _close(self, row: int, finished: list[_Finished], number: int) -> None:
+        """Finish the best open hypotheses of a row as they are."""
         penalty = self._penalty(self._pieces_BWT.shape[2])
-        for column in range(self._settings.num_best):
+        for column in range(number):
             log_prob = float(self._log_probs_BW[row, column])
             if log_prob > _NEVER / 2:
                 pieces = tuple(self._pieces_BWT[row, column].tolist())

@@ -324,9 +324,11 @@ def create_model(
         MissingDependencyError: A set needs a library that is not installed.
     """
     own = settings.of_encoder
+    # First, as always: the order in which weights are drawn decides what a seed gives.
+    frontends = create_frontends(own, {task.source_modality for task in tasks})
     model = TaskAwareTransformer(
         token_embedding=create_token_embedding(settings, vocabulary_size),
-        frontends=create_frontends(own, {task.source_modality for task in tasks}),
+        frontends=frontends,
         source_positions=create_positions(
             own, settings.source_positions, limit=settings.num_source_positions
         ),

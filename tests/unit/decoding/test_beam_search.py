@@ -119,6 +119,19 @@ def test_the_reported_log_probability_is_that_of_the_pieces_and_the_end():
             assert hypothesis.log_prob == pytest.approx(wanted, abs=1e-3)
 
 
+@pytest.mark.parametrize("longest", [2, 3, 5])
+def test_as_many_hypotheses_come_out_as_are_wanted_also_at_the_limit_of_length(longest: int):
+    num_pieces = 6
+    for seed in range(4):
+        model, batch = sharp_model(num_pieces, seed=seed), random_batch(MT)
+        batch.source.remainder_(num_pieces - 3).add_(3)
+        settings = DecodingSettings(beam=3, num_best=3, max_pieces=longest)
+        for hypotheses in search(model, batch, settings):
+            assert len(hypotheses) == 3
+            scores = [hypothesis.score for hypothesis in hypotheses]
+            assert scores == sorted(scores, reverse=True)
+
+
 @torch.inference_mode()
 def test_a_source_has_the_same_output_alone_as_in_a_batch():
     model, batch = sharp_model(), random_batch(ST, num_examples=6)
