@@ -8,6 +8,7 @@
         vocabulary.model              the word pieces (sentencepiece)
         task_embeddings.safetensors   the mean t_e of each task, from training examples
         provenance.json               which run, data and update it came from
+        README.md                     the card: what it is, for people and for model hubs
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, DataError, MissingDependencyError, UserError
 from taskaware.files import atomic_folder, link_or_copy
+from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
@@ -206,6 +208,8 @@ def _read_folder(folder: Path) -> ModelParts:
 def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None = None) -> None:
     """Write a model's folder; a folder that is there is replaced only once all is written.
 
+    Files in it that are not of a model stay, and so does a card that somebody changed.
+
     Args:
         parts: The model.
         folder: Where.
@@ -240,6 +244,8 @@ def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None =
             (DESCRIPTION, description),
         ):
             (partial / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        if may_write_card(folder):
+            (partial / CARD_NAME).write_text(model_card(parts), encoding="utf-8")
 
 
 def _check_version(description: Mapping[str, Any], path: Path) -> None:

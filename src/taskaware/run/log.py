@@ -3,8 +3,8 @@
 A line is a JSON object: ``kind`` (``"progress"``, ``"validation"`` or ``"remark"``), ``update``,
 and the fields of ``training.progress.TrainingProgress``, ``training.loop.Validation`` or
 ``idle_settings.Remark``. A line of kind ``"change"`` says which fields of the experiment are others
-from there on. A line of kind ``"resumed"`` says that the run was stopped or killed and went on after
-this update: ``time`` (UTC, ISO 8601) and ``version`` (of taskaware).
+from there on. A line of kind ``"resumed"`` says that the run had ended early and went on after this
+update: ``time`` (UTC, ISO 8601) and ``version`` (of taskaware).
 """
 
 from __future__ import annotations
