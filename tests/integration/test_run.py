@@ -309,7 +309,14 @@ def run_all(model: taskaware.TaskAwareModel) -> list[str]:
 def test_nothing_that_a_run_writes_is_pickled(trained: Path):
     files = [path for path in trained.rglob("*") if path.is_file()]
     files = [path for path in files if "tensorboard" not in path.parts and path.name[0] != "."]
-    assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl", ".toml", ".model", ".md"}
+    assert {path.suffix for path in files} == {
+        ".safetensors",
+        ".json",
+        ".jsonl",
+        ".toml",
+        ".model",
+        ".md",
+    }
 
 
 # --- logs ---
