@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskaware.cli.main import app
@@ -17,48 +18,20 @@ if TYPE_CHECKING:
 # In a page: `<!-- options of: augment -->`. On the repository's own pages nothing is seen of it.
 _MARK = re.compile(r"^<!-- options of: (\w+) -->$", flags=re.MULTILINE)
 
-CONTENTS = """
-```{toctree}
-:hidden:
-:caption: Use
-
-docs/install
-docs/tutorial_pretrained
-docs/commands
-docs/data
-docs/experiment
-docs/site/fields
-docs/predict
-docs/pretrained
-docs/modulate
-docs/studies
-```
-
-```{toctree}
-:hidden:
-:caption: Reference
-
-docs/site/api
-docs/method
-docs/results/README
-CHANGELOG
-```
-
-```{toctree}
-:hidden:
-:caption: Inside
-:glob:
-
-docs/design
-docs/log
-CONTRIBUTING
-benchmarks/README
-experiments/manifests/README
-docs/*
-```
-"""
-
-RESULTS = """
+_DOCS = Path(__file__).resolve().parents[1]
+# The parts of the site, with their pages in the order in which they are read.
+_PARTS = {
+    "Use": (
+        *("install", "tutorial_pretrained", "commands", "data", "experiment", "site/fields"),
+        *("predict", "pretrained", "modulate", "studies"),
+    ),
+    "Reference": ("site/api", "method", "results/README", "../CHANGELOG"),
+    "Inside": (
+        *("design", "log", "../CONTRIBUTING", "../benchmarks/README"),
+        "../experiments/manifests/README",
+    ),
+}
+_CONTENTS_OF_RESULTS = """
 ```{toctree}
 :hidden:
 :glob:
@@ -68,6 +41,25 @@ RESULTS = """
 """
 
 
+def contents() -> str:
+    """Return the contents of the site, for its first page; a page that no part names comes last."""
+    named = {page for pages in _PARTS.values() for page in pages}
+    others = sorted(path.stem for path in _DOCS.glob("*.md") if path.stem not in named)
+    parts = {**_PARTS, "More": tuple(others)}
+    return "\n".join(
+        "\n".join(
+            (
+                "```{toctree}\n:hidden:",
+                f":caption: {part}\n",
+                *(f"docs/{page}".replace("docs/../", "") for page in pages),
+                "```\n",
+            )
+        )
+        for part, pages in parts.items()
+        if pages
+    )
+
+
 def with_options(page: str) -> str:
     """Return a page with the options of each command that it marks."""
     return _MARK.sub(lambda found: options_of(found[1]), page)
@@ -75,9 +67,10 @@ def with_options(page: str) -> str:
 
 def options_of(command: str) -> str:
     """Return what a command takes, as its own help has it."""
-    text = app[command].generate_docs(heading_level=3, usage_name=f"taskaware {command}")
+    text = app[command].generate_docs(heading_level=2, usage_name=f"taskaware {command}")
     text = text.partition("\n")[2]  # the page has a heading of its own
-    return re.sub(r"^### Table of Contents\n\n(?:.+\n)+", "", text, flags=re.MULTILINE)
+    # Its own contents; the site has some.
+    return re.sub(r"^#+ Table of Contents\n\n(?:.+\n)+", "", text, flags=re.MULTILINE)
 
 
 def fields() -> str:
@@ -109,7 +102,7 @@ def _cell(text: str) -> str:
 
 
 ADDED: dict[str, Callable[[], str]] = {
-    "README": lambda: CONTENTS,
-    "docs/results/README": lambda: RESULTS,
+    "README": contents,
+    "docs/results/README": lambda: _CONTENTS_OF_RESULTS,
     "docs/site/fields": fields,
 }
