@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from email import message_from_bytes
@@ -48,6 +51,35 @@ def test_the_wheel_holds_the_package_as_it_is_and_nothing_else(wheel: zipfile.Zi
     assert "taskaware/py.typed" in held
     assert not [name for name in held if "test" in PurePosixPath(name).parts[0]]
     assert wheel.read(f"{INFO}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_command_works_from_the_wheel_in_an_empty_folder(
+    wheel: zipfile.ZipFile, tmp_path: Path
+):
+    installed, empty = tmp_path / "installed", tmp_path / "empty"
+    wheel.extractall(installed)
+    empty.mkdir()
+    for words in (["--help"], ["train", "--fields"], ["prepare", "--fields"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "taskaware", *words],
+            cwd=empty,
+            env={**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert len(done.stdout.splitlines()) > 10
+    code = "import taskaware; print(taskaware.__file__)"
+    where = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=empty,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(where.stdout.strip()).is_relative_to(installed), "else it was the checkout's"
+    assert list(empty.iterdir()) == []
 
 
 def test_the_wheel_says_what_it_needs_and_gives_the_command(wheel: zipfile.ZipFile):

@@ -44,7 +44,9 @@ app.command(evaluate.evaluate)
 app.command(predict.predict)
 app.command(inspect.inspect)
 app.command(import_model.import_model, name="import")
-app.register_install_completion_command(help="Install completion for the shell that this is typed in.")
+app.register_install_completion_command(
+    help="Install completion for the shell that this is typed in."
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
