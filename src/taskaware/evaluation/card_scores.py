@@ -55,6 +55,7 @@ def _scores(results: Mapping[str, Any], parts: ModelParts) -> list[CardScore]:
             data=last_part(results["data"]),
             split=str(results["split"]),
             signature=str(score["signature"]),
+            warning=str(score.get("warning", "")),
         )
         for result in results["results"]
         for score in result["scores"]

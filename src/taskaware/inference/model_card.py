@@ -52,6 +52,7 @@ class CardScore:
         data: Name of the data.
         split: Which split of it.
         signature: Everything one must know to compute the same figure.
+        warning: Why the figure says little, or empty.
     """
 
     task: str
@@ -61,6 +62,7 @@ class CardScore:
     data: str
     split: str
     signature: str
+    warning: str = ""
 
 
 def may_write_card(folder: Path) -> bool:
@@ -224,7 +226,10 @@ def _scores(scores: Sequence[CardScore]) -> Iterator[str]:
         ],
     )
     signatures = dict.fromkeys((score.metric, score.signature) for score in scores)
-    yield "\n".join(f"- {name}: `{signature.replace('`', '')}`" for name, signature in signatures)
+    notes = [f"- {name}: `{signature.replace('`', '')}`" for name, signature in signatures]
+    warned = [score for score in scores if score.warning]
+    notes += [f"- {_plain(s.task)}, {s.metric}, {s.split}: {_plain(s.warning)}" for s in warned]
+    yield "\n".join(notes)
 
 
 def _use(parts: ModelParts) -> Iterator[str]:

@@ -34,7 +34,10 @@ TRAINED = {
     "taskaware": "0.1.0",
     "torch": "2.13.0",
 }
-SCORE = {"metric": "wer", "value": 12.345, "signature": "unit:percent|x", "num_examples": 1200}
+SCORE = {
+    **{"metric": "wer", "value": 12.345, "signature": "unit:percent|x", "num_examples": 1200},
+    "warning": "few words",
+}
 RESULTS = {
     "provenance": TRAINED,
     "data": "/home/somebody/prepared",
@@ -116,7 +119,7 @@ def test_scores_come_into_the_card_in_the_form_that_hubs_read(model: TaskAwareMo
     add_scores(model, folder, evaluation(folder))
     text = (folder / CARD_NAME).read_text()
     assert "| asr_en | prepared | test | 1,200 | wer | 12.3 |" in text
-    assert "- wer: `unit:percent|x`" in text
+    assert "- wer: `unit:percent|x`\n- asr_en, wer, test: few words\n" in text
     (entry,) = metadata(text)["model-index"]
     (result,) = entry["results"]
     assert result["task"] == {"type": "automatic-speech-recognition", "name": "asr_en"}
