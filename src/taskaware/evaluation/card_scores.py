@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from taskaware.inference.model_folder import ModelParts
+    from taskaware.inference.parts import ModelParts
 
 
 def add_scores(parts: ModelParts, folder: Path, evaluations: Path) -> None:

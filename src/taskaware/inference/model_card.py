@@ -22,7 +22,7 @@ from taskaware.files import write_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from taskaware.inference.model_folder import ModelParts
+    from taskaware.inference.parts import ModelParts
     from taskaware.types import Task
 
 CARD_NAME = "README.md"
