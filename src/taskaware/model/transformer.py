@@ -255,12 +255,16 @@ class TaskAwareTransformer(nn.Module):
 
     def step(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
         """Return the next piece's logits, ``[B, W, V]``, and move the state one position on."""
+        return self.token_embedding.logits(self.step_states(pieces_BW, state))
+
+    def step_states(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
+        """Return what ``step`` reads logits from, ``[B, W, D]``, and move the state on."""
         x_BWD = self.token_embedding.embed(pieces_BW)
         if self.target_film is not None:
             x_BWD = self.target_film(x_BWD)
         if state.modulation is not None:
             x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 1)
-        return self.token_embedding.logits(self.decoder_norm(self._advance(x_BWD, state)))
+        return self.decoder_norm(self._advance(x_BWD, state))
 
     # --- parts ---
 
