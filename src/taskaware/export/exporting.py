@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from taskaware.errors import UserError
+from taskaware.export.ctranslate2_files import DESCRIPTION as CTRANSLATE2_DESCRIPTION
+from taskaware.export.ctranslate2_files import write_ctranslate2
 from taskaware.export.fold import fold
 from taskaware.export.folder import write_into
+from taskaware.export.huggingface import DESCRIPTION as HUGGINGFACE_DESCRIPTION
+from taskaware.export.huggingface import write_huggingface
 from taskaware.export.onnx_files import DESCRIPTION as ONNX_DESCRIPTION
 from taskaware.export.onnx_files import write_onnx
 from taskaware.inference.model_folder import DESCRIPTION
@@ -79,8 +83,18 @@ def export(
     match form:
         case "plain":
             write_into(folder, DESCRIPTION, lambda place: folded.model.save(place))
-        case _:
-            raise UserError(f"the form must be plain or onnx, but is {form}")
+        case "ctranslate2":
+            write_into(
+                folder,
+                CTRANSLATE2_DESCRIPTION,
+                lambda place: write_ctranslate2(folded.model, place, int8=int8),
+            )
+        case "huggingface":
+            write_into(
+                folder,
+                HUGGINGFACE_DESCRIPTION,
+                lambda place: write_huggingface(folded.model, place),
+            )
     return Exported(num_bytes=_num_bytes(folder), remarks=_remarks(folded))
 
 
