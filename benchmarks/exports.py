@@ -121,9 +121,7 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
-def opened(
-    form: str, folder: Path, model: TaskAwareModel, options: argparse.Namespace
-) -> Decode:
+def opened(form: str, folder: Path, model: TaskAwareModel, options: argparse.Namespace) -> Decode:
     """Return what decodes with an export."""
     if form == "plain":
         return of_ours(taskaware.load(folder, device="cpu"), options.task, options.beam)
@@ -205,9 +203,7 @@ def of_translator(folder: Path, model: TaskAwareModel, options: argparse.Namespa
     return decode
 
 
-def show(
-    rows: list[Row], kind: str, references: list[str], options: argparse.Namespace
-) -> None:
+def show(rows: list[Row], kind: str, references: list[str], options: argparse.Namespace) -> None:
     """Print the table."""
     print(f"{processor_name()}, torch {torch.__version__}, 1 thread, beam {options.beam}")
     print(f"{len(references)} sources of {options.task}, one after the other\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,9 @@ from taskaware.decoding.settings import DecodingSettings
 from taskaware.inference.model import TaskAwareModel
 from taskaware.model.parts import initial_task_embedding
 from taskaware.model.transformer import create_model
-from taskaware.types import Task
+
+if TYPE_CHECKING:
+    from taskaware.types import Task
 
 TEXTS = ["the red house is far away", "das rote Haus ist weit weg", "a dog — ein Hund"] * 4
 NUM_BINS = 16  # as `tiny_settings` has

@@ -212,9 +212,9 @@ def test_ctranslate2_hears_what_an_imported_whisper_hears(whisper: Path, tmp_pat
     prompt = json.loads((tmp_path / "whisper0" / "export.json").read_text())["tasks"][0]["prompt"]
     samples = 0.1 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     features = ours.encode_source(samples, "speech")
-    wanted = ours.decode(
-        ours.task("st_de_en"), [features], decoding=with_beam(ours.decoding, 1)
-    )[0][0]
+    wanted = ours.decode(ours.task("st_de_en"), [features], decoding=with_beam(ours.decoding, 1))[
+        0
+    ][0]
     found = theirs.generate(
         ctranslate2.StorageView.from_array(np.ascontiguousarray(features.T[None])),
         [prompt],
@@ -269,13 +269,15 @@ def test_a_marian_that_learnt_tasks_goes_back_with_one_of_them_folded(tmp_path: 
     model.save(tmp_path / "aware")
     assert exported(tmp_path / "aware", "huggingface", tmp_path / "back") == 0
     back = transformers.MarianMTModel.from_pretrained(tmp_path / "back").eval()
-    source = torch.tensor([model.vocabulary.encode_source(ENGLISH[0]) + [model.vocabulary.EOS]])
+    source = torch.tensor([[*model.vocabulary.encode_source(ENGLISH[0]), model.vocabulary.EOS]])
     target = torch.tensor([[model.vocabulary.BOS, 5, 9, 11]])
     transformer, embedding = model.transformer, model.task_embeddings["mt_en_de"]
     with torch.inference_mode():
         theirs = back(input_ids=source, decoder_input_ids=target).logits
         lengths = torch.tensor([source.shape[1]])
-        encoded = transformer.encode(*transformer.preprocess_source(source, lengths, "text"), embedding)
+        encoded = transformer.encode(
+            *transformer.preprocess_source(source, lengths, "text"), embedding
+        )
         states = transformer.decode(transformer.token_embedding.embed(target), encoded)
         ours = transformer.token_embedding.logits(states)
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
@@ -289,9 +291,7 @@ def task_aware(model: TaskAwareModel) -> TaskAwareModel:
     initial = initial_task_embedding(settings)
     embedding = (initial + 0.3 * torch.randn_like(initial))[None]
     embeddings = {task.name: embedding.clone() for task in model.tasks}
-    return replace(
-        model, transformer=made.eval(), settings=settings, task_embeddings=embeddings
-    )
+    return replace(model, transformer=made.eval(), settings=settings, task_embeddings=embeddings)
 
 
 def test_a_whisper_with_a_task_embedding_in_it_does_not_fit_there(
@@ -302,4 +302,6 @@ def test_a_whisper_with_a_task_embedding_in_it_does_not_fit_there(
         pytest.importorskip("ctranslate2", reason="the extra `export` is not there")
         arguments = (form, tmp_path / "back", "--task", "asr_en")
         assert exported(tmp_path / "aware", *arguments) == 2
-        assert "which is left of a task embedding that acts on a pre-norm" in capsys.readouterr().err
+        assert (
+            "which is left of a task embedding that acts on a pre-norm" in capsys.readouterr().err
+        )

@@ -1,15 +1,20 @@
 """``taskaware export --as onnx``: ONNX Runtime gives what PyTorch gives, for all tasks of a file.
 
-One model of some thousand random weights, exported once: making graphs takes seconds.
+The commands are those of docs/export.md, all of them, run once on a model of some thousand random
+weights: making graphs takes seconds.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,41 +25,61 @@ import taskaware
 from conftest import ASR, MT, random_batch
 from taskaware.cli.main import run
 from taskaware.decoding.settings import DecodingSettings
-from taskaware.export.onnx_files import write_onnx
 from tiny_models import random_model
+from tiny_whisper import save_whisper
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not there")
 pytest.importorskip("onnxscript", reason="the extra `export` is not there")
+pytest.importorskip("ctranslate2", reason="the extra `export` is not there")
 
 from taskaware.export.standalone.decode import Model  # noqa: E402
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 TOLERANCE = 1e-4  # of log-probabilities, in float32
 TEXTS = ["the red house", "a dog — ein Hund is far away", "x", "weg ▁ 日本"]
-NO_NUMBERS = {"num_encoder_layers": 1, "num_decoder_layers": 1}
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder after all commands of the document: a model of two tasks, and a Whisper."""
+    folder = tmp_path_factory.mktemp("user")
     model = random_model(
         tasks=(ASR, MT),
+        norm="post",
         conditioning={"cue": "explicit", "film_scope": "per_block"},
         target_positions="learnt",
         num_target_positions=40,
-        **NO_NUMBERS,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
     )
-    folder = tmp_path_factory.mktemp("models") / "model"
-    model.save(folder)
+    model.save(folder / "runs" / "mine")
+    whisper = save_whisper(folder / "whisper")
+    assert run(["import", str(whisper), "--to", str(folder / "models" / "whisper")]) == 0
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for words in commands("taskaware"):
+            assert run(words[1:]) == 0, words
+    finally:
+        os.chdir(before)
     return folder
+
+
+def commands(program: str) -> list[list[str]]:
+    """The commands of the document for a program, each as its words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [words for words in lines if words[0] == program]
 
 
 @pytest.fixture(scope="module")
-def exported(model_folder: Path) -> Path:
-    folder = model_folder.parent / "onnx"
-    assert run(["export", str(model_folder), "--as", "onnx", "--to", str(folder)]) == 0
-    return folder
+def model_folder(place: Path) -> Path:
+    return place / "runs" / "mine"
+
+
+@pytest.fixture(scope="module")
+def exported(place: Path) -> Path:
+    return place / "exports" / "onnx"
 
 
 @pytest.fixture(scope="module")
@@ -153,18 +178,23 @@ def test_the_program_beside_the_files_finds_the_sequences_of_the_toolkit(
 
 
 def test_the_program_runs_where_neither_torch_nor_the_toolkit_is(
-    exported: Path, ours: Any, tmp_path: Path
+    place: Path, exported: Path, ours: Any, tmp_path: Path
 ):
     samples = 0.1 * np.random.default_rng(1).standard_normal(8_000).astype(np.float32)
     soundfile.write(tmp_path / "noise.wav", samples, 16_000, subtype="FLOAT")
     soundfile.write(tmp_path / "talk.wav", samples, 16_000, subtype="PCM_32")
     (tmp_path / "lines.txt").write_text("the red house\n\na dog\n", encoding="utf-8")
-    hidden = "import sys, runpy\nfor name in ('torch', 'taskaware', 'soundfile', 'sentencepiece'):\n"
+    hidden = (
+        "import sys, runpy\nfor name in ('torch', 'taskaware', 'soundfile', 'sentencepiece'):\n"
+    )
     hidden += "    sys.modules[name] = None\n"
     hidden += "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
 
     def decoded(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", hidden, str(exported / "decode.py"), *arguments]
+        """Run the document's command with other arguments."""
+        (script,) = {words[1] for words in commands("python")}
+        assert place / script == exported / "decode.py"
+        command = [sys.executable, "-c", hidden, str(place / script), *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     spoken = decoded("--task", "asr_en", "talk.wav", "--beam", "1", "--threads", "1")
@@ -182,16 +212,23 @@ def test_the_program_runs_where_neither_torch_nor_the_toolkit_is(
     assert "one of asr_en, mt_en_de" in decoded("--task", "st", "talk.wav").stderr
 
 
-def test_whole_numbers_of_8_bits_are_smaller_and_close(ours: Any, exported: Path, tmp_path: Path):
-    text = random_model(tasks=(MT,), conditioning={"cue": "none"}, **NO_NUMBERS)
-    written = write_onnx(text, tmp_path, int8=True)
-    assert [graph.name for graph in written] == ["encoder_text.onnx", "decoder.onnx"]
-    assert all(0 < graph.difference < 0.2 for graph in written)
-    text.save(tmp_path / "model")
-    whole = (exported / "decoder.onnx").stat().st_size
-    assert (tmp_path / "decoder.onnx").stat().st_size < whole
-    model = Model(tmp_path, threads=1)
-    assert len(model.decode("mt_en_de", [model.cut("the red house")])[0].pieces) > 0
+def test_whole_numbers_of_8_bits_are_smaller_and_close(ours: Any, exported: Path):
+    folder = exported.with_name("onnx-int8")
+    names = ("encoder_speech.onnx", "encoder_text.onnx", "decoder.onnx")
+    assert sum((folder / name).stat().st_size for name in names) < 0.9 * sum(
+        (exported / name).stat().st_size for name in names
+    )
+    whole, rounded = Model(exported, threads=1), Model(folder, threads=1)
+    given = {
+        "source": np.array([whole.cut(TEXTS[0])]),
+        "lengths": np.array([len(whole.cut(TEXTS[0]))]),
+        "task_embedding": ours.task_embeddings["mt_en_de"].numpy(),
+    }
+    before, after = (model._run("encoder_text", given) for model in (whole, rounded))
+    for name in ("memory_0", "memory_1"):
+        difference = np.abs(before[name] - after[name]).max()
+        assert 0 < difference < 0.2 * np.abs(before[name]).max()
+    assert rounded.decode("mt_en_de", [rounded.cut(TEXTS[0])])[0].pieces
 
 
 def test_what_is_written_says_all_that_the_program_needs(exported: Path, ours: Any):

@@ -14,9 +14,7 @@ def export(
     model: Path,
     /,
     *,
-    form: Annotated[
-        Literal["plain", "onnx", "ctranslate2", "huggingface"], Parameter(name="--as")
-    ],
+    form: Annotated[Literal["plain", "onnx", "ctranslate2", "huggingface"], Parameter(name="--as")],
     to: Path,
     task: str | None = None,
     int8: Annotated[bool, Parameter(negative=())] = False,

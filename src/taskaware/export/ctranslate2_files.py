@@ -10,7 +10,6 @@ Shape legend: D d_model, V vocabulary, P positions.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from taskaware.model.attention import LearntPositions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from torch import Tensor
+    from pathlib import Path
 
     from taskaware.inference.model import TaskAwareModel
     from taskaware.model.attention import Positions
@@ -106,13 +104,13 @@ def _text_model(model: TaskAwareModel) -> Any:
     from ctranslate2.specs import transformer_spec
 
     settings, weights = model.settings, _arrays(model)
-    spec = transformer_spec.TransformerSpec.from_config(
+    spec: Any = transformer_spec.TransformerSpec.from_config(
         (settings.num_encoder_layers, settings.num_decoder_layers),
         settings.num_heads,
         pre_norm=settings.norm == "pre",
         activation=_activation(settings),
     )
-    table = _embedding(model, weights, scaled=True)
+    table = _embedding(model, weights)
     spec.encoder.embeddings[0].weight = _filmed(weights, "source_film", table)
     spec.decoder.embeddings.weight = _filmed(weights, "target_film", table)
     spec.encoder.scale_embeddings = spec.decoder.scale_embeddings = False
@@ -136,7 +134,7 @@ def _whisper(model: TaskAwareModel) -> Any:
     from ctranslate2.specs import whisper_spec
 
     settings, weights = model.settings, _arrays(model)
-    spec = whisper_spec.WhisperSpec(
+    spec: Any = whisper_spec.WhisperSpec(
         settings.num_encoder_layers,
         settings.num_heads,
         settings.num_decoder_layers,
@@ -148,7 +146,7 @@ def _whisper(model: TaskAwareModel) -> Any:
         convolution.weight, convolution.bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
     spec.encoder.position_encodings.encodings = weights["source_positions.weight"]
     _encoder_layers(spec.encoder, weights, settings)
-    table = _embedding(model, weights, scaled=True)
+    table = _embedding(model, weights)
     spec.decoder.embeddings.weight = _filmed(weights, "target_film", table)
     _decoder(spec.decoder, weights, model)
     vocabulary, tokens = model.vocabulary, _tokens(model)
@@ -187,12 +185,11 @@ def _activation(settings: ModelSettings) -> Any:
     return {"relu": kinds.RELU, "gelu": kinds.GELU, "swish": kinds.SWISH}[settings.activation]
 
 
-def _embedding(
-    model: TaskAwareModel, weights: dict[str, np.ndarray], *, scaled: bool
-) -> np.ndarray:
-    table = weights["token_embedding.weight"]
+def _embedding(model: TaskAwareModel, weights: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the embedding ``[V, D]`` with its scale in it."""
+    table_VD = weights["token_embedding.weight"]
     scale = np.float32(model.transformer.token_embedding.scale)
-    return table * scale if scaled and scale != 1.0 else table
+    return table_VD if scale == 1.0 else table_VD * scale
 
 
 def _filmed(weights: dict[str, np.ndarray], name: str, table_VD: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from taskaware.errors import UserError
@@ -18,6 +17,8 @@ from taskaware.export.onnx_files import write_onnx
 from taskaware.inference.model_folder import DESCRIPTION
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from taskaware.export.fold import Folded
     from taskaware.inference.model import TaskAwareModel
     from taskaware.types import StageProgress
@@ -99,12 +100,13 @@ def export(
 
 
 def _only_task(model: TaskAwareModel) -> str:
-    if len(model.tasks) > 1:
+    first, *others = model.tasks
+    if others:
         names = ", ".join(task.name for task in model.tasks)
         raise UserError(
             f"--task must say which of the model's tasks is exported ({names}), but is missing"
         )
-    return model.tasks[0].name
+    return first.name
 
 
 def _remarks(folded: Folded) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model import TaskAwareModel
-from taskaware.model.folded_settings import FoldedSettings
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import create_layout
 from taskaware.model.settings import ConditioningSettings
@@ -30,6 +29,7 @@ from taskaware.model.transformer import create_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from taskaware.model.folded_settings import FoldedSettings
     from taskaware.model.modulation import PartModulation
     from taskaware.model.settings import ModelSettings
     from taskaware.types import Task
@@ -218,7 +218,10 @@ def _fold_source(
     if not task.modality.is_text:
         reason = "the front end ends in a nonlinearity"
     weights.keep(
-        "source_film", gamma_D, beta_D, what=f"scale and shift of the preprocessed source ({reason})"
+        "source_film",
+        gamma_D,
+        beta_D,
+        what=f"scale and shift of the preprocessed source ({reason})",
     )
     weights.left = replace(weights.left, source=True)
 

@@ -1,4 +1,4 @@
-"""The folder of an export: new, empty, or an earlier export; complete or without its description."""
+"""The folder of an export: new, empty, or an earlier export, which is replaced when all is made."""
 
 from __future__ import annotations
 

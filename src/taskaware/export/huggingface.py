@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
@@ -20,11 +19,11 @@ from taskaware.export.huggingface_blocks import block_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
     from taskaware.inference.model import TaskAwareModel
-    from taskaware.model.settings import ModelSettings
 
 DESCRIPTION = "config.json"
 _BOTH: Mapping[str, Any] = {
@@ -70,7 +69,9 @@ def why_not(model: TaskAwareModel) -> str:
     if family == "whisper" and any(films):
         return "scales and shifts an embedding or front end, which a task embedding left"
     if family == "marian" and not _are_equal(films):
-        return "scales and shifts embedded sources otherwise than targets, which share a table there"
+        return (
+            "scales and shifts embedded sources otherwise than targets, which share a table there"
+        )
     return ""
 
 

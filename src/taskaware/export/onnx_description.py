@@ -9,7 +9,6 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from taskaware.data.sound import features as kaldi
@@ -17,6 +16,7 @@ from taskaware.data.sound import whisper_features as whisper
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from taskaware.data.sound.settings import FeatureSettings
@@ -92,20 +92,24 @@ def _features(settings: FeatureSettings) -> dict[str, Any]:
     }
 
 
-def feature_constants(settings: FeatureSettings) -> dict[str, NDArray[np.float32]]:
+def feature_constants(
+    settings: FeatureSettings,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the window ``[W]`` and the filters ``[K, F]`` of the features."""
     if settings.kind == "whisper":
         window = torch.hann_window(whisper.WINDOW_SAMPLES)
         filters = whisper.slaney_filters(settings.num_mel_bins).T.contiguous()
     else:
         window, filters = kaldi.window_and_filters(settings)
-    return {"window": window.numpy(), "filters": filters.numpy()}
+    return window.numpy(), filters.numpy()
 
 
 def _pieces(vocabulary: Vocabulary) -> list[str | list[int] | None]:
     """Return what each piece adds: a text, bytes that are no text alone, or nothing."""
     found: list[str | list[int] | None] = []
-    for name, content in zip(vocabulary.pieces(range(vocabulary.size)), vocabulary.contents):
+    for name, content in zip(
+        vocabulary.pieces(range(vocabulary.size)), vocabulary.contents, strict=False
+    ):
         try:
             text = content.decode()
         except UnicodeDecodeError:

@@ -4,7 +4,7 @@
 
     encoder_speech.onnx   source, lengths, t_e -> what the decoder looks at (_text, _features alike)
     decoder.onnx          one step: pieces, the past, t_e -> log-probabilities, a longer past
-    features.npz          the window and the filters of the features, where there is a task for speech
+    features.npz          window and filters of the features, where there is a task for speech
     export.json           tasks with their t_e and prompts, features, search, pieces
     decode.py             decodes with all this; needs onnxruntime and numpy
 """
@@ -84,7 +84,7 @@ def write_onnx(
             "file for all tasks, but this one has adapters, which are other weights for each task"
         )
     transformer = exportable(model.transformer)
-    modalities = list(dict.fromkeys(task.source_modality for task in model.tasks))
+    modalities: list[Modality] = list(dict.fromkeys(task.source_modality for task in model.tasks))
     width = next((value.shape[1] for value in model.task_embeddings.values()), 0)
     graphs: list[_Graph] = [
         *(_encoder(model, transformer, modality, width) for modality in modalities),
@@ -95,7 +95,8 @@ def write_onnx(
         progress(f"{graph.name}.onnx", number, len(graphs))
         written.append(_write(graph, folder, int8=int8))
     if "speech" in modalities:
-        np.savez(folder / "features.npz", **feature_constants(model.feature_settings))
+        window, filters = feature_constants(model.feature_settings)
+        np.savez(folder / "features.npz", window=window, filters=filters)
     (folder / "decode.py").write_bytes(_SCRIPT.read_bytes())
     text = json.dumps(describe(model), ensure_ascii=False)
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")

@@ -57,6 +57,8 @@ class TransposedLinear(nn.Module):
 class ComputedSignal(nn.Module):
     """``PositionSignal`` without a table: sines and cosines of any position."""
 
+    rate: Tensor
+
     def __init__(self, positions: PositionSignal) -> None:
         super().__init__()
         self._offset = positions.offset
@@ -131,7 +133,7 @@ class StepGraph(nn.Module):
     Args:
         transformer: From ``exportable``.
         never: Pieces that no output has, whose share goes to the others.
-        is_tied: Whether a second, transposed copy of the output layer is wanted (int8 needs it).
+        is_transposed: Whether the output layer is a transposed copy of its own (int8 needs it).
     """
 
     def __init__(

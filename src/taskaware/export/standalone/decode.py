@@ -33,7 +33,7 @@ NEVER = np.float32(-1e30)
 
 @dataclass
 class Hypothesis:
-    """An output: its pieces, text, log-probability (nats), score, and whether it ended by itself."""
+    """An output: pieces, text, log-probability (nats), score, and whether it ended by itself."""
 
     pieces: list
     text: str
@@ -81,7 +81,9 @@ class Model:
     def cut(self, text):
         """Return the pieces of a text source."""
         if not self.about["cuts_texts"]:
-            raise ValueError("texts for this model are cut by a library: give the numbers of their pieces")
+            raise ValueError(
+                "texts for this model are cut by a library: give the numbers of their pieces"
+            )
         return np.array(cut(text, self._ids, self._byte_ids), dtype=np.int64)
 
     def text(self, pieces):
@@ -99,12 +101,16 @@ class Model:
             sources = [np.concatenate([before, source, behind]) for source in sources]
         longest = task["longest_source"]
         if longest and any(len(source) > longest for source in sources):
-            raise ValueError(f"a source must have at most {longest} frames or pieces: cut it into parts")
+            raise ValueError(
+                f"a source must have at most {longest} frames or pieces: cut it into parts"
+            )
         order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
         size, found = settings["examples_per_batch"], {}
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            found |= zip(rows, self._search(task, [sources[i] for i in rows], settings))
+            found |= zip(
+                rows, self._search(task, [sources[i] for i in rows], settings), strict=False
+            )
         return [found[i] for i in range(len(sources))]
 
     def _search(self, task, sources, settings):
@@ -251,7 +257,11 @@ class Search:
         self.finished.append((log_prob / self._penalty(length), log_prob, pieces, ended))
 
     def _is_done(self):
-        width, stopping, length = self.settings["beam"], self.settings["stopping"], len(self.pieces[0])
+        width, stopping, length = (
+            self.settings["beam"],
+            self.settings["stopping"],
+            len(self.pieces[0]),
+        )
         best_open = float(self.log_probs[0])
         scores = sorted((one[0] for one in self.finished), reverse=True)
         if length >= self.limit:
@@ -310,7 +320,9 @@ def waveform(path, rate_hz):
             own_hz, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
             data = np.frombuffer(file.readframes(file.getnframes()), dtype=np.uint8)
     except wave.Error as error:
-        raise ValueError(f"{path}: must be a WAV file of PCM, but: {error}: convert it, for example with sox")
+        raise ValueError(
+            f"{path}: must be a WAV file of PCM, but: {error}: convert it, for example with sox"
+        ) from error
     if width == 1:
         samples = data.astype(np.float32) / 128.0 - 1.0
     else:  # in the upper bytes of 32 bits
