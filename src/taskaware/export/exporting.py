@@ -78,7 +78,8 @@ def export(
             ONNX_DESCRIPTION,
             lambda place: write_onnx(model, place, int8=int8, progress=progress),
         )
-        remarks = [f"{graph.name}: within {graph.difference:.1e} of PyTorch" for graph in graphs]
+        remarks = _search_remarks(model)
+        remarks += [f"{graph.name}: within {graph.difference:.1e} of PyTorch" for graph in graphs]
         return Exported(num_bytes=_num_bytes(folder), remarks=tuple(remarks))
     folded = fold(model, task or _only_task(model))
     match form:
@@ -96,7 +97,16 @@ def export(
                 HUGGINGFACE_DESCRIPTION,
                 lambda place: write_huggingface(folded.model, place),
             )
-    return Exported(num_bytes=_num_bytes(folder), remarks=_remarks(folded))
+    remarks = _remarks(folded)
+    if form != "plain":
+        remarks = (*remarks, *_search_remarks(model))
+    return Exported(num_bytes=_num_bytes(folder), remarks=remarks)
+
+
+def _search_remarks(model: TaskAwareModel) -> list[str]:
+    if not model.decoding.ctc_weight:
+        return []
+    return ["left out: CTC in the search (`ctc_weight`): there, the decoder alone counts"]
 
 
 def _only_task(model: TaskAwareModel) -> str:

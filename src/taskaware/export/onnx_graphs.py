@@ -166,6 +166,7 @@ class StepGraph(nn.Module):
         state = DecodingState(
             memory=_pairs(memory),
             memory_mask_BS=memory_mask,
+            memory_BSD=memory[0],  # not looked at in a step
             past=[*_pairs(past)],
             position=past[0].shape[2],
             modulation=modulation,
