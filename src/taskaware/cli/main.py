@@ -16,6 +16,7 @@ from taskaware.cli import (
     data,
     demo,
     evaluate,
+    export,
     import_model,
     inspect,
     predict,
@@ -44,6 +45,7 @@ app.command(evaluate.evaluate)
 app.command(predict.predict)
 app.command(inspect.inspect)
 app.command(import_model.import_model, name="import")
+app.command(export.export)
 app.register_install_completion_command(
     help="Install completion for the shell that this is typed in."
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FilmScope = Literal["shared", "per_block"]
 
@@ -50,6 +50,19 @@ class Film:
 def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:
     """Equation 7: ``O_l = gamma * f_l(v_l) + beta``, the same scale and shift at every position."""
     return torch.addcmul(beta_BD[:, None, :], gamma_BD[:, None, :], x_BSD)
+
+
+class ConstantFilm(nn.Module):
+    """Equation 7 with one scale and shift for all: of a model that was exported for one task."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(d_model))
+        self.beta = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        """Return ``[B, S, D]``."""
+        return torch.addcmul(self.beta, self.gamma, x_BSD)
 
 
 def film_penalty(task_embedding: Tensor, d_model: int) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -60,16 +61,25 @@ class Sublayer(nn.Module):
         norm: Before the part, or after the sum.
         eps: Of the norm.
         bottleneck: Size of the bottleneck beside the part; 0: none.
+        scaled: Whether what enters the sum counts times a constant vector (``FoldedSettings``).
     """
 
     def __init__(
-        self, d_model: int, *, dropout: float, norm: NormPlace, eps: float, bottleneck: int = 0
+        self,
+        d_model: int,
+        *,
+        dropout: float,
+        norm: NormPlace,
+        eps: float,
+        bottleneck: int = 0,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         self.bottleneck = Bottleneck(d_model, bottleneck) if bottleneck else None
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.dropout = dropout
         self.norm_first = norm == "pre"
+        self.residual_scale = nn.Parameter(torch.ones(d_model)) if scaled else None
 
     def forward(
         self, x: Tensor, part: Callable[[Tensor], Tensor], modulate: PartModulation | None = None
@@ -79,7 +89,9 @@ class Sublayer(nn.Module):
         out = part(given)
         if modulate is not None:
             out = modulate(out, given, self.bottleneck)
-        total = x + F.dropout(out, self.dropout, self.training)
+        out = F.dropout(out, self.dropout, self.training)
+        scale = self.residual_scale
+        total = x + out if scale is None else torch.addcmul(out, scale, x)
         return total if self.norm_first else self.norm(total)
 
 
@@ -100,6 +112,7 @@ class EncoderLayer(nn.Module):
         activation: Activation = "relu",
         attention_bias: bool = False,
         bottleneck: int = 0,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         around = {"dropout": dropout, "norm": norm, "eps": eps, "bottleneck": bottleneck}
@@ -110,7 +123,7 @@ class EncoderLayer(nn.Module):
             d_model, d_ff, relu_dropout=relu_dropout, activation=activation
         )
         self.around_attention = Sublayer(d_model, **around)
-        self.around_feed_forward = Sublayer(d_model, **around)
+        self.around_feed_forward = Sublayer(d_model, **around, scaled=scaled)
 
     def forward(
         self,
@@ -145,6 +158,7 @@ class DecoderLayer(nn.Module):
         activation: Activation = "relu",
         attention_bias: bool = False,
         bottleneck: int = 0,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         around = {"dropout": dropout, "norm": norm, "eps": eps, "bottleneck": bottleneck}
@@ -159,7 +173,7 @@ class DecoderLayer(nn.Module):
         )
         self.around_self = Sublayer(d_model, **around)
         self.around_cross = Sublayer(d_model, **around)
-        self.around_feed_forward = Sublayer(d_model, **around)
+        self.around_feed_forward = Sublayer(d_model, **around, scaled=scaled)
 
     def forward(
         self,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from taskaware.model.adapters import AdapterSets
 from taskaware.model.attention import Positions, valid_mask
+from taskaware.model.film import ConstantFilm
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
     create_bridge,
@@ -66,6 +67,8 @@ class TaskAwareTransformer(nn.Module):
         encoder_norm: nn.Module,
         decoder_norm: nn.Module,
         bridge: Bridge | None = None,
+        source_film: ConstantFilm | None = None,
+        target_film: ConstantFilm | None = None,
     ) -> None:
         super().__init__()
         self.d_model = d_model
@@ -81,6 +84,8 @@ class TaskAwareTransformer(nn.Module):
         self.encoder_norm = encoder_norm
         self.decoder_norm = decoder_norm
         self.bridge = bridge
+        self.source_film = source_film
+        self.target_film = target_film
         self.task_network = task_network
         self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
         self.adapters = AdapterSets()  # switched by who knows the task of a batch
@@ -251,10 +256,16 @@ class TaskAwareTransformer(nn.Module):
 
     def step(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
         """Return the next piece's logits, ``[B, W, V]``, and move the state one position on."""
+        return self.token_embedding.logits(self.step_states(pieces_BW, state))
+
+    def step_states(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
+        """Return what ``step`` reads logits from, ``[B, W, D]``, and move the state on."""
         x_BWD = self.token_embedding.embed(pieces_BW)
+        if self.target_film is not None:
+            x_BWD = self.target_film(x_BWD)
         if state.modulation is not None:
             x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 1)
-        return self.token_embedding.logits(self.decoder_norm(self._advance(x_BWD, state)))
+        return self.decoder_norm(self._advance(x_BWD, state))
 
     # --- parts ---
 
@@ -280,6 +291,9 @@ class TaskAwareTransformer(nn.Module):
         positions: Positions,
     ) -> Tensor:
         """Modulate a preprocessing layer's output, then add positions and dropout."""
+        constant = self.source_film if place == 0 else self.target_film
+        if constant is not None:
+            x_BSD = constant(x_BSD)
         if modulation is not None:
             x_BSD = modulation.at(x_BSD, place)
         if vector is not None:
@@ -346,6 +360,8 @@ def create_model(
         encoder_norm=last_norm(own, needed=settings.encoder_block == "transformer"),
         decoder_norm=last_norm(settings),
         bridge=create_bridge(settings),
+        source_film=ConstantFilm(own.d_model) if settings.folded.source else None,
+        target_film=ConstantFilm(settings.d_model) if settings.folded.target else None,
     )
     initialise(model)
     model.task_network = create_task_network(settings, num_tasks=len(tasks))
