@@ -99,6 +99,11 @@ class TimedDecoder:
         self._uses_ctc = task.kind == "asr" and float(model.provenance.get("ctc_weight") or 0) > 0
         self._head_scores: Tensor | None = None  # summed over the stretches so far
 
+    @property
+    def batch_size(self) -> int:
+        """Stretches that are decoded together."""
+        return self._decoding.examples_per_batch
+
     def encode(self, features: Sequence[np.ndarray], seconds: Sequence[float]) -> list[_Encoded]:
         """Return what the encoder puts out for features ``[frames, F]`` of stretches."""
         model, transformer = self._model, self._model.transformer

@@ -76,6 +76,8 @@ class Transcript:
         duration_seconds: How long the recording is.
         separator: What stands between the texts of two segments: a space, or nothing in languages
             that do not separate words.
+        log_prob: Natural logarithm of the probability of all that was decoded (nats), before
+            overlaps were joined.
         guarded: What the guards did.
         warnings: Why the output may be worth nothing; most often empty.
     """
@@ -84,6 +86,7 @@ class Transcript:
     segments: tuple[Segment, ...]
     duration_seconds: float
     separator: str = " "
+    log_prob: float = 0.0
     guarded: Guarded = Guarded()
     warnings: tuple[str, ...] = ()
 
