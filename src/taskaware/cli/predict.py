@@ -263,7 +263,10 @@ class _Job:
         except OutputError:
             raise
         except TaskawareError as error:
-            self._failure(item, task.name, str(error))
+            if self._long.writes_times:
+                self._fail(str(error))
+            else:
+                self._failure(item, task.name, str(error))
         else:
             for remark in remarks(transcript):
                 self._warn(f"{item.place}: {remark}")

@@ -147,6 +147,11 @@ class LongJob:
         self._timed = timed
         self._every = every or timed is not None
 
+    @property
+    def writes_times(self) -> bool:
+        """Whether outputs are in a form with times, not lines."""
+        return self._timed is not None
+
     def opened(self, item: Item, tasks: Sequence[Task]) -> LongSound | TaskawareError | None:
         """Return a recording that is decoded in parts, why it cannot be, or ``None`` if it is not.
 

@@ -6,8 +6,10 @@ in memory at a time is a block, and the stretches that are decoded together.
 
 from __future__ import annotations
 
+import io
 import itertools
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO, TypeGuard
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from taskaware.data.quality.doubts import doubt_about_length
 from taskaware.data.sound.segmentation import cut
 from taskaware.data.sound.sound_blocks import LongSound
 from taskaware.data.sound.speech_detection import detect_speech
-from taskaware.errors import UserError
+from taskaware.errors import TaskawareError, UserError
 from taskaware.inference.long_recording_settings import LongRecordingSettings, cut_settings
 from taskaware.inference.long_sources import open_recording
 from taskaware.inference.sources import Hearing
@@ -30,12 +32,19 @@ if TYPE_CHECKING:
 
     from taskaware.data.sound.segmentation import Stretch
     from taskaware.decoding.settings import DecodingSettings
-    from taskaware.inference.model import TaskAwareModel
+    from taskaware.inference.decoder import Decoder
     from taskaware.inference.sources import Source
     from taskaware.inference.transcript import Transcript
     from taskaware.types import StageProgress, Task
 
-__all__ = ["LISTENING", "LongRecordingSettings", "is_long", "transcribe"]
+__all__ = [
+    "LISTENING",
+    "LongRecordingSettings",
+    "is_long",
+    "is_stream",
+    "transcribe",
+    "transcribe_long",
+]
 
 LISTENING = "listening"  # the stage in which the detector hears the recording
 
@@ -44,7 +53,7 @@ _STRETCHES_TOGETHER = 32  # among which batches of equal length are sought
 
 
 def transcribe(
-    model: TaskAwareModel,
+    model: Decoder,
     source: Source | LongSound,
     task: str,
     settings: LongRecordingSettings | None = None,
@@ -109,7 +118,7 @@ def transcribe(
     return work.transcript(sound, cutting.overlap_seconds)
 
 
-def is_long(model: TaskAwareModel, tasks: Sequence[Task], sound: LongSound) -> bool:
+def is_long(model: Decoder, tasks: Sequence[Task], sound: LongSound) -> bool:
     """Return whether a recording is too long for a model to decode it at once.
 
     It is where the encoder cannot take it, and where it is much longer than anything in training
@@ -128,6 +137,39 @@ def is_long(model: TaskAwareModel, tasks: Sequence[Task], sound: LongSound) -> b
         is not None
         for task in tasks
     )
+
+
+def is_stream(source: Source) -> TypeGuard[BinaryIO]:
+    """Return whether a source is an open file, which may be read but once."""
+    return hasattr(source, "read") and not isinstance(source, io.TextIOBase)
+
+
+def transcribe_long(
+    model: Decoder,
+    task: Task,
+    sources: Sequence[Source],
+    hearing: Hearing,
+    *,
+    task_embedding: Tensor | None = None,
+    decoding: DecodingSettings | None = None,
+) -> dict[int, Transcript]:
+    """Return the transcripts of those sources that are too long to be decoded at once, by place.
+
+    What cannot be opened is left to whoever reads it, who says why.
+
+    Raises:
+        AudioError, UserError: See ``transcribe``.
+    """
+    found: dict[int, Transcript] = {}
+    for place, source in enumerate(sources) if task.modality.is_recording else ():
+        sound = None
+        with suppress(TaskawareError):
+            sound = open_recording(source, model.feature_settings, hearing)
+        if sound is not None and is_long(model, [task], sound):
+            found[place] = transcribe(
+                model, sound, task.name, task_embedding=task_embedding, decoding=decoding
+            )
+    return found
 
 
 def _waveforms(

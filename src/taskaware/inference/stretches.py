@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from taskaware.data.sound.segmentation import Stretch
     from taskaware.data.sound.sound_blocks import LongSound
     from taskaware.data.sound.speech_detection import Detected
+    from taskaware.inference.decoder import Decoder
     from taskaware.inference.long_recording_settings import LongRecordingSettings
-    from taskaware.inference.model import TaskAwareModel
     from taskaware.inference.timed_decoding import TimedDecoder, TimedHypothesis
     from taskaware.inference.transcript import Word
     from taskaware.types import Task
@@ -40,7 +40,7 @@ class StretchDecoder:
 
     def __init__(
         self,
-        model: TaskAwareModel,
+        model: Decoder,
         task: Task,
         settings: LongRecordingSettings,
         detected: Detected,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SENTENCE_ENDS = frozenset(".!?…。！？؟।")
 _CLAUSE_ENDS = frozenset(",;:—–、，；：،")
+_SHORT_WORD = 3
 _CLOSING = "\"'”’»)]}」』"
 
 
@@ -171,21 +172,33 @@ def _filled(words: Sequence[Word], separator: str, most: int) -> list[str]:
 
 
 def _cost_of_cue(words: Sequence[Word], separator: str, settings: SubtitleSettings) -> float:
-    """Return what one more cue costs: something, and more where it is short."""
+    """Return what one more cue costs: something, and more where it is short.
+
+    It also costs where a sentence ends in it and another begins that is not finished.
+    """
     full = settings.characters * settings.lines
     share = min(width(separator.join(word.text for word in words)) / full, 1.0)
-    return 1.0 + 2.0 * (1.0 - share) ** 2
+    begins_another = any(_ends(word) in _SENTENCE_ENDS for word in words[:-1])
+    unfinished = 1.0 if begins_another and _ends(words[-1]) not in _SENTENCE_ENDS else 0.0
+    return 1.0 + 2.0 * (1.0 - share) ** 2 + unfinished
+
+
+def _ends(word: Word) -> str:
+    """Return the last sign of a word that is no bracket or quotation mark."""
+    return word.text.rstrip(_CLOSING)[-1:]
 
 
 def _cost_of_break(before: Word, after: Word, settings: SubtitleSettings) -> float:
     """Return what it costs to break between two words."""
-    last = before.text.rstrip(_CLOSING)[-1:]
+    last = _ends(before)
     if last in _SENTENCE_ENDS:
         return 0.0
     pause = after.start_seconds - before.end_seconds
     if last in _CLAUSE_ENDS:
         return 0.4 if pause >= settings.pause_seconds else 0.8
-    return 0.6 if pause >= settings.pause_seconds else 2.5
+    # A short word, such as an article or a preposition, belongs to what follows it.
+    short = 0.7 if len(before.text) <= _SHORT_WORD else 0.0
+    return 0.6 if pause >= settings.pause_seconds else 2.5 + short
 
 
 def _lines(words: Sequence[Word], separator: str, settings: SubtitleSettings) -> tuple[str, ...]:

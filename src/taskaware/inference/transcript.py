@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskaware.types import Hypothesis
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -94,6 +96,10 @@ class Transcript:
     def text(self) -> str:
         """The whole text, in one line."""
         return self.separator.join(segment.text for segment in self.segments if segment.text)
+
+    def as_hypothesis(self) -> Hypothesis:
+        """Return the text as one output, which has no pieces of its own."""
+        return Hypothesis(token_ids=(), text=self.text, log_prob=self.log_prob, score=self.log_prob)
 
     @property
     def words(self) -> tuple[Word, ...]:

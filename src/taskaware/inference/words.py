@@ -5,6 +5,7 @@ Shape legend: T pieces of an output.
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from taskaware.data.writing_systems import words as separate_words
 from taskaware.inference.transcript import Word, geometric_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from taskaware.data.sound.speech_detection import Detected
     from taskaware.data.vocabulary.vocabulary import Vocabulary
@@ -26,21 +27,43 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     """Return where each word of a text begins and ends, in characters.
 
     Words are what stands between white space, and each sign of scripts without it. Punctuation
-    belongs to the word that it touches: the one before, or where there is none, the one after.
+    that touches a sign belongs to it: opening brackets to the one after, all other to the one
+    before.
     """
     spans: list[tuple[int, int]] = []
+    waiting: int | None = None  # where opening brackets began that touch the next word
+    for first, end in _parts(text):
+        is_word = any(map(str.isalnum, text[first:end]))
+        touches = bool(spans) and spans[-1][1] == first
+        opens = touches and all(unicodedata.category(c) in ("Ps", "Pi") for c in text[first:end])
+        if opens and end < len(text) and not text[end].isspace():
+            waiting = first if waiting is None else waiting
+            continue
+        if touches and not is_word:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((first if waiting is None else waiting, end))
+        waiting = None
+    return spans
+
+
+def _parts(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of words and signs; punctuation between signs and letters by itself."""
     place = 0
     for word in separate_words(text):
         first = text.index(word, place)
+        touches = first == place and place > 0
         place = first + len(word)
-        is_sign = not any(map(str.isalnum, word))
-        touches = bool(spans) and spans[-1][1] == first
-        lone_before = touches and not any(map(str.isalnum, text[spans[-1][0] : first]))
-        if touches and (is_sign or lone_before):
-            spans[-1] = (spans[-1][0], place)
-        else:
-            spans.append((first, place))
-    return spans
+        if touches:
+            bare = word.lstrip("".join(c for c in word if not c.isalnum()))
+            middle = place - len(bare)
+            if first < middle < place:
+                opening = first
+                while opening < middle and unicodedata.category(text[opening]) not in ("Ps", "Pi"):
+                    opening += 1
+                yield from ((a, b) for a, b in ((first, opening), (opening, middle)) if a < b)
+                first = middle
+        yield first, place
 
 
 def piece_ends(vocabulary: Vocabulary, pieces: Sequence[int], text: str) -> np.ndarray:
