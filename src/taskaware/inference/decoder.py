@@ -246,6 +246,7 @@ class Decoder(ModelParts):
                 vocabulary=self.vocabulary,
                 settings=decoding,
                 is_encoded=is_encoded,
+                recognised=[request.task.kind == "asr" for request in requests],
             )
 
     def embedding_of(self, task: Task, given: Tensor | None = None) -> Tensor | None:
