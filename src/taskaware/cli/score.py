@@ -79,7 +79,8 @@ def score(
             case "ter":
                 return campaign.translation_edit_rate(lines, right)
             case "comet":
-                assert sources is not None and comet_model is not None
+                assert sources is not None
+                assert comet_model is not None
                 return campaign.comet(
                     _lines(sources), lines, right, model=comet_model, device=device
                 )

@@ -96,7 +96,8 @@ class TimedDecoder:
         embedding = model.embedding_of(task, task_embedding)
         self._embedding = None if embedding is None else embedding.to(self._device)
         self._decoding = decoding or model.decoding
-        self._uses_ctc = task.kind == "asr" and float(model.provenance.get("ctc_weight") or 0) > 0
+        trained = float(model.provenance.get("ctc_weight") or 0) > 0
+        self._uses_ctc = task.kind == "asr" and (trained or self._decoding.ctc_weight > 0)
         self._head_scores: Tensor | None = None  # summed over the stretches so far
 
     @property
