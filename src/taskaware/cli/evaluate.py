@@ -58,9 +58,11 @@ def evaluate(
     from taskaware.data.prepared.folder import PreparedData
     from taskaware.decoding.settings import with_beam
     from taskaware.evaluation import results_folder
+    from taskaware.evaluation.card_scores import add_scores
     from taskaware.evaluation.evaluate import evaluate as run_evaluation
     from taskaware.inference.data_fit import require_tasks
     from taskaware.inference.model import load
+    from taskaware.inference.model_folder import find_model
 
     loaded = load(model, which=which, device=device)
     prepared = PreparedData.open(data)
@@ -97,6 +99,8 @@ def evaluate(
         print_results({str(model): results})
     finally:  # written whoever stopped to read
         results_folder.write(folder, evaluated, results, about)
+        if to is None:
+            add_scores(loaded, find_model(model, which), folder.parent)
     out().print(f"outputs and scores: {folder}", soft_wrap=True, highlight=False)
     return 0
 

@@ -46,6 +46,9 @@ app.command(score.score)
 app.command(predict.predict)
 app.command(inspect.inspect)
 app.command(import_model.import_model, name="import")
+app.register_install_completion_command(
+    help="Install completion for the shell that this is typed in."
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

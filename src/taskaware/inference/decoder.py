@@ -19,7 +19,7 @@ from taskaware.data.quality.doubts import doubt_about_length
 from taskaware.decoding.batches import batches, reporting_short_memory
 from taskaware.decoding.beam_search import beam_search
 from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
-from taskaware.inference.model_folder import ModelParts
+from taskaware.inference.parts import ModelParts
 from taskaware.inference.sources import read_source
 from taskaware.settings import typed as settings_file
 from taskaware.types import Hypothesis, Text

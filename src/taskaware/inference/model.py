@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class TaskAwareModel(Decoder):
-    """One model for all its tasks; ``model_folder.ModelParts`` says what it consists of."""
+    """One model for all its tasks; ``parts.ModelParts`` says what it consists of."""
 
     @overload
     def transcribe(
