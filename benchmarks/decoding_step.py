@@ -59,6 +59,7 @@ class FixedLength:
         self._model = model
         self._num_pieces = num_pieces
         self.start_decoding = model.start_decoding
+        self.advance = model.advance
         self.target_positions = model.target_positions
 
     def step(self, pieces_BW: torch.Tensor, state: DecodingState) -> torch.Tensor:
