@@ -210,10 +210,11 @@ def attend(
 ) -> Tensor:
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
-    ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU it runs in float32 also under autocast: its bfloat16 gradient is several times slower
-    there.
+    ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU it runs in float32 also under autocast, but for inference: its bfloat16 gradient is
+    several times slower there.
     """
-    if query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16:
+    is_slow = query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16
+    if is_slow and not torch.is_inference_mode_enabled():
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(
                 query_BHQE.float(),
