@@ -134,8 +134,8 @@ def _table(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines = [
         f"**{title}**",
         "",
-        "| | median ms | times as fast as Hugging Face | ours float32 takes times as long | pieces/s "
-        "| outputs as ours |" + (" real-time factor |" if is_speech else ""),
+        "| | median ms | times as fast as Hugging Face | ours float32 takes times as long "
+        "| pieces/s | outputs as ours |" + (" real-time factor |" if is_speech else ""),
         "|---|---:|---:|---:|---:|---:|" + ("---:|" if is_speech else ""),
     ]
     for row in rows:

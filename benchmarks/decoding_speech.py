@@ -8,7 +8,6 @@ the model and the features, without cutting and retries: what ``transcribe`` com
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +22,7 @@ from taskaware.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 RATE_HZ = 16_000
 HEARD_SECONDS = 30
@@ -85,7 +85,7 @@ class SpeechModels:
 
 
 def waveforms(files: list[Path], *, seconds: float, number: int) -> list[torch.Tensor]:
-    """Return pieces of speech of this length, each from another place of the recordings in a row."""
+    """Return stretches of this length, each from another place of the recordings in a row."""
     every = torch.cat([torch.from_numpy(audio.read(f, sample_rate_hz=RATE_HZ)) for f in files])
     length = int(seconds * RATE_HZ)
     if len(every) < length:

@@ -1,14 +1,13 @@
 """One text model in four libraries: ours, Hugging Face's, CTranslate2's in float32 and in int8.
 
 Random weights of Hugging Face's M2M100 (a pre-norm Transformer), given to the others by their own
-importers. Every output has the same number of pieces: the end is forbidden until then, on all sides.
+importers. Every output has the same number of pieces: everywhere the end is forbidden until then.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +23,7 @@ from taskaware.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from taskaware.model.transformer import TaskAwareTransformer
 
@@ -193,7 +193,10 @@ def text_contestants(
         )
         return [row[1:num_pieces] for row in sequences.tolist()]
 
-    texts = [[f"p{i}" for i in row[:length]] for row, length in zip(source.tolist(), lengths)]
+    texts = [
+        [f"p{i}" for i in row[:length]]
+        for row, length in zip(source.tolist(), lengths, strict=True)
+    ]
 
     def ctranslate2(model: Any) -> Callable[[], list[list[int]]]:
         def run() -> list[list[int]]:

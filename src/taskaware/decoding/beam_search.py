@@ -277,10 +277,10 @@ def _filling_holes(rows: list[int]) -> list[int]:
 
 
 def best_pieces(x_BWV: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """Return the ``number`` largest values of each row, or all, and where they stand, ``[B, W, K]``.
+    """Return the ``number`` largest values of each row, or all, and their places, ``[B, W, K]``.
 
     As ``topk`` does, but several times as fast over a large vocabulary: the ``number`` largest
-    values are in the groups whose largest are largest.
+    values are in the ``number`` groups whose largest are largest.
     """
     V = x_BWV.shape[2]
     num_groups = V // _GROUP

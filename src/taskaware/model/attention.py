@@ -210,8 +210,9 @@ def attend(
 ) -> Tensor:
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
-    ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU it runs in float32 also under autocast, but for inference: its bfloat16 gradient is
-    several times slower there.
+    ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU all is
+    float32 also under autocast, but for inference: the gradient in bfloat16 is several times slower
+    there.
     """
     is_slow = query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16
     if is_slow and not torch.is_inference_mode_enabled():
@@ -278,9 +279,7 @@ class SelfAttention(nn.Module):
         )
         return self.output(attended.transpose(1, 2).flatten(2))
 
-    def step(
-        self, x_BWD: Tensor, past: Past, *, position: int, mask_BWK: Tensor | None
-    ) -> Tensor:
+    def step(self, x_BWD: Tensor, past: Past, *, position: int, mask_BWK: Tensor | None) -> Tensor:
         """Return one more position for every hypothesis, ``[B, W, D]``; the past gets it too.
 
         Args:

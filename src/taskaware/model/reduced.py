@@ -26,6 +26,9 @@ Weights = Literal["float32", "bfloat16", "int8"]
 class Bfloat16Linear(nn.Module):
     """A linear layer that computes and answers in bfloat16."""
 
+    weight_ND: Tensor
+    bias_N: Tensor | None
+
     def __init__(self, weight_ND: Tensor, bias_N: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("weight_ND", weight_ND.detach().bfloat16())
@@ -43,6 +46,10 @@ class Int8Linear(nn.Module):
     vector-wise quantisation); the product of whole numbers is exact.
     """
 
+    weight_DN: Tensor
+    scale_N: Tensor
+    bias_N: Tensor | None
+
     def __init__(self, weight_ND: Tensor, bias_N: Tensor | None) -> None:
         super().__init__()
         whole_ND, scale_N1 = _rounded(weight_ND.detach().float())
@@ -53,7 +60,7 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return float32 ``[..., N]``."""
         whole_MD, scale_M1 = _rounded(x.reshape(-1, x.shape[-1]).float())
-        out_MN = torch._int_mm(whole_MD, self.weight_DN).float().mul_(scale_M1)
+        out_MN = torch.ops.aten._int_mm(whole_MD, self.weight_DN).float().mul_(scale_M1)
         out_MN = (
             out_MN.mul_(self.scale_N)
             if self.bias_N is None
@@ -74,8 +81,8 @@ def prepare_weights(model: TaskAwareTransformer, weights: Weights) -> None:
     Args:
         model: In evaluation mode; changed in place.
         weights: ``"float32"``: as they are, those of the decoder laid out column by column, which
-            is a quarter faster for 4 to 64 rows on a CPU. ``"bfloat16"`` and ``"int8"``: reduced, in the blocks of
-            encoder and decoder and in the output layer.
+            is a quarter faster for 4 to 64 rows on a CPU. ``"bfloat16"`` and ``"int8"``: reduced,
+            in the blocks of encoder and decoder and in the output layer.
 
     Raises:
         UserError: A model with adapters is to be reduced, or one on a GPU to int8.
