@@ -61,6 +61,7 @@ class DecodingState:
     Attributes:
         memory: Keys and values of the encoder's output for each decoder block, ``[B, H, S, E]``.
         memory_mask_BS: Its valid positions.
+        memory_BSD: The encoder's output itself, of all examples that the decoding began with.
         past: Keys and values of the pieces so far, for each decoder block.
         slots_BWT: In which slot of the past each position of a hypothesis lies, int64.
         num_slots: W, the most hypotheses of an example.
@@ -69,6 +70,7 @@ class DecodingState:
 
     memory: list[KeyValues]
     memory_mask_BS: Tensor
+    memory_BSD: Tensor
     past: list[Past]
     slots_BWT: Tensor
     num_slots: int

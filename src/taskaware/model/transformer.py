@@ -241,6 +241,7 @@ class TaskAwareTransformer(nn.Module):
         state = DecodingState(
             memory=memory,
             memory_mask_BS=encoded.mask_BS,
+            memory_BSD=memory_BSD,
             past=[Past(kept.keys, width) for kept in memory],
             slots_BWT=torch.zeros(B, 1, 0, dtype=torch.int64, device=memory_BSD.device),
             num_slots=width,

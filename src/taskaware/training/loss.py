@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from taskaware.types import CTC_BLANK
+
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
     """Makes the gradient on the way forward, instead of the logits: one pass instead of three."""
@@ -73,7 +75,7 @@ def ctc_loss(
 ) -> Tensor:
     """Return the connectionist temporal classification loss (Graves et al. 2006), nats a piece.
 
-    Piece 0, padding, is the blank. A target that does not fit its source positions counts as 0.
+    ``CTC_BLANK`` is the blank. A target that does not fit its source positions counts as 0.
 
     Args:
         logits_BSV: Scores of each source position before the softmax.
@@ -87,7 +89,7 @@ def ctc_loss(
         target_BT,
         source_lengths,
         target_lengths,
-        blank=0,
+        blank=CTC_BLANK,
         reduction="none",
         zero_infinity=True,
     )
