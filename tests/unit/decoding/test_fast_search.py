@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import MT, NUM_PIECES, TASKS, random_batch, tiny_settings
-from taskaware.decoding.beam_search import best_pieces, repeating
+from taskaware.decoding.pieces import best_pieces, repeating
 from taskaware.model.attention import keep_rows
 from taskaware.model.transformer import create_model
 
