@@ -22,6 +22,7 @@ from taskaware.inference.long_recordings import is_stream, transcribe, transcrib
 from taskaware.inference.model_folder import find_model, read_folder, write_folder
 from taskaware.inference.sources import Hearing, HearingOptions, as_list, modality_of, source_name
 from taskaware.inference.task_choice import only_task, translation_task
+from taskaware.model.reduced import Weights, is_reduced, prepare_weights
 from taskaware.model.task_embedding import mean_task_embedding
 from taskaware.training.devices import device_named
 from taskaware.training.memory import bound_caches
@@ -301,7 +302,13 @@ class TaskAwareModel(Decoder):
 
         Raises:
             WriteError: The disk is full, for example.
+            UserError: It was loaded with reduced weights.
         """
+        if is_reduced(self.transformer):
+            raise UserError(
+                "a model that is saved must have its own weights, but has reduced ones: load it "
+                "with `weights='float32'`"
+            )
         write_folder(self, folder, weights_file=weights_file)
 
     def _read_all(
@@ -326,7 +333,11 @@ class TaskAwareModel(Decoder):
 
 
 def load(
-    folder: Path | str, *, which: str = "model", device: str | torch.device = "auto"
+    folder: Path | str,
+    *,
+    which: str = "model",
+    device: str | torch.device = "auto",
+    weights: Weights = "float32",
 ) -> TaskAwareModel:
     """Load a model. Nothing in its folder is executed.
 
@@ -335,15 +346,18 @@ def load(
         which: Which of a run's models: ``"model"``, ``"best"``, ``"average"``, ``"taskwise/TASK"``.
         device: ``"cpu"``, ``"cuda"``, a ``torch.device``, or ``"auto"``: a CUDA device where there
             is one.
+        weights: ``"bfloat16"`` or ``"int8"``: what products are computed with, faster than
+            ``"float32"`` and nearly as exact. Such a model cannot be saved.
 
     Raises:
         CheckpointError: It is missing, incomplete, damaged, or of another version.
-        UserError: There is no such device.
+        UserError: There is no such device, or the weights cannot be reduced.
     """
     bound_caches()
     on = device_named(device)
     parts = read_folder(find_model(Path(folder), which))
     parts.transformer.to(on).eval()
+    prepare_weights(parts.transformer, weights)
     return TaskAwareModel(**vars(parts))
 
 
