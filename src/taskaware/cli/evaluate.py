@@ -28,6 +28,7 @@ def evaluate(
     beam: Count | None = None,
     limit: Count | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    weights: Literal["float32", "bfloat16", "int8"] = "float32",
     to: Path | None = None,
 ) -> int:
     """Decode a split with a model and score every task: error rate, BLEU, chrF, confusion.
@@ -50,9 +51,12 @@ def evaluate(
         Decode only so many examples of each task, spread evenly over the split.
     device
         Where to compute; auto: a CUDA device if there is one.
+    weights
+        What the model computes with: bfloat16 and int8 are faster on processors that have
+        instructions for them, and nearly as exact.
     to
         Where to write results.json and outputs.jsonl (default: evaluation/WHICH/SPLIT in the
-        model's folder; other data, --task, --limit and --beam add to its name).
+        model's folder; other data, --task, --limit, --beam and --weights add to its name).
         Results of another evaluation are not written over.
     """
     from taskaware.data.prepared.folder import PreparedData
@@ -64,7 +68,7 @@ def evaluate(
     from taskaware.inference.model import load
     from taskaware.inference.model_folder import find_model
 
-    loaded = load(model, which=which, device=device)
+    loaded = load(model, which=which, device=device, weights=weights)
     prepared = PreparedData.open(data)
     tasks = require_tasks(loaded, prepared, task)
     decoding = with_beam(loaded.decoding, beam)
@@ -75,6 +79,7 @@ def evaluate(
         data_fingerprint=prepared.fingerprint,
         split=split,
         beam=decoding.beam,
+        weights=weights,
         limit=limit,
         tasks=tuple(sorted(one.name for one in tasks)) if is_part else None,
     )
