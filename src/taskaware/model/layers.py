@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.attention import CrossAttention, KeyValues, SelfAttention
+from taskaware.model.dropout import dropout, rectified_dropout
 from taskaware.model.modulation import Bottleneck
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Return ``[B, S, D]``."""
-        hidden = activate(self.expand(x_BSD), self.activation)
-        return self.contract(F.dropout(hidden, self.relu_dropout, self.training))
+        hidden = self.expand(x_BSD)
+        if self.activation == "relu":
+            hidden = rectified_dropout(hidden, self.relu_dropout, self.training)
+        else:
+            hidden = dropout(activate(hidden, self.activation), self.relu_dropout, self.training)
+        return self.contract(hidden)
 
 
 class Sublayer(nn.Module):
@@ -79,7 +84,8 @@ class Sublayer(nn.Module):
         out = part(given)
         if modulate is not None:
             out = modulate(out, given, self.bottleneck)
-        total = x + F.dropout(out, self.dropout, self.training)
+        # Of one type: torch adds numbers of two types one by one on a CPU.
+        total = x + dropout(out, self.dropout, self.training).to(x.dtype)
         return total if self.norm_first else self.norm(total)
 
 
