@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.errors import UserError
+from taskaware.model.dropout import dropout as drop
 
 Wavelengths = Literal["official", "vaswani"]
 
@@ -148,9 +149,14 @@ def attend(
 ) -> Tensor:
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
-    On a CPU it runs in float32 also under autocast: its bfloat16 gradient is several times slower
-    there.
+    On a CPU torch's fused attention runs in float32 also under autocast, because its bfloat16
+    gradient is several times slower there; and it has no dropout, so that attention with dropout is
+    computed step by step.
     """
+    if dropout and query_BHQE.device.type == "cpu":
+        return _attend_with_dropout(
+            query_BHQE, key_BHKE, value_BHKE, mask_BK=mask_BK, probability=dropout, causal=causal
+        )
     mask = None if mask_BK is None else mask_BK[:, None, None, :]
     if query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
@@ -165,6 +171,33 @@ def attend(
     return F.scaled_dot_product_attention(
         query_BHQE, key_BHKE, value_BHKE, attn_mask=mask, dropout_p=dropout, is_causal=causal
     )
+
+
+def _attend_with_dropout(
+    query_BHQE: Tensor,
+    key_BHKE: Tensor,
+    value_BHKE: Tensor,
+    *,
+    mask_BK: Tensor | None,
+    probability: float,
+    causal: bool,
+) -> Tensor:
+    """Return attention whose weights have dropout: products as the arguments are, softmax float32.
+
+    Hidden positions get the least number instead of minus infinity: torch's own looks through all
+    weights for rows in which nothing is visible, which no row here is.
+    """
+    least = torch.finfo(torch.float32).min
+    scaled_BHQE = query_BHQE * query_BHQE.shape[-1] ** -0.5
+    scores_BHQK = torch.matmul(scaled_BHQE, key_BHKE.transpose(-1, -2)).float()
+    if mask_BK is not None:
+        hidden_BK = torch.zeros(mask_BK.shape).masked_fill_(~mask_BK, least)
+        scores_BHQK = scores_BHQK.add_(hidden_BK[:, None, None, :])
+    if causal:
+        hidden_QK = torch.full(scores_BHQK.shape[-2:], least).triu_(1)
+        scores_BHQK = scores_BHQK.add_(hidden_QK)
+    weights_BHQK = scores_BHQK.softmax(dim=-1).to(value_BHKE.dtype)
+    return torch.matmul(drop(weights_BHQK, probability, True), value_BHKE)
 
 
 class SelfAttention(nn.Module):

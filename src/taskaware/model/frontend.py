@@ -66,8 +66,12 @@ class TokenEmbedding(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return ``[..., V]``: the embedding used as the output layer, where it is tied."""
-        weight = self.weight if self.output_weight is None else self.output_weight
-        return F.linear(x, weight, self.output_bias)
+        return F.linear(x, self.output_layer, self.output_bias)
+
+    @property
+    def output_layer(self) -> Tensor:
+        """The weight of the output layer, ``[V, D]``: the embedding, where it is tied."""
+        return self.weight if self.output_weight is None else self.output_weight
 
 
 class SpeechFrontend(nn.Module):
