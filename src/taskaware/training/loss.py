@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
 _CHUNK_NUMBERS = 1 << 23  # logits that are held at a time, 32 MiB
 
 

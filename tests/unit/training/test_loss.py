@@ -52,13 +52,15 @@ def test_the_products_follow_autocast_and_the_sums_are_float32():
     assert found.each_N.dtype == torch.float32
     wanted = F.cross_entropy(logits, target, label_smoothing=0.1, reduction="none")
     torch.testing.assert_close(found.each_N, wanted, rtol=0.02, atol=0.02)
-    assert weight.grad is not None and weight.grad.dtype == torch.float32
+    assert weight.grad is not None
+    assert weight.grad.dtype == torch.float32
 
 
 def test_what_is_frozen_and_what_needs_no_gradient_gets_none():
     states, weight = torch.randn(4, 3, requires_grad=True), torch.randn(6, 3)
     output_loss(states, weight, None, torch.arange(4), smoothing=0.1).mean.backward()
-    assert states.grad is not None and weight.grad is None
+    assert states.grad is not None
+    assert weight.grad is None
     with torch.no_grad():
         found = output_loss(states, weight, None, torch.arange(4), smoothing=0.1)
     assert not found.mean.requires_grad
