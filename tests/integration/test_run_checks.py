@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.run.experiment import Experiment
+    from tiny_corpus import ModelChanges
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,22 @@ def test_a_task_of_which_the_limits_leave_nothing_is_refused_before_the_folder_i
 ):
     experiment = tiny_experiment(data, batching={"max_source": 10})
     with pytest.raises(DataError, match=r"asr_en.*all 16 are longer.*batching\.max_source"):
+        train_experiment(experiment, tmp_path / "run", display=Silent())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ({"source_positions": "learnt", "num_source_positions": 3}, r"max_source.*at most 24"),
+        ({"target_positions": "learnt", "num_target_positions": 6}, r"max_target.*at most 2"),
+    ],
+)
+def test_examples_beyond_the_positions_that_a_model_has_learnt_are_refused_before_the_first_update(
+    model: ModelChanges, named: str, data: Path, tmp_path: Path
+):
+    experiment = tiny_experiment(data, tasks=("asr_en",), model=model)
+    with pytest.raises(DataError, match=named):
         train_experiment(experiment, tmp_path / "run", display=Silent())
     assert not (tmp_path / "run").exists()
 

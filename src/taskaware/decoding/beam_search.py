@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from taskaware.decoding.ctc import CtcPrefixes
 from taskaware.decoding.scoring import length_penalty
-from taskaware.types import Hypothesis
+from taskaware.types import CTC_BLANK, Hypothesis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ def beam_search(
     vocabulary: Vocabulary,
     settings: DecodingSettings,
     is_encoded: bool = False,
+    recognised: Sequence[bool] = (),
 ) -> list[list[Hypothesis]]:
     """Return the best hypotheses of each source, best first, at most ``num_best`` each.
 
@@ -66,6 +68,8 @@ def beam_search(
         vocabulary: Turns pieces into text.
         settings: Width, penalty, limits.
         is_encoded: As in ``Batch``.
+        recognised: Whether each source is recognised, where ``settings.ctc_weight`` counts; empty:
+            none is.
     """
     state = model.start_decoding(
         source,
@@ -80,6 +84,8 @@ def beam_search(
     for place in range(prompts_BP.shape[1] - 1):
         model.step(prompts_BP[:, place, None].expand(-1, settings.beam), state)
     search = _Search(model, state, limits_B, prompts_BP, vocabulary, settings)
+    if settings.ctc_weight and any(recognised):
+        search.listen(recognised)
     while search.is_open:
         search.advance()
     return [_best(finished, vocabulary, settings.num_best) for finished in search.finished]
@@ -141,6 +147,20 @@ class _Search:
         # At first all hypotheses of an example are equal: only one of them may have continuations.
         self._log_probs_BW = torch.full((num_examples, width), _NEVER, device=device)
         self._log_probs_BW[:, 0] = 0.0
+        self._ctc: CtcPrefixes | None = None
+        self._ctc_weight_B = torch.zeros(num_examples, device=device)
+
+    def listen(self, recognised: Sequence[bool]) -> None:
+        """Let CTC count, in examples that are recognised."""
+        self._ctc = CtcPrefixes(
+            self._model.token_embedding.logits(self._state.memory_BSD),
+            self._state.memory_mask_BS.sum(dim=1),
+            width=self._settings.beam,
+            blank=CTC_BLANK,
+            end=self._eos,
+        )
+        weights = [self._settings.ctc_weight * one for one in recognised]
+        self._ctc_weight_B = torch.tensor(weights, device=self._ctc_weight_B.device)
 
     @property
     def is_open(self) -> bool:
@@ -152,7 +172,7 @@ class _Search:
         width = self._settings.beam
         logits_BWV = self._model.step(self._newest_BW, self._state).float()
         logits_BWV[..., self._never_pieces] = _NEVER
-        log_probs_BWV = self._allowed(logits_BWV.log_softmax(dim=-1))
+        log_probs_BWV = self._allowed(self._heard(logits_BWV.log_softmax(dim=-1)))
         totals_BWV = self._log_probs_BW[..., None] + log_probs_BWV
         num_pieces = totals_BWV.shape[-1]
         candidates = min(2 * width, width * num_pieces)
@@ -171,6 +191,14 @@ class _Search:
         )
         self._pieces_BWT = torch.cat([gathered, self._newest_BW[..., None]], dim=2)
         self._keep(self._rows_not_done(), origin_BW)
+
+    def _heard(self, log_probs_BWV: Tensor) -> Tensor:
+        """Mix what CTC gives each next piece into what the decoder gives it."""
+        if self._ctc is None:
+            return log_probs_BWV
+        by_ctc_BWV = self._ctc.continued() - self._ctc.log_prob_BW[..., None]
+        weight_B11 = self._ctc_weight_B[:, None, None]
+        return torch.lerp(log_probs_BWV, by_ctc_BWV.clamp_min(_NEVER).float(), weight_B11)
 
     def _allowed(self, log_probs_BWV: Tensor) -> Tensor:
         """Take away what the settings forbid; the other pieces keep their probabilities."""
@@ -260,6 +288,9 @@ class _Search:
         index = torch.tensor(rows, dtype=torch.int64, device=origin_BW.device)
         flat = (index[:, None] * width + origin_BW[index]).flatten()
         self._state.reorder(flat)
+        if self._ctc is not None:
+            self._ctc.extend(index, origin_BW[index], self._newest_BW[index])
+            self._ctc_weight_B = self._ctc_weight_B[index]
         if len(rows) < len(self._examples):
             self._state.keep_examples(index)
             self._examples = [self._examples[row] for row in rows]

@@ -37,6 +37,9 @@ class DecodingSettings:
         suppressed_first: Ids of pieces that none begins with.
         no_repeat: No hypothesis has the same pieces in a row, this many, twice: what keeps a
             decoder from repeating itself to the limit; 0: it may.
+        ctc_weight: What CTC says of a hypothesis counts this much, the decoder the rest (0.3 is
+            usual: Watanabe et al. 2017), in recognition by a model that was trained with
+            `objective.ctc_weight`; 0: the decoder alone.
     """
 
     beam: int = 4
@@ -51,6 +54,7 @@ class DecodingSettings:
     suppressed: tuple[int, ...] = ()
     suppressed_first: tuple[int, ...] = ()
     no_repeat: int = 0
+    ctc_weight: float = 0.0
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
@@ -65,6 +69,8 @@ class DecodingSettings:
         for name in ("beam", "extra_pieces", "num_best", "examples_per_batch"):
             if getattr(self, name) < 1:
                 yield name, f"must be at least 1, but is {getattr(self, name)}"
+        if not 0 <= self.ctc_weight < 1:
+            yield "ctc_weight", f"must be at least 0 and below 1, but is {self.ctc_weight}"
         if self.beam > _WIDEST_BEAM:
             yield "beam", f"must be at most {_WIDEST_BEAM}, but is {self.beam}"
         if self.num_best > max(self.beam, 1):

@@ -246,6 +246,7 @@ class Decoder(ModelParts):
                 vocabulary=self.vocabulary,
                 settings=decoding,
                 is_encoded=is_encoded,
+                recognised=[request.task.kind == "asr" for request in requests],
             )
 
     def _task_embedding(self, task: Task, given: Tensor | None) -> Tensor | None:

@@ -14,6 +14,8 @@ ActsBy = Literal["film", "prepend", "join"]
 AdapterMethod = Literal["none", "lora", "ia3", "layer_norms", "bottleneck"]
 PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
+_LONGEST_PROMPT = 4  # Whisper's: its begin, the language, the task, no times
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConditioningSettings:
@@ -336,9 +338,20 @@ class ModelSettings:
     @property
     def longest_recording_frames(self) -> int | None:
         """Feature frames of the longest recording that the encoder takes; ``None``: of any."""
+        return self.longest_source(in_frames=True)
+
+    def longest_source(self, *, in_frames: bool) -> int | None:
+        """Return the longest source that the encoder takes, in positions or in feature frames."""
         if self.source_positions != "learnt":
             return None
-        return self.num_source_positions * math.prod(self.time_strides)
+        return self.num_source_positions * (math.prod(self.time_strides) if in_frames else 1)
+
+    @property
+    def longest_target(self) -> int | None:
+        """Pieces of the longest target that the decoder takes after its prompt; ``None``: any."""
+        if self.target_positions != "learnt":
+            return None
+        return max(self.num_target_positions - _LONGEST_PROMPT, 1)
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""

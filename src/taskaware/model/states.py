@@ -60,6 +60,7 @@ class DecodingState:
     Attributes:
         memory: Keys and values of the encoder's output for each decoder block, ``[B, H, S, E]``.
         memory_mask_BS: Its valid positions.
+        memory_BSD: The encoder's output itself, of all examples that the decoding began with.
         past: Keys and values of the pieces so far for each decoder block, ``[B * W, H, T, E]``.
         position: Positions decoded so far.
         modulation: Scales and shifts, where t_e acts by FiLM.
@@ -67,6 +68,7 @@ class DecodingState:
 
     memory: list[KeyValues]
     memory_mask_BS: Tensor
+    memory_BSD: Tensor
     past: list[KeyValues | None]
     position: int
     modulation: Modulation | None

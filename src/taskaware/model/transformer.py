@@ -239,6 +239,7 @@ class TaskAwareTransformer(nn.Module):
         state = DecodingState(
             memory=[block.cross_attention.look_at(memory_BSD) for block in self._decoder_layers()],
             memory_mask_BS=encoded.mask_BS,
+            memory_BSD=memory_BSD,
             past=[None] * len(self.decoder),
             position=0,
             modulation=encoded.modulation,

@@ -96,6 +96,8 @@ def _lengths(
                 "tasks to train with `data.tasks`, or prepare data for it"
             )
         _refuse_where_nothing_is_left(task, counted[task.name], experiment.batching, to=to)
+        frames = task.modality.is_recording and not split.is_encoded(task)
+        _refuse_beyond_positions(experiment, task, counted[task.name], in_frames=frames)
         hop_ms = data.hop_ms if task.modality.is_recording else None
         remarks += _left_out(task, counted[task.name], experiment.batching, hop_ms)
     return remarks
@@ -112,6 +114,26 @@ def _refuse_where_nothing_is_left(
             f"{found.shortest[1]:,}); raise `batching.max_source` or `batching.max_target`, or "
             "prepare shorter examples"
         )
+
+
+def _refuse_beyond_positions(
+    experiment: Experiment, task: Task, found: LeftOut, *, in_frames: bool
+) -> None:
+    """Refuse examples that are longer than the positions that the model has learnt."""
+    model, batching = experiment.model, experiment.batching
+    of_encoder = model.of_encoder
+    limits: dict[str, tuple[int | None, int, int]] = {
+        "max_source": (of_encoder.longest_source(in_frames=in_frames), batching.max_source, 0),
+        "max_target": (model.longest_target, batching.max_target, 1),
+    }
+    for name, (limit, allowed, side) in limits.items():
+        longest = min(found.longest[side], allowed)
+        if limit is not None and longest > limit:
+            raise DataError(
+                f"`batching.{name}` must be at most {limit:,}, as the model has learnt no more "
+                f"positions, but is {allowed:,}, and task '{task.name}' has examples of "
+                f"{longest:,}; with batching.{name}={limit} they are left out"
+            )
 
 
 def _left_out(

@@ -95,6 +95,12 @@ class Experiment:
                 "must not train the bridge where there is none (`model.bridge.num_layers` is 0): "
                 "`taskaware import --decoder-of` makes a model with one",
             )
+        if self.decoding.ctc_weight and not self.objective.ctc_weight and not self.start.model:
+            yield (
+                "decoding",
+                "must not have a `ctc_weight` where `objective.ctc_weight` is 0: what CTC says of "
+                "a text is then not learnt",
+            )
         if self.learning.second_order and self.objective.ctc_weight:
             yield (
                 "learning",

@@ -191,7 +191,9 @@ def _learning(experiment: Experiment, trained: Sequence[Task]) -> Iterator[_Idle
     if not conditioning.has_task_network or conditioning.acts_by != "film":
         yield _Idle("objective", ("film_penalty",), "there is no FiLM")
     if all(task.kind != "asr" for task in trained):
-        yield _Idle("objective", ("ctc_weight",), "no task that is trained is of the kind 'asr'")
+        reason = "no task that is trained is of the kind 'asr'"
+        yield _Idle("objective", ("ctc_weight",), reason)
+        yield _Idle("decoding", ("ctc_weight",), reason)
     if experiment.learning.strategy != "meta":
         names = ("inner_learning_rate", "inner_steps", "second_order")
         reason = f"`learning.strategy` is '{experiment.learning.strategy}'; set it to 'meta'"

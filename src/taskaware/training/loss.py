@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from taskaware.types import CTC_BLANK
+
 _CHUNK_NUMBERS = 1 << 23  # logits that are held at a time, 32 MiB
 
 
@@ -148,7 +150,7 @@ def ctc_loss(
 ) -> Tensor:
     """Return the connectionist temporal classification loss (Graves et al. 2006), nats a piece.
 
-    Piece 0, padding, is the blank. A target that does not fit its source positions counts as 0.
+    ``CTC_BLANK`` is the blank. A target that does not fit its source positions counts as 0.
 
     Args:
         logits_BSV: Scores of each source position before the softmax.
@@ -162,7 +164,7 @@ def ctc_loss(
         target_BT,
         source_lengths,
         target_lengths,
-        blank=0,
+        blank=CTC_BLANK,
         reduction="none",
         zero_infinity=True,
     )

@@ -44,7 +44,19 @@ def search(model, batch, settings: DecodingSettings):
         begin=1,
         vocabulary=Letters(),
         settings=settings,
+        recognised=[True] * batch.num_examples,
     )
+
+
+def ctc_log_prob(model, batch, row: int, pieces: tuple[int, ...]) -> float:
+    """What CTC says of a whole text, by torch's loss."""
+    modality = batch.task.source_modality
+    state = model.start_decoding(batch.source, batch.source_lengths, modality, None)
+    logits_SV = model.token_embedding.logits(state.memory_BSD)[row, state.memory_mask_BS[row]]
+    lengths = torch.tensor([len(logits_SV)]), torch.tensor([len(pieces)])
+    target = torch.tensor([pieces], dtype=torch.int64)
+    log_probs = logits_SV.log_softmax(dim=-1)[:, None]
+    return -float(torch.nn.functional.ctc_loss(log_probs, target, *lengths, reduction="sum"))
 
 
 def log_probs(model, batch, row: int, pieces: tuple[int, ...]) -> torch.Tensor:
@@ -85,14 +97,17 @@ def test_a_beam_of_one_is_greedy_search(task):
         assert hypotheses[0].token_ids == pieces
 
 
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
 @torch.inference_mode()
-def test_a_wide_beam_is_exhaustive_search():
+def test_a_wide_beam_is_exhaustive_search(ctc_weight: float):
     num_pieces, extra = 6, 1
     model = sharp_model(num_pieces, seed=3)
     batch = random_batch(MT, num_examples=2)
     batch.source.remainder_(num_pieces - 3).add_(3)
     batch.source_lengths.fill_(2)
-    settings = DecodingSettings(beam=80, extra_pieces=extra, num_best=3, length_penalty=0.6)
+    settings = DecodingSettings(
+        beam=80, extra_pieces=extra, num_best=3, length_penalty=0.6, ctc_weight=ctc_weight
+    )
     found = search(model, batch, settings)
     for row in range(2):
         scored = []
@@ -101,7 +116,10 @@ def test_a_wide_beam_is_exhaustive_search():
             for pieces in itertools.product(letters, repeat=length):
                 table = log_probs(model, batch, row, pieces)
                 steps = [float(table[i, piece]) for i, piece in enumerate((*pieces, 2))]
-                scored.append((sum(steps) / length_penalty(length + 1, 0.6), pieces))
+                total = (1 - ctc_weight) * sum(steps)
+                if ctc_weight:
+                    total += ctc_weight * ctc_log_prob(model, batch, row, pieces)
+                scored.append((total / length_penalty(length + 1, 0.6), pieces))
         best = sorted(scored, reverse=True)[:3]
         assert [hypothesis.token_ids for hypothesis in found[row]] == [p for _, p in best]
         for hypothesis, (score, _) in zip(found[row], best, strict=True):

@@ -101,12 +101,13 @@ def test_settings_of_speech_are_remarked_on_where_there_is_none():
         "augmentation.num_time_masks=1",
         "augmentation.max_time_mask_frames=9",
         "objective.ctc_weight=1",
+        "decoding.ctc_weight=0.3",
         "model.cnn_channels=5",
     ]
     found = about(*speech, tasks=(MT,))
     assert set(found) == {
         *("augmentation.share", "augmentation.num_time_masks"),
-        *("objective.ctc_weight", "model.cnn_channels"),
+        *("objective.ctc_weight", "decoding.ctc_weight", "model.cnn_channels"),
     }
     assert about(*speech) == []
 
