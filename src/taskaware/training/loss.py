@@ -92,8 +92,8 @@ class _OutputLoss(torch.autograd.Function):
         asked = [has_gradient and needed for needed in ctx.needs_input_grad[:3]]
         given = (states_ND, weight_VD, bias_V)
         of_states, of_weight, of_bias = (
-            torch.zeros(t.shape, dtype=torch.float32, device=t.device) if wanted else None
-            for t, wanted in zip(given, asked, strict=True)
+            torch.zeros_like(tensor, dtype=torch.float32) if wanted and tensor is not None else None
+            for tensor, wanted in zip(given, asked, strict=True)
         )
         losses: list[Tensor] = []
         for rows in torch.arange(N).split(max(1, _CHUNK_NUMBERS // V)):
