@@ -179,6 +179,12 @@ class TaskAwareTransformer(nn.Module):
         mask_BS = valid_mask(lengths, memory_BSD.shape[1])
         return Encoded(memory_BSD, mask_BS, modulation, vector)
 
+    def encoder_output(
+        self, source_BSD: Tensor, source_lengths: Tensor, task_embedding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what ``encode`` and ``start_decoding`` take as ``is_encoded`` for this t_e."""
+        return self.run_encoder(source_BSD, source_lengths, *self._modulation(task_embedding))
+
     def run_encoder(
         self,
         source_BSD: Tensor,
