@@ -20,6 +20,7 @@ from taskaware.cli import (
     inspect,
     predict,
     prepare,
+    serve,
     study,
     train,
 )
@@ -42,6 +43,7 @@ app.command(train.train)
 app.command(study.study)
 app.command(evaluate.evaluate)
 app.command(predict.predict)
+app.command(serve.serve)
 app.command(inspect.inspect)
 app.command(import_model.import_model, name="import")
 

@@ -4,17 +4,20 @@ An output waits until the thread is free. The one that has waited longest is alw
 with it those that are most like it in length, so that little is computed on padding. They may be of
 several tasks: only the task embedding and the prompt differ. While the model works, the next batch
 gathers, so that a busy service has large batches and an idle one answers at once.
+
+Other work with the model, such as a long recording, takes turns with these batches.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from taskaware.serve.failures import ServiceError, busy
+from taskaware.serve.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from taskaware.inference.model import TaskAwareModel
     from taskaware.serve.metrics import Metrics
     from taskaware.types import Hypothesis, Task
+
+_LONG_AT_ONCE = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,16 +57,25 @@ class Job:
         return mine == others and self.decoding == other.decoding
 
 
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """Other work with the model, which is done by itself."""
+class Unwanted(Exception):  # noqa: N818 - nothing failed
+    """Nobody waits any more for what is being made."""
 
-    function: Callable[[TaskAwareModel], Any]
-    future: Future[Any] = field(default_factory=Future)
+
+@dataclass(frozen=True, eq=False)
+class LongWork:
+    """Work with the model that is done by itself, with pauses for others.
+
+    Attributes:
+        future: Gets what it returns.
+        is_unwanted: Set when nobody waits for it any more.
+    """
+
+    future: Future[Any]
+    is_unwanted: threading.Event
 
 
 class Batcher:
-    """Makes outputs in a thread of its own, which alone uses the model.
+    """Makes outputs in a thread of its own; whoever uses the model does so in turn.
 
     Args:
         model: The model.
@@ -77,10 +91,13 @@ class Batcher:
         self._max_waiting = max_waiting
         self._batch_size = batch_size
         self._metrics = metrics
+        self._turns = Turns()
         self._changed = threading.Condition()
-        self._waiting: list[Job | _Call] = []
+        self._waiting: list[Job] = []
         self._in_hand = 0
         self._is_closing = False
+        self._long: set[LongWork] = set()
+        self._long_threads = ThreadPoolExecutor(_LONG_AT_ONCE, thread_name_prefix="taskaware-long")
         self._thread = threading.Thread(target=self._work, name="taskaware-model", daemon=True)
 
     def start(self) -> None:
@@ -89,12 +106,18 @@ class Batcher:
 
     def close(self, seconds: float) -> bool:
         """Take nothing more, finish what was taken, and return whether all is finished."""
+        end = time.monotonic() + seconds
         with self._changed:
             self._is_closing = True
             self._changed.notify()
+            long = list(self._long)
         if self._thread.is_alive():
             self._thread.join(seconds)
-        return not self._thread.is_alive()
+        unfinished = wait([one.future for one in long], max(end - time.monotonic(), 0)).not_done
+        for one in long:
+            one.is_unwanted.set()
+        self._long_threads.shutdown(wait=False, cancel_futures=True)
+        return not (self._thread.is_alive() or unfinished)
 
     @property
     def is_working(self) -> bool:
@@ -107,38 +130,64 @@ class Batcher:
         Raises:
             ServiceError: The queue is full (429), or the service is stopping (503).
         """
-        self._add(list(jobs))
+        with self._changed:
+            self._waiting = [job for job in self._waiting if not job.future.cancelled()]
+            self._require_room(len(jobs))
+            self._waiting += jobs
+            self._count()
+            self._changed.notify()
 
-    def call(self, function: Callable[[TaskAwareModel], Any]) -> Future[Any]:
-        """Queue other work with the model.
+    def call(self, function: Callable[[TaskAwareModel, Callable[[], None]], Any]) -> LongWork:
+        """Queue other work with the model; what it returns comes in ``future``.
+
+        Args:
+            function: Gets the model, and what to call between two pieces of the work: it lets
+                others have their turns, and ends the work if nobody wants it any more.
 
         Raises:
             ServiceError: As ``submit``.
         """
-        call = _Call(function)
-        self._add([call])
-        return call.future
+        is_unwanted = threading.Event()
 
-    def _add(self, work: list[Job] | list[_Call]) -> None:
+        def pause() -> None:
+            if is_unwanted.is_set():
+                raise Unwanted
+            self._turns.pass_on()
+
+        def work() -> Any:
+            if is_unwanted.is_set():
+                raise Unwanted
+            with self._turns.turn():
+                return function(self._model, pause)
+
         with self._changed:
-            if self._is_closing:
-                raise ServiceError("the service is stopping", status=503, code="stopping")
-            self._drop_cancelled()
-            there = len(self._waiting) + self._in_hand
-            if there + len(work) > self._max_waiting:
-                raise busy(
-                    f"at most {self._max_waiting} outputs may wait, but {there} do and "
-                    f"{len(work)} more were asked for: ask again in a moment"
-                )
-            self._waiting += work
+            self._require_room(1)
+            made = LongWork(self._long_threads.submit(work), is_unwanted)
+            self._long.add(made)
             self._count()
-            self._changed.notify()
+        made.future.add_done_callback(lambda _: self._forget(made))
+        return made
 
-    def _drop_cancelled(self) -> None:
-        self._waiting = [one for one in self._waiting if not one.future.cancelled()]
+    def _forget(self, long: LongWork) -> None:
+        with self._changed:
+            self._long.discard(long)
+            self._count()
+
+    def _require_room(self, number: int) -> None:
+        if self._is_closing:
+            raise ServiceError("the service is stopping", status=503, code="stopping")
+        if self._num_there + number > self._max_waiting:
+            raise busy(
+                f"at most {self._max_waiting} outputs may wait, but {self._num_there} do and "
+                f"{number} more were asked for: ask again in a moment"
+            )
+
+    @property
+    def _num_there(self) -> int:
+        return len(self._waiting) + self._in_hand + len(self._long)
 
     def _count(self) -> None:
-        self._metrics.waiting.set(len(self._waiting) + self._in_hand)
+        self._metrics.waiting.set(self._num_there)
 
     def _work(self) -> None:
         while True:
@@ -147,41 +196,33 @@ class Batcher:
                     self._changed.wait()
                 if not self._waiting:
                     return
-                chosen = self._choose()
-                self._in_hand = len(chosen)
-            if chosen:
-                self._do(chosen)
+            # Chosen once the model is free, so that those that came meanwhile are in the batch.
+            with self._turns.turn():
+                with self._changed:
+                    chosen = self._choose()
+                    self._in_hand = len(chosen)
+                if chosen:
+                    self._make(chosen)
             with self._changed:
                 self._in_hand = 0
                 self._count()
 
-    def _choose(self) -> list[Job] | list[_Call]:
-        """Take the work to do next out of the queue; nothing if all was cancelled."""
-        self._drop_cancelled()
-        if not self._waiting:
+    def _choose(self) -> list[Job]:
+        """Take what to make next out of the queue; nothing if all was cancelled."""
+        waiting = [job for job in self._waiting if not job.future.cancelled()]
+        if not waiting:
+            self._waiting = []
             return []
-        first = self._waiting[0]
-        if isinstance(first, _Call):
-            self._waiting.pop(0)
-            return [first] if first.future.set_running_or_notify_cancel() else []
-        together = [
-            one
-            for one in self._waiting
-            if isinstance(one, Job) and (one is first or one.shares_batch_with(first))
-        ]
+        first = waiting[0]
+        together = [job for job in waiting if job.shares_batch_with(first)]
         # The sort keeps the order of arrival among equals, and the first differs from itself least.
         together.sort(key=lambda job: abs(len(job.array) - len(first.array)))
         chosen = together[: self._batch_size]
         taken = {id(job) for job in chosen}
-        self._waiting = [one for one in self._waiting if id(one) not in taken]
+        self._waiting = [job for job in waiting if id(job) not in taken]
         return [job for job in chosen if job.future.set_running_or_notify_cancel()]
 
-    def _do(self, chosen: list[Job] | list[_Call]) -> None:
-        first = chosen[0]
-        if isinstance(first, _Call):
-            _settle(first.future, lambda: first.function(self._model))
-            return
-        jobs = [one for one in chosen if isinstance(one, Job)]
+    def _make(self, jobs: list[Job]) -> None:
         begun = time.perf_counter()
         try:
             found = self._decode(jobs)
@@ -191,7 +232,7 @@ class Batcher:
                 return
             # One source may be to blame: the others get their outputs.
             for job in jobs:
-                _settle(job.future, lambda job=job: self._decode([job])[0])
+                self._make([job])
             return
         self._metrics.batch_size.observe(len(jobs))
         self._metrics.batch_seconds.observe(time.perf_counter() - begun)
@@ -209,13 +250,3 @@ class Batcher:
         return view.decode_tasks(
             [job.task for job in jobs], [job.array for job in jobs], decoding=together
         )
-
-
-def _settle(future: Future[Any], work: Callable[[], Any]) -> None:
-    """Give a future what work returns, or raises."""
-    try:
-        result = work()
-    except Exception as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)

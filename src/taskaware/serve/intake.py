@@ -12,6 +12,8 @@ import binascii
 import io
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,16 +21,22 @@ import numpy as np
 
 from taskaware.data.sound import audio
 from taskaware.errors import AudioError, TaskawareError
+from taskaware.inference.long_recordings import is_long
+from taskaware.inference.long_sources import open_recording
+from taskaware.inference.sources import Hearing
 from taskaware.serve.failures import ServiceError, of_error, too_large
 from taskaware.types import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import soundfile
 
+    from taskaware.data.sound.sound_blocks import LongSound
     from taskaware.inference.model import TaskAwareModel
     from taskaware.inference.sources import ReadSource
     from taskaware.serve.settings import ServeSettings
-    from taskaware.types import Modality
+    from taskaware.types import Task
 
 _SAMPLE_RATES_HZ = (1_000, 768_000)
 # Samples of all channels for each second that a recording may last: stereo at 96 kHz.
@@ -41,15 +49,20 @@ _MAX_FEATURE_HEADER = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """A source as the model reads it, and how long its recording is.
+    """A source as it goes to the model.
 
     Attributes:
-        read: The source.
-        duration_seconds: Of a recording; ``None`` for any other source.
+        read: What the model reads; ``None`` of a recording that is decoded in parts.
+        sound: A recording, to be read by blocks; ``None`` of any other source.
     """
 
-    read: ReadSource
-    duration_seconds: float | None = None
+    read: ReadSource | None = None
+    sound: LongSound | None = None
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long a recording is."""
+        return None if self.sound is None else self.sound.duration_seconds
 
 
 def read_text(model: TaskAwareModel, text: str, settings: ServeSettings) -> Heard:
@@ -79,40 +92,69 @@ def require_short(text: str, settings: ServeSettings, param: str) -> None:
         )
 
 
-def read_bytes(
-    model: TaskAwareModel, content: bytes, modality: Modality, settings: ServeSettings, param: str
+def read_features(model: TaskAwareModel, content: bytes, settings: ServeSettings) -> Heard:
+    """Return features, the bytes of a ``.npy``, as the model reads them.
+
+    Raises:
+        ServiceError: They are too large, damaged, or something else.
+    """
+    _require_size(content, settings, "features")
+    with _telling("features"):
+        _require_whole_array(content)
+        return Heard(read=model.read_source(io.BytesIO(content), "features"))
+
+
+def read_recording(
+    model: TaskAwareModel,
+    content: bytes,
+    tasks: Sequence[Task],
+    settings: ServeSettings,
+    *,
+    param: str,
+    in_parts: bool = False,
 ) -> Heard:
-    """Return a recording or features as the model reads them.
+    """Return a recording as it goes to the model.
 
     Args:
         model: The model.
-        content: The bytes of a recording (any container that libsndfile reads), or of a ``.npy``.
-        modality: ``"speech"`` or ``"features"``.
+        content: Any container that libsndfile reads.
+        tasks: Those that will hear it.
         settings: The limits.
         param: What to call it in errors.
+        in_parts: Whether it is decoded in parts also where it is short.
 
     Raises:
         ServiceError: It is too long or too large, damaged, or something else.
     """
+    _require_size(content, settings, param)
+    with _telling(param), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what speaks against an output is in the answer
+        require_declared_length(content, settings)
+        sound = open_recording(io.BytesIO(content), model.feature_settings, Hearing())
+        if in_parts or is_long(model, tasks, sound):
+            return Heard(sound=sound)
+        return Heard(read=model.read_source(content, "speech"), sound=sound)
+
+
+def _require_size(content: bytes, settings: ServeSettings, param: str) -> None:
     if len(content) > settings.max_upload_bytes:
         raise too_large(
-            f"a recording must have at most {settings.max_upload_bytes:,} bytes, but has "
+            f"a file must have at most {settings.max_upload_bytes:,} bytes, but has "
             f"{len(content):,}",
             param,
         )
     if not content:
         raise ServiceError("the file is empty (0 bytes)", code="invalid_audio", param=param)
+
+
+@contextmanager
+def _telling(param: str) -> Iterator[None]:
+    """Turn what is raised for a file into what a client is told."""
     try:
-        if modality == "features":
-            _require_whole_array(content)
-            return Heard(read=model.read_source(io.BytesIO(content), "features"))
-        seconds = declared_seconds(content, settings)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # doubts are in the answer
-            return Heard(read=model.read_source(content, "speech"), duration_seconds=seconds)
+        yield
     except TaskawareError as error:
         raise of_error(error, param=param) from error
-    except (MemoryError, ValueError, RuntimeError, ArithmeticError) as error:
+    except (MemoryError, ValueError, RuntimeError, ArithmeticError, OSError) as error:
         # Of libraries that decode what strangers made.
         raise ServiceError(
             f"the file cannot be decoded ({error}): convert it (ffmpeg -i IN OUT.flac)",
@@ -140,8 +182,8 @@ def from_base64(text: str, settings: ServeSettings, param: str) -> bytes:
         ) from error
 
 
-def declared_seconds(content: bytes, settings: ServeSettings) -> float:
-    """Return how long a recording is by its header, which must be within the limits.
+def require_declared_length(content: bytes, settings: ServeSettings) -> None:
+    """Check that a recording is within the limits by its header.
 
     Decoders make no more of a file than its header says, so that small files cannot become large:
     a header that says too much is refused, and one that says nothing is counted up to the limit.
@@ -166,7 +208,6 @@ def declared_seconds(content: bytes, settings: ServeSettings) -> float:
     frames = math.ceil(info.duration_seconds * info.sample_rate_hz)
     if frames > _most_frames(info.sample_rate_hz, info.num_channels, settings):
         raise _too_long(info.duration_seconds, info.num_channels, settings)
-    return info.duration_seconds
 
 
 def _require_possible(rate_hz: int, num_channels: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Iterator  # noqa: TC003 - the reader of settings looks at annotations
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 
@@ -25,7 +25,8 @@ class ServeSettings:
         reading_threads: Recordings that are decoded at once, beside the model.
         header_seconds: How long a new connection may take until its request has begun.
         receive_seconds: How long a request may take to arrive.
-        answer_seconds: How long a request may wait for its answer after it has arrived.
+        answer_seconds: How long a request may wait for its answer after it has arrived; one whose
+            recording is decoded in parts, longer by the recording's length.
         shutdown_seconds: How long a stopping service works on what it has taken.
         max_stored_tasks: Tasks made from examples that are kept.
     """
