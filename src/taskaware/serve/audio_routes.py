@@ -50,7 +50,7 @@ _TASK = Form(description="Not in OpenAI's API: the task, whatever `model` and `l
 _LANGUAGE = Form(description="The language spoken, where the model knows several.")
 _UNUSED = Form(description="Taken and not used.")
 _GRANULARITIES = Form(alias="timestamp_granularities[]")
-_STREAM = Form(description="Whether segments come as server-sent events, once each is final.")
+_STREAM = Form(description="Whether the text comes as server-sent events, segment by segment.")
 
 
 def audio_routes(service: Service) -> APIRouter:
@@ -191,7 +191,7 @@ async def _answer(
     )
     decoding = service.decoding(None, 1)
     service.metrics.audio_seconds.inc(heard.duration_seconds or 0)
-    if heard.read is not None:
+    if not heard.in_parts:
         ((best, *_),) = await service.outputs(request, [(known, heard)], decoding)
         if wanted.is_stream:
             return _events([best.text], best.text)

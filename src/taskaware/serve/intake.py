@@ -11,6 +11,7 @@ import base64
 import binascii
 import io
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ _SAMPLES_A_SECOND = 192_000
 _UNKNOWN_FRAMES = 1 << 36
 _BLOCK_SAMPLES = 1 << 20
 _MAX_FEATURE_HEADER = 10_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,14 @@ class Heard:
     """A source as it goes to the model.
 
     Attributes:
-        read: What the model reads; ``None`` of a recording that is decoded in parts.
+        read: What the model reads; ``None`` of a recording that is too long to be read at once.
         sound: A recording, to be read by blocks; ``None`` of any other source.
+        in_parts: Whether it is decoded in parts.
     """
 
     read: ReadSource | None = None
     sound: LongSound | None = None
+    in_parts: bool = False
 
     @property
     def duration_seconds(self) -> float | None:
@@ -79,7 +83,7 @@ def read_text(model: TaskAwareModel, text: str, settings: ServeSettings) -> Hear
 
 
 def require_short(text: str, settings: ServeSettings, param: str) -> None:
-    """Check that a text is no longer than the service takes.
+    """Check that a text is Unicode, and no longer than the service takes.
 
     Raises:
         ServiceError: It is.
@@ -90,6 +94,8 @@ def require_short(text: str, settings: ServeSettings, param: str) -> None:
             f"{len(text):,}: cut it into shorter ones",
             param,
         )
+    if _SURROGATE.search(text):
+        raise ServiceError("a text must be Unicode, but has half of a surrogate pair", param=param)
 
 
 def read_features(model: TaskAwareModel, content: bytes, settings: ServeSettings) -> Heard:
@@ -126,14 +132,27 @@ def read_recording(
     Raises:
         ServiceError: It is too long or too large, damaged, or something else.
     """
-    _require_size(content, settings, param)
+    sound = opened(model, content, settings, param=param)
     with _telling(param), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what speaks against an output is in the answer
+        if is_long(model, tasks, sound):
+            return Heard(sound=sound, in_parts=True)
+        read = model.read_source(content, "speech")
+        return Heard(read=read, sound=sound, in_parts=in_parts)
+
+
+def opened(
+    model: TaskAwareModel, content: bytes, settings: ServeSettings, *, param: str
+) -> LongSound:
+    """Return a recording that is within the limits; none of it is decoded.
+
+    Raises:
+        ServiceError: As ``read_recording``.
+    """
+    _require_size(content, settings, param)
+    with _telling(param):
         require_declared_length(content, settings)
-        sound = open_recording(io.BytesIO(content), model.feature_settings, Hearing())
-        if in_parts or is_long(model, tasks, sound):
-            return Heard(sound=sound)
-        return Heard(read=model.read_source(content, "speech"), sound=sound)
+        return open_recording(io.BytesIO(content), model.feature_settings, Hearing())
 
 
 def _require_size(content: bytes, settings: ServeSettings, param: str) -> None:

@@ -60,12 +60,12 @@ async def _run(
         place = f"sources[{i}]"
         heard.append(await read_source(service, request, source, tasks, place, times=body.times))
     pairs = [(i, known, heard[i]) for i, tasks in enumerate(wanted) for known in tasks]
-    short = [(known, one) for _, known, one in pairs if one.read is not None]
+    short = [(known, one) for _, known, one in pairs if not one.in_parts]
     found = iter(await service.outputs(request, short, decoding))
     outputs = []
     for i, known, one in pairs:
         facts = {"source": i, "task": known.task.name}
-        if one.read is not None:
+        if one.read is not None and not one.in_parts:
             doubts = service.model.doubts(one.read, known.task)
             outputs.append(facts | _output(next(found), one, doubts))
         else:

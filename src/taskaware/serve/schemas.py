@@ -11,6 +11,7 @@ from taskaware.serve.task_book import NAME_PATTERN
 
 _MOST_SOURCES = 1_000
 _MOST_MIXED = 16
+_LANGUAGE = "^[A-Za-z0-9_-]{0,32}$"
 
 
 class _Strict(BaseModel):
@@ -128,8 +129,8 @@ class NewTask(_Strict):
     like: str | None = Field(
         None, description="A task of the model that takes the same kind of source and languages."
     )
-    source_language: str | None = Field(None, max_length=32)
-    target_language: str | None = Field(None, max_length=32)
+    source_language: str | None = Field(None, pattern=_LANGUAGE)
+    target_language: str | None = Field(None, pattern=_LANGUAGE)
 
 
 class ModelEntry(BaseModel):

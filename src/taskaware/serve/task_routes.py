@@ -183,11 +183,11 @@ def _like(service: Service, body: NewTask, modality: Modality) -> KnownTask:
 def _log_mel(service: Service, content: bytes) -> dict[str, Any]:
     """Return the picture of a recording: its frames, fewer of them where it is long."""
     model = service.model
-    heard = intake.read_recording(model, content, [], service.settings, param="file", in_parts=True)
-    assert heard.sound is not None
-    settings = replace(model.feature_settings, padded_seconds=0.0)  # what is there, and no silence
+    sound = intake.opened(model, content, service.settings, param="file")
+    # What is there: without the silence that a model adds, each band as loud as it is.
+    settings = replace(model.feature_settings, padded_seconds=0.0, normalisation="none")
     rate = settings.sample_rate_hz
-    blocks = list(heard.sound.blocks(rate))
+    blocks = list(sound.blocks(rate))
     waveform = torch.from_numpy(np.concatenate(blocks))
     frames = log_mel(waveform, settings).numpy()
     hop_seconds = settings.hop_ms / 1000
@@ -202,6 +202,6 @@ def _log_mel(service: Service, content: bytes) -> dict[str, Any]:
         "num_frames": len(values),
         "num_bins": values.shape[1],
         "seconds_a_frame": hop_seconds * step,
-        "duration_seconds": round(heard.sound.duration_seconds, 3),
+        "duration_seconds": round(sound.duration_seconds, 3),
         "values": base64.b64encode(values.tobytes()).decode(),
     }
