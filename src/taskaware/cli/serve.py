@@ -68,7 +68,7 @@ def serve(
     batch_size
         Outputs that are decoded together (default: the model's own setting).
     answer_seconds
-        How long a request may wait for its answer (default 120).
+        How long a request may wait for its answer (default 300).
     """
     packages = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client")
     require_packages("serve", "serve", *packages)
@@ -106,6 +106,7 @@ def serve(
         tasks_folder=tasks_folder,
         model_sha256="" if tasks_folder is None else file_sha256(folder / "model.safetensors"),
     )
+    service.warm_up()
     shown = f"[{host.strip('[]')}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from taskaware.types import Hypothesis, Task
 
 _LONG_AT_ONCE = 2
+_NEWEST_WEIGHT = 0.3  # of a batch, in the mean time of an output
+_SLOW_SECONDS = 0.5
+_PATIENCE = 0.7  # the share of the time for an answer that a queue may be expected to take
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,15 +84,24 @@ class Batcher:
         model: The model.
         max_waiting: Outputs that may wait or be in the making.
         batch_size: Outputs decoded together.
+        answer_seconds: How long an output may take, the waiting included.
         metrics: Where to count.
     """
 
     def __init__(
-        self, model: TaskAwareModel, *, max_waiting: int, batch_size: int, metrics: Metrics
+        self,
+        model: TaskAwareModel,
+        *,
+        max_waiting: int,
+        batch_size: int,
+        answer_seconds: float,
+        metrics: Metrics,
     ) -> None:
         self._model = model
         self._max_waiting = max_waiting
         self._batch_size = batch_size
+        self._patience_seconds = _PATIENCE * answer_seconds
+        self._seconds_an_output = 0.0  # as the last batches took
         self._metrics = metrics
         self._turns = Turns()
         self._changed = threading.Condition()
@@ -103,6 +115,18 @@ class Batcher:
     def start(self) -> None:
         """Begin to work."""
         self._thread.start()
+
+    def warm_up(self, first: Job) -> None:
+        """Make an output before any client asks: it says how long one takes.
+
+        What is slow once is done then, so that a fast one is made twice.
+        """
+        for _ in range(2):
+            begun = time.perf_counter()
+            self._decode([first])
+            self._seconds_an_output = time.perf_counter() - begun
+            if self._seconds_an_output > _SLOW_SECONDS:
+                return
 
     def close(self, seconds: float) -> bool:
         """Take nothing more, finish what was taken, and return whether all is finished."""
@@ -179,7 +203,15 @@ class Batcher:
         if self._num_there + number > self._max_waiting:
             raise busy(
                 f"at most {self._max_waiting} outputs may wait, but {self._num_there} do and "
-                f"{number} more were asked for: ask again in a moment"
+                f"{number} more were asked for: ask again in a moment",
+                after_seconds=self._num_there * self._seconds_an_output / 2,
+            )
+        expected = self._num_there * self._seconds_an_output
+        if expected > self._patience_seconds:
+            raise busy(
+                f"{self._num_there} outputs wait, which will take about {expected:.0f} s: ask "
+                "again later",
+                after_seconds=expected - self._patience_seconds,
             )
 
     @property
@@ -234,10 +266,15 @@ class Batcher:
             for job in jobs:
                 self._make([job])
             return
-        self._metrics.batch_size.observe(len(jobs))
-        self._metrics.batch_seconds.observe(time.perf_counter() - begun)
+        self._note_time(len(jobs), time.perf_counter() - begun)
         for job, hypotheses in zip(jobs, found, strict=True):
             job.future.set_result(hypotheses)
+
+    def _note_time(self, number: int, seconds: float) -> None:
+        self._metrics.batch_size.observe(number)
+        self._metrics.batch_seconds.observe(seconds)
+        before = self._seconds_an_output or seconds / number
+        self._seconds_an_output = before + _NEWEST_WEIGHT * (seconds / number - before)
 
     def _decode(self, jobs: list[Job]) -> list[list[Hypothesis]]:
         # Stored and mixed tasks have embeddings that the model's folder does not know. No two tasks

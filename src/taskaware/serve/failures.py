@@ -8,6 +8,7 @@ The form is that of OpenAI's API, which its clients turn into exceptions::
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from taskaware.errors import AudioError, DataError, TaskawareError, UnknownTaskE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST_RETRY_SECONDS = 60  # OpenAI's clients wait no longer
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -62,9 +64,10 @@ def of_error(error: TaskawareError, *, param: str | None = None) -> ServiceError
     return ServiceError(str(error), status=500, code="model_failed")
 
 
-def busy(message: str) -> ServiceError:
+def busy(message: str, *, after_seconds: float = 1.0) -> ServiceError:
     """Return the refusal of a request that would be answered at another time."""
-    return ServiceError(message, status=429, code="busy", retry_after_seconds=1)
+    seconds = min(max(math.ceil(after_seconds), 1), _LONGEST_RETRY_SECONDS)
+    return ServiceError(message, status=429, code="busy", retry_after_seconds=seconds)
 
 
 def too_large(message: str, param: str | None = None) -> ServiceError:

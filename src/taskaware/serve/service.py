@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from taskaware.decoding.settings import with_beam
 from taskaware.inference.long_recording_settings import LongRecordingSettings
 from taskaware.inference.long_recordings import transcribe
@@ -16,7 +18,7 @@ from taskaware.serve.batcher import Batcher, Job
 from taskaware.serve.failures import ServiceError
 from taskaware.serve.metrics import Metrics
 from taskaware.serve.task_book import TaskBook
-from taskaware.types import Hypothesis
+from taskaware.types import Hypothesis, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +83,7 @@ class Service:
             model,
             max_waiting=settings.max_waiting,
             batch_size=settings.batch_size or model.decoding.examples_per_batch,
+            answer_seconds=settings.answer_seconds,
             metrics=self.metrics,
         )
         self.started_at = int(time.time())
@@ -91,6 +94,37 @@ class Service:
     def start(self) -> None:
         """Begin to work."""
         self.batcher.start()
+
+    def warm_up(self) -> None:
+        """Make a first output, which says how long one takes.
+
+        Raises:
+            TaskawareError: The model cannot.
+        """
+        first = self._first_job()
+        if first is not None:
+            self.batcher.warm_up(first)
+
+    def _first_job(self) -> Job | None:
+        for known in self.book.all():
+            if known.embedding is None and self.model.settings.conditioning.has_task_network:
+                continue
+            modality = known.task.modality
+            if modality.is_text:
+                array = self.model.read_source(Text("."), "text").array
+            elif modality.is_recording:
+                rate = self.model.feature_settings.sample_rate_hz
+                noise = 0.01 * np.random.default_rng(0).standard_normal(2 * rate)
+                array = self.model.read_source(noise.astype(np.float32), "speech").array
+            else:
+                continue
+            return Job(
+                task=known.task,
+                task_embedding=known.embedding,
+                array=array,
+                decoding=self.decoding(None, 1),
+            )
+        return None
 
     def close(self) -> bool:
         """Finish what was taken, and return whether all is finished."""

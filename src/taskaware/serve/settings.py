@@ -26,7 +26,8 @@ class ServeSettings:
         header_seconds: How long a new connection may take until its request has begun.
         receive_seconds: How long a request may take to arrive.
         answer_seconds: How long a request may wait for its answer after it has arrived; one whose
-            recording is decoded in parts, longer by the recording's length.
+            recording is decoded in parts, longer by the recording's length. What would probably
+            wait longer is answered by 429 at once.
         shutdown_seconds: How long a stopping service works on what it has taken.
         max_stored_tasks: Tasks made from examples that are kept.
     """
@@ -42,7 +43,7 @@ class ServeSettings:
     reading_threads: int = 2
     header_seconds: float = 10.0
     receive_seconds: float = 120.0
-    answer_seconds: float = 120.0
+    answer_seconds: float = 300.0
     shutdown_seconds: float = 60.0
     max_stored_tasks: int = 1_000
 
