@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 for package in ("fastapi", "fastapi_offline", "uvicorn", "python_multipart", "prometheus_client"):
     pytest.importorskip(package, reason="the extra `serve` is not there")
 
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient  # noqa: E402
 
-from taskaware.serve.app import create_app
-from taskaware.serve.service import Service
-from taskaware.serve.settings import ServeSettings
+from taskaware.serve.app import create_app  # noqa: E402
+from taskaware.serve.service import Service  # noqa: E402
+from taskaware.serve.settings import ServeSettings  # noqa: E402
 
 
 def random_model(cue: str = "implicit") -> TaskAwareModel:

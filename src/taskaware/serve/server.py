@@ -65,6 +65,7 @@ def serve(
         ws="none",
         loop="asyncio",
         log_config=None,
+        log_level="error",  # not of every client that speaks another language
         access_log=False,
         server_header=False,
         limit_concurrency=settings.max_connections,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from taskaware.inference.model import TaskAwareModel
 
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-_NAME = re.compile(NAME_PATTERN)
+_NAME = re.compile(NAME_PATTERN.strip("^$"))
 _MODEL = "model_sha256"
 _TASK_FIELDS = ("kind", "source_modality", "source_language", "target_language")
 _EMBEDDING = "task_embedding"
@@ -186,7 +186,7 @@ class TaskBook:
         Raises:
             ServiceError: See ``add``.
         """
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ServiceError(
                 "a task's name must be 1 to 64 letters, digits, _ and -, and begin with a letter "
                 f"or digit, but is '{name[:100]}'",
@@ -213,7 +213,7 @@ class TaskBook:
             raise CheckpointError(f"{path} must hold a task embedding [1, {self._size}]")
         fields = {key: facts.get(key, "") for key in _TASK_FIELDS}
         task = typed.from_mapping(Task, {"name": path.stem, **fields}, where=str(path))
-        if path.stem in self._known or not _NAME.match(path.stem):
+        if path.stem in self._known or not _NAME.fullmatch(path.stem):
             raise CheckpointError(f"{path} must have a name that no other task has")
         self._known[path.stem] = KnownTask(task=task, embedding=embedding, is_stored=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,6 +12,9 @@ from taskaware.errors import CheckpointError, UnknownTaskError
 from taskaware.serve.failures import ServiceError
 from taskaware.serve.task_book import TaskBook
 from tiny_service import random_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODEL = random_model()
 SIZE = MODEL.task_embeddings["asr_en"].shape[1]
