@@ -43,16 +43,16 @@ CUES: dict[str, Cue] = {"vanilla": "none", "explicit": "explicit", "implicit": "
 def contestants(sizes: Sizes, *, device: torch.device, precision: str) -> list[Contestant]:
     """Return theirs, then ours with no and each task network, for 4 and for 8 frames a position."""
     batch = synthetic_batch(sizes, device=device)
-    found = [_theirs(sizes, batch, device, precision)]
+    found = [theirs(sizes, batch, device, precision)]
     for num_cnn_layers in (2, 3):
         for name, cue in CUES.items():
             found.append(
-                _ours(sizes, batch, device, precision, name, cue=cue, num_cnn_layers=num_cnn_layers)
+                ours(sizes, batch, device, precision, name, cue=cue, num_cnn_layers=num_cnn_layers)
             )
     return found
 
 
-def _ours(
+def ours(
     sizes: Sizes,
     batch: Batch,
     device: torch.device,
@@ -94,7 +94,7 @@ def _ours(
     )
 
 
-def _theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:
+def theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:
     model: Any = their_model(sizes).to(device).train()
     defaults = OptimiserSettings()
     optimiser = torch.optim.AdamW(

@@ -23,7 +23,7 @@ _DOCS = Path(__file__).resolve().parents[1]
 _PARTS = {
     "Use": (
         *("install", "tutorial_pretrained", "commands", "data", "experiment", "site/fields"),
-        *("predict", "long_recordings", "pretrained", "export", "modulate", "studies"),
+        *("predict", "long_recordings", "pretrained", "export", "serve", "modulate", "studies"),
     ),
     "Reference": ("site/api", "method", "results/README", "../CHANGELOG"),
     "Inside": (

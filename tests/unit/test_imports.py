@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.prepare", "data.batches", "data.corpora"),
     ("training", "decoding"),
     ("inference",),
-    ("evaluation", "augment", "pretrained", "export"),
+    ("evaluation", "augment", "pretrained", "export", "serve"),
     ("run",),
     ("report",),
     ("study", "demo"),

@@ -22,6 +22,7 @@ from taskaware.cli import (
     predict,
     prepare,
     score,
+    serve,
     study,
     train,
 )
@@ -45,6 +46,7 @@ app.command(study.study)
 app.command(evaluate.evaluate)
 app.command(score.score)
 app.command(predict.predict)
+app.command(serve.serve)
 app.command(inspect.inspect)
 app.command(import_model.import_model, name="import")
 app.command(export.export)

@@ -20,6 +20,7 @@ def train(
     restart: bool = False,
     processes: Processes = 1,
     fields: bool = False,
+    dry_run: bool = False,
 ) -> int:
     """Train the experiment that a TOML file describes.
 
@@ -43,6 +44,10 @@ def train(
         the file sets. On a CPU two processes of one thread are faster than one of two.
     fields
         Print every field with its meaning and default, as a TOML file, and stop.
+    dry_run
+        Write nothing: check data and sizes, try the largest batch and about a minute of updates in
+        one process, and say what memory and how many hours the whole run takes on this machine.
+        Where the data is not there, made-up batches stand for it.
     """
     from taskaware.run import experiment as experiment_file
 
@@ -56,9 +61,13 @@ def train(
 
         raise UserError("an experiment file must be given: taskaware train FILE [FIELD=VALUE ...]")
     described = experiment_file.load(experiment, overrides, from_start=True)
+    folder = to or Path("runs") / described.name
+    if dry_run:
+        from taskaware.cli.dry_run import try_run
+
+        return try_run(described, folder)
     from taskaware.run.launch import train_in_processes
 
-    folder = to or Path("runs") / described.name
     try:
         with training_display() as display:
             finished = train_in_processes(

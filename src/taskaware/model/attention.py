@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.errors import UserError
+from taskaware.model.dropout import dropout as drop
 
 _FIRST_POSITIONS = 32  # that a cache has room for at first
 
@@ -210,10 +211,15 @@ def attend(
 ) -> Tensor:
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
-    ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU all is
-    float32 also under autocast, but for inference: the gradient in bfloat16 is several times slower
-    there.
+    ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU torch's
+    fused attention runs in float32 also under autocast, but for inference: its bfloat16 gradient is
+    several times slower there. It has no dropout, so that attention with dropout is computed step
+    by step.
     """
+    if dropout and query_BHQE.device.type == "cpu":
+        return _attend_with_dropout(
+            query_BHQE, key_BHKE, value_BHKE, mask=mask, probability=dropout, causal=causal
+        )
     is_slow = query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16
     if is_slow and not torch.is_inference_mode_enabled():
         with torch.autocast("cpu", enabled=False):
@@ -228,6 +234,33 @@ def attend(
     return F.scaled_dot_product_attention(
         query_BHQE, key_BHKE, value_BHKE, attn_mask=mask, dropout_p=dropout, is_causal=causal
     )
+
+
+def _attend_with_dropout(
+    query_BHQE: Tensor,
+    key_BHKE: Tensor,
+    value_BHKE: Tensor,
+    *,
+    mask: Tensor | None,
+    probability: float,
+    causal: bool,
+) -> Tensor:
+    """Return attention whose weights have dropout: products as the arguments are, softmax float32.
+
+    Hidden positions get the least number instead of minus infinity: torch's own looks through all
+    weights for rows in which nothing is visible, which no row here is.
+    """
+    least = torch.finfo(torch.float32).min
+    scaled_BHQE = query_BHQE * query_BHQE.shape[-1] ** -0.5
+    scores_BHQK = torch.matmul(scaled_BHQE, key_BHKE.transpose(-1, -2)).float()
+    if mask is not None:
+        hidden = torch.zeros(mask.shape).masked_fill_(~mask, least)
+        scores_BHQK = scores_BHQK.add_(hidden)
+    if causal:
+        hidden_QK = torch.full(scores_BHQK.shape[-2:], least).triu_(1)
+        scores_BHQK = scores_BHQK.add_(hidden_QK)
+    weights_BHQK = scores_BHQK.softmax(dim=-1).to(value_BHKE.dtype)
+    return torch.matmul(drop(weights_BHQK, probability, True), value_BHKE)
 
 
 class SelfAttention(nn.Module):

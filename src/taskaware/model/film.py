@@ -49,7 +49,10 @@ class Film:
 
 def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:
     """Equation 7: ``O_l = gamma * f_l(v_l) + beta``, the same scale and shift at every position."""
-    return torch.addcmul(beta_BD[:, None, :], gamma_BD[:, None, :], x_BSD)
+    # Of one type, the wider: torch goes through two types number by number on a CPU.
+    wide = torch.promote_types(x_BSD.dtype, gamma_BD.dtype)
+    beta_B1D, gamma_B1D = beta_BD[:, None, :].to(wide), gamma_BD[:, None, :].to(wide)
+    return torch.addcmul(beta_B1D, gamma_B1D, x_BSD.to(wide))
 
 
 class ConstantFilm(nn.Module):

@@ -10,7 +10,7 @@ V vocabulary.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -124,17 +124,19 @@ class SpeechFrontend(nn.Module):
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``.
 
-        Padding is set to zero before every layer, exactly what a convolution sees beyond the end of
-        a sequence that is alone: more padding never changes the valid positions.
+        Padding is zero before every layer, exactly what a convolution sees beyond the end of a
+        sequence that is alone: more padding never changes the valid positions.
         """
-        x_BCSF = frames_BSF[:, None]
+        # A view whose channels stand last, which a convolution passes on: far faster on CPUs.
+        x_BCSF = _without_padding(frames_BSF, lengths)[..., None].permute(0, 3, 1, 2)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            mask_BS = valid_mask(lengths, x_BCSF.shape[2])
-            x_BCSF = (x_BCSF * mask_BS[:, None, :, None]).contiguous(
-                memory_format=torch.channels_last  # a quarter faster on CPUs
-            )
-            x_BCSF = _activate(convolution(x_BCSF), self.activation)
             lengths = _strided(lengths, (stride,))
+            x_BCSF = convolution(x_BCSF)
+            if self.activation == "relu" and x_BCSF.device.type == "cpu":
+                x_BCSF = _RectifiedValid.apply(x_BCSF, lengths)  # type: ignore[assignment]
+                continue
+            x_BCSF = _activate(x_BCSF, self.activation)
+            x_BCSF = x_BCSF * valid_mask(lengths, x_BCSF.shape[2])[:, None, :, None]
         x_BRX = x_BCSF.transpose(1, 2).flatten(2)
         return self.projection(x_BRX), lengths
 
@@ -183,6 +185,34 @@ class TimeConvolutions(nn.Module):
             x_BCS = _activate(convolution(x_BCS), self.activation)
             lengths = _strided(lengths, (stride,))
         return x_BCS.transpose(1, 2), lengths
+
+
+class _RectifiedValid(torch.autograd.Function):
+    """ReLU with padding set to zero, whose gradient comes back in the order of what it put out.
+
+    Channels stand last there; torch's own ReLU goes through two orders at once number by number.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_BCSF: Tensor, lengths: Tensor) -> Tensor:
+        out_BCSF = x_BCSF.clamp_min(0)
+        for row_CSF, length in zip(out_BCSF, lengths.tolist(), strict=True):
+            row_CSF[:, length:] = 0  # padding alone is touched, and not all in a product
+        ctx.save_for_backward(out_BCSF)
+        return out_BCSF
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient_BCSF: Tensor
+    ) -> tuple[Tensor, None]:
+        (out_BCSF,) = ctx.saved_tensors
+        gradient_BCSF = gradient_BCSF.contiguous(memory_format=torch.channels_last)
+        # What torch can differentiate again, which second-order meta-learning needs.
+        return torch.ops.aten.threshold_backward(gradient_BCSF, out_BCSF.detach(), 0.0), None
+
+
+def _without_padding(x_BSF: Tensor, lengths: Tensor) -> Tensor:
+    return x_BSF * valid_mask(lengths, x_BSF.shape[1])[:, :, None]
 
 
 def _strided(lengths: Tensor, strides: Sequence[int]) -> Tensor:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.attention import CrossAttention, KeyValues, Past, SelfAttention
+from taskaware.model.dropout import dropout, rectified_dropout
 from taskaware.model.modulation import Bottleneck
 
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Return ``[B, S, D]``."""
-        hidden = activate(self.expand(x_BSD), self.activation)
-        return self.contract(F.dropout(hidden, self.relu_dropout, self.training))
+        hidden = self.expand(x_BSD)
+        if self.activation == "relu":
+            hidden = rectified_dropout(hidden, self.relu_dropout, self.training)
+        else:
+            hidden = dropout(activate(hidden, self.activation), self.relu_dropout, self.training)
+        return self.contract(hidden)
 
 
 class Sublayer(nn.Module):
@@ -89,7 +94,8 @@ class Sublayer(nn.Module):
         out = part(given)
         if modulate is not None:
             out = modulate(out, given, self.bottleneck)
-        out = F.dropout(out, self.dropout, self.training)
+        # Of one type: torch adds numbers of two types one by one on a CPU.
+        out = dropout(out, self.dropout, self.training).to(x.dtype)
         scale = self.residual_scale
         total = x + out if scale is None else torch.addcmul(out, scale, x)
         return total if self.norm_first else self.norm(total)

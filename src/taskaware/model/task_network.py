@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from taskaware.model.attention import PositionSignal, valid_mask
+from taskaware.model.attention import PositionSignal, attend, valid_mask
 from taskaware.model.layers import EncoderLayer
 
 if TYPE_CHECKING:
@@ -116,9 +116,8 @@ def bidirectional_attention(x_BSK: Tensor, other_BTK: Tensor, other_lengths: Ten
         ``[B, S, K]``: for every position of X, a mean of the valid positions of Y.
     """
     mask_BT = valid_mask(other_lengths, other_BTK.shape[1])
-    return torch.nn.functional.scaled_dot_product_attention(
-        x_BSK[:, None], other_BTK[:, None], other_BTK[:, None], attn_mask=mask_BT[:, None, None, :]
-    )[:, 0]
+    other_B1TK = other_BTK[:, None]  # one head
+    return attend(x_BSK[:, None], other_B1TK, other_B1TK, mask=mask_BT[:, None, None])[:, 0]
 
 
 class TaskVectors(nn.Module):

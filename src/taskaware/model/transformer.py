@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.adapters import AdapterSets
 from taskaware.model.attention import Past, Positions, valid_mask
+from taskaware.model.dropout import dropout
 from taskaware.model.film import ConstantFilm
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
@@ -313,7 +313,7 @@ class TaskAwareTransformer(nn.Module):
         if vector is not None:
             vector_B1D = vector[:, None].expand(x_BSD.shape[0], 1, -1)
             x_BSD = torch.cat([vector_B1D.to(x_BSD.dtype), x_BSD], dim=1)
-        return F.dropout(positions(x_BSD), self.dropout, self.training)
+        return dropout(positions(x_BSD), self.dropout, self.training)
 
     def _advance(self, x_BWD: Tensor, state: DecodingState) -> Tensor:
         B, W, D = x_BWD.shape

@@ -158,7 +158,7 @@ def train_with(
                 run.model,
                 batches,
                 tasks=run.tasks,
-                recipe=_recipe(experiment),
+                recipe=recipe_of(experiment),
                 retention=retention,
                 processes=processes,
                 checkpoint_folder=folder / "checkpoints",
@@ -187,7 +187,8 @@ def _log_changes(
         note(f"from update {update:,} on: {words} (noted in log.jsonl)")
 
 
-def _recipe(experiment: Experiment) -> Recipe:
+def recipe_of(experiment: Experiment) -> Recipe:
+    """Return the settings that an update follows."""
     return Recipe(
         training=experiment.training,
         optimiser=experiment.optimiser,

@@ -14,7 +14,7 @@ from torch import Tensor
 from taskaware.model.attention import valid_mask
 from taskaware.model.modulation import modulation_penalty
 from taskaware.model.states import Preprocessed
-from taskaware.training.loss import ctc_loss, smoothed_cross_entropy
+from taskaware.training.loss import ctc_loss, output_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -210,14 +210,16 @@ def transformed_loss(
         states_BTD = model.decode(preprocessed.target_BTD, encoded)
     # Only what counts reaches the output layer, the widest product of a small model.
     mask_BT = counted_positions(batch)
-    logits_NV = model.token_embedding.logits(states_BTD[mask_BT])
-    loss_N = smoothed_cross_entropy(
-        logits_NV,
+    embedding = model.token_embedding
+    found = output_loss(
+        states_BTD[mask_BT],
+        embedding.output_layer_weight,
+        embedding.output_bias,
         batch.target_output[mask_BT],
         smoothing=objective.label_smoothing,
         twice_differentiable=twice_differentiable,
     )
-    cross_entropy = loss_N.mean()
+    cross_entropy = found.mean
     total = cross_entropy
     if objective.ctc_weight:
         for task, rows in batch.parts:
@@ -233,10 +235,10 @@ def transformed_loss(
     if batch.row_tasks:
         counts_B = mask_BT.sum(dim=1)
         sizes = [int(counts_B[rows.start : rows.stop].sum()) for _, rows in batch.parts]
-        losses = [part.mean() for part in loss_N.detach().split(sizes)]
+        losses = [part.mean() for part in found.each_N.split(sizes)]
         names = [task.name for task, _ in batch.parts]
         by_task = dict(zip(names, losses, strict=True))
-    return TaskLoss(total, cross_entropy, logits_NV.shape[0], by_task)
+    return TaskLoss(total, cross_entropy, len(found.each_N), by_task)
 
 
 def _recognition_loss(

@@ -1,73 +1,148 @@
 """The losses of a batch: cross-entropy with label smoothing, and CTC.
 
-Shape legend: B batch, S source positions, T target positions, N valid target positions,
-V vocabulary.
+Shape legend: B batch, S source positions, T target positions, N valid target positions, C of them
+in a chunk, V vocabulary, D width of the states.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from taskaware.types import CTC_BLANK
 
+_CHUNK_NUMBERS = 1 << 23  # logits that are held at a time, 32 MiB
 
-class _SmoothedCrossEntropy(torch.autograd.Function):
-    """Makes the gradient on the way forward, instead of the logits: one pass instead of three."""
 
-    @staticmethod
-    def forward(ctx: Any, logits_NV: Tensor, target_N: Tensor, smoothing: float) -> Tensor:
-        num_pieces = logits_NV.shape[1]
-        logits_NV = logits_NV.float()
-        target_N1 = target_N[:, None]
-        log_total_N1 = torch.logsumexp(logits_NV, dim=1, keepdim=True)
-        at_target_N1 = logits_NV.gather(1, target_N1)
-        mean_N1 = logits_NV.mean(dim=1, keepdim=True)
-        loss_N = log_total_N1 - (1 - smoothing) * at_target_N1 - smoothing * mean_N1
-        gradient_NV = (logits_NV - log_total_N1).exp_().sub_(smoothing / num_pieces)
-        gradient_NV.scatter_add_(
-            1, target_N1, torch.full_like(target_N1, smoothing - 1, dtype=gradient_NV.dtype)
+class OutputLoss(NamedTuple):
+    """The cross-entropy of output positions.
+
+    Attributes:
+        mean: Over the positions, a scalar (nats); what has a gradient.
+        each_N: Of each position, float32 ``[N]``; without a gradient.
+    """
+
+    mean: Tensor
+    each_N: Tensor
+
+
+def output_loss(
+    states_ND: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    target_N: Tensor,
+    *,
+    smoothing: float,
+    twice_differentiable: bool = False,
+) -> OutputLoss:
+    """Return the label-smoothed cross-entropy of an output layer, without holding all its logits.
+
+    The wanted distribution has ``1 - smoothing`` on the target and ``smoothing`` spread evenly over
+    the whole vocabulary (Szegedy et al. 2016, section 7), as in
+    ``torch.nn.functional.cross_entropy``. The gradient is made on the way forward, a chunk of
+    positions after the other, so that neither logits nor their gradient are kept (as in Hsu et al.
+    2024, Liger Kernel, arXiv:2410.10989, section 3.2).
+
+    Args:
+        states_ND: What the output layer reads.
+        weight_VD: Its weight.
+        bias_V: Its bias.
+        target_N: int64 pieces.
+        smoothing: Share that is spread, 0 to 1.
+        twice_differentiable: Whether the gradient itself must have a gradient; slower, and all
+            logits are held.
+    """
+    if twice_differentiable:
+        logits_NV = F.linear(states_ND, weight_VD, bias_V)
+        wide = torch.promote_types(logits_NV.dtype, torch.float32)
+        loss_N = F.cross_entropy(
+            logits_NV.to(wide), target_N, label_smoothing=smoothing, reduction="none"
         )
-        ctx.save_for_backward(gradient_NV)
-        return loss_N[:, 0]
+        return OutputLoss(loss_N.mean(), loss_N.detach())
+    kind = states_ND.device.type
+    precision = states_ND.dtype
+    if torch.is_autocast_enabled(kind):
+        precision = torch.get_autocast_dtype(kind)
+    with torch.autocast(kind, enabled=False):
+        mean, each_N = _OutputLoss.apply(  # type: ignore[misc]
+            states_ND, weight_VD, bias_V, target_N, smoothing, precision, torch.is_grad_enabled()
+        )
+    return OutputLoss(mean, each_N)
+
+
+class _OutputLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        target_N: Tensor,
+        smoothing: float,
+        precision: torch.dtype,
+        has_gradient: bool,
+    ) -> tuple[Tensor, Tensor]:
+        read_ND, read_VD = states_ND.to(precision), weight_VD.to(precision)
+        read_V = None if bias_V is None else bias_V.to(precision)
+        N, V = len(states_ND), len(weight_VD)
+        asked = [has_gradient and needed for needed in ctx.needs_input_grad[:3]]
+        given = (states_ND, weight_VD, bias_V)
+        of_states, of_weight, of_bias = (
+            torch.zeros_like(tensor, dtype=torch.float32) if wanted and tensor is not None else None
+            for tensor, wanted in zip(given, asked, strict=True)
+        )
+        losses: list[Tensor] = []
+        for rows in torch.arange(N).split(max(1, _CHUNK_NUMBERS // V)):
+            chunk = slice(int(rows[0]), int(rows[-1]) + 1)
+            logits_CV = F.linear(read_ND[chunk], read_VD, read_V).float()
+            loss_C, gradient_CV = _smoothed(logits_CV, target_N[chunk], smoothing)
+            losses.append(loss_C)
+            if not any(asked):
+                continue
+            narrow_CV = gradient_CV.div_(N).to(precision)
+            if of_states is not None:
+                of_states[chunk] = narrow_CV @ read_VD
+            if of_weight is not None:
+                of_weight += narrow_CV.T @ read_ND[chunk]
+            if of_bias is not None:
+                of_bias += gradient_CV.sum(dim=0)
+        each_N = torch.cat(losses)
+        ctx.mark_non_differentiable(each_N)
+        ctx.gradients = [
+            None if gradient is None or tensor is None else gradient.to(tensor.dtype)
+            for gradient, tensor in zip((of_states, of_weight, of_bias), given, strict=True)
+        ]
+        return each_N.mean(), each_N
 
     # The types of `once_differentiable` make ctx positional, as torch itself always passes it.
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor, None, None]:
-        (gradient_NV,) = ctx.saved_tensors
-        return gradient_NV * gradients[0][:, None], None, None
+        ctx: Any, *outer: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        factor = float(outer[0])
+        gradients = [g if g is None or factor == 1 else g * factor for g in ctx.gradients]
+        return (*gradients, None, None, None, None)
 
 
-def smoothed_cross_entropy(
-    logits_NV: Tensor, target_N: Tensor, *, smoothing: float, twice_differentiable: bool = False
-) -> Tensor:
-    """Return the cross-entropy (nats) of each position, float32 ``[N]``.
-
-    The wanted distribution has ``1 - smoothing`` on the target and ``smoothing`` spread evenly over
-    the whole vocabulary (Szegedy et al. 2016, section 7), as in
-    ``torch.nn.functional.cross_entropy``.
-
-    Args:
-        logits_NV: Scores before the softmax.
-        target_N: int64 pieces.
-        smoothing: Share that is spread, 0 to 1.
-        twice_differentiable: Whether the gradient itself must have a gradient; slower.
-    """
-    if twice_differentiable:
-        return torch.nn.functional.cross_entropy(
-            logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)),
-            target_N,
-            label_smoothing=smoothing,
-            reduction="none",
-        )
-    loss: Tensor = _SmoothedCrossEntropy.apply(logits_NV, target_N, smoothing)  # type: ignore[assignment]
-    return loss
+def _smoothed(logits_CV: Tensor, target_C: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return the loss of each position and its gradient, which takes the place of the logits."""
+    target_C1 = target_C[:, None]
+    shifted_CV = logits_CV.sub_(logits_CV.amax(dim=1, keepdim=True))
+    at_target_C1 = shifted_CV.gather(1, target_C1)
+    mean_C1 = shifted_CV.mean(dim=1, keepdim=True)
+    exponential_CV = shifted_CV.exp_()
+    total_C1 = exponential_CV.sum(dim=1, keepdim=True)
+    loss_C1 = total_C1.log() - (1 - smoothing) * at_target_C1 - smoothing * mean_C1
+    gradient_CV = exponential_CV.div_(total_C1).sub_(smoothing / logits_CV.shape[1])
+    gradient_CV.scatter_add_(
+        1, target_C1, torch.full_like(target_C1, smoothing - 1, dtype=gradient_CV.dtype)
+    )
+    return loss_C1[:, 0], gradient_CV
 
 
 def ctc_loss(
@@ -84,7 +159,7 @@ def ctc_loss(
         target_lengths: int64 ``[B]``.
     """
     log_probs_SBV = logits_BSV.float().log_softmax(dim=-1).transpose(0, 1)
-    loss_B = torch.nn.functional.ctc_loss(
+    loss_B = F.ctc_loss(
         log_probs_SBV,
         target_BT,
         source_lengths,

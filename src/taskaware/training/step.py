@@ -155,12 +155,16 @@ class Step:
         num_groups: int,
         meter: Meter,
     ) -> None:
-        for batch in group:
-            with self._autocast():
+        # Autocast keeps the casts of weights until it is left: one cast serves all batches. What
+        # goes back runs without it, in the types that the way forward had.
+        kind = self._processes.device.type
+        with self._autocast():
+            for batch in group:
                 support = self._support(batch, generator)
                 loss = batch_loss(self._model, batch, support, self._arguments(support))
-            (loss.total / num_groups).backward()
-            meter.add(batch, loss.by_task, loss.num_pieces)
+                with torch.autocast(kind, enabled=False):
+                    (loss.total / num_groups).backward()
+                meter.add(batch, loss.by_task, loss.num_pieces)
 
     def _support(self, batch: Batch, generator: torch.Generator) -> Support:
         return choose_support(batch, self._recipe.conditioning, generator)

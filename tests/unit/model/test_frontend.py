@@ -78,3 +78,22 @@ def test_features_of_any_network_keep_their_length():
     sequence, lengths = FeatureFrontend(6, 8)(torch.randn(2, 5, 6), torch.tensor([5, 3]))
     assert sequence.shape == (2, 5, 8)
     assert lengths.tolist() == [5, 3]
+
+
+def test_convolutions_equal_plain_ones_whose_padding_is_set_to_zero():
+    module = frontend()
+    frames, lengths = torch.randn(3, 21, NUM_BINS), torch.tensor([21, 9, 14])
+    found, found_lengths = module(frames, lengths)
+    x, left = frames[:, None], lengths
+    for convolution in module.convolutions:
+        mask = torch.arange(x.shape[2]) < left[:, None]
+        x = convolution(x * mask[:, None, :, None]).relu()
+        left = (left + 1) // 2
+    plain = module.projection(x.transpose(1, 2).flatten(2))
+    assert found_lengths.tolist() == left.tolist()
+    valid = torch.arange(found.shape[1]) < left[:, None]
+    torch.testing.assert_close(found[valid], plain[valid])
+    weights = list(module.parameters())
+    ours = torch.autograd.grad(found[valid].square().sum(), weights)
+    theirs = torch.autograd.grad(plain[valid].square().sum(), weights)
+    torch.testing.assert_close(ours, theirs)

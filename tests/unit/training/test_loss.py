@@ -9,30 +9,61 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from taskaware.training.loss import ctc_loss, smoothed_cross_entropy
+from taskaware.training import loss as loss_module
+from taskaware.training.loss import ctc_loss, output_loss
 
 
+@pytest.mark.parametrize("twice", [False, True], ids=["chunks", "twice"])
+@pytest.mark.parametrize("has_bias", [False, True], ids=["plain", "bias"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_loss_and_gradient_are_those_of_torch(smoothing: float):
-    logits = torch.randn(7, 11, requires_grad=True)
+def test_loss_and_gradients_are_those_of_torch_and_of_an_output_layer(
+    smoothing: float, has_bias: bool, twice: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loss_module, "_CHUNK_NUMBERS", 3 * 11)  # three positions at a time
+    states, weight = torch.randn(7, 5, requires_grad=True), torch.randn(11, 5, requires_grad=True)
+    bias = torch.randn(11, requires_grad=True) if has_bias else None
     target = torch.randint(0, 11, (7,))
-    weight = torch.rand(7)
-    ours = smoothed_cross_entropy(logits, target, smoothing=smoothing)
-    (ours * weight).sum().backward()
-    gradient, logits.grad = logits.grad, None
+    ours = output_loss(
+        states, weight, bias, target, smoothing=smoothing, twice_differentiable=twice
+    )
+    leaves = [states, weight] if bias is None else [states, weight, bias]
+    gradients = torch.autograd.grad(ours.mean * 3, leaves)
+    logits = F.linear(states, weight, bias)
     theirs = F.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")
-    (theirs * weight).sum().backward()
-    torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(gradient, logits.grad)
+    torch.testing.assert_close(ours.each_N, theirs.detach())
+    torch.testing.assert_close(ours.mean, theirs.mean())
+    torch.testing.assert_close(gradients, torch.autograd.grad(theirs.mean() * 3, leaves))
 
 
-def test_the_gradient_is_exact_in_bfloat16_inputs_too():
-    logits = torch.randn(5, 9).bfloat16().requires_grad_()
-    loss = smoothed_cross_entropy(logits, torch.arange(5), smoothing=0.1).mean()
-    loss.backward()
-    assert loss.dtype == torch.float32
-    assert logits.grad is not None
-    assert logits.grad.dtype == torch.bfloat16
+def test_the_loss_is_exact_for_scores_that_are_far_apart():
+    states = torch.tensor([[500.0], [-500.0]])
+    weight = torch.tensor([[1.0], [-1.0]])
+    found = output_loss(states, weight, None, torch.tensor([0, 0]), smoothing=0.0)
+    torch.testing.assert_close(found.each_N, torch.tensor([0.0, 1000.0]))
+
+
+def test_the_products_follow_autocast_and_the_sums_are_float32():
+    states, weight = torch.randn(40, 16), torch.randn(30, 16, requires_grad=True)
+    target = torch.randint(0, 30, (40,))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = output_loss(states.bfloat16(), weight, None, target, smoothing=0.1)
+    found.mean.backward()
+    logits = (states.bfloat16() @ weight.detach().bfloat16().T).float()
+    assert found.each_N.dtype == torch.float32
+    wanted = F.cross_entropy(logits, target, label_smoothing=0.1, reduction="none")
+    torch.testing.assert_close(found.each_N, wanted, rtol=0.02, atol=0.02)
+    assert weight.grad is not None
+    assert weight.grad.dtype == torch.float32
+
+
+def test_what_is_frozen_and_what_needs_no_gradient_gets_none():
+    states, weight = torch.randn(4, 3, requires_grad=True), torch.randn(6, 3)
+    output_loss(states, weight, None, torch.arange(4), smoothing=0.1).mean.backward()
+    assert states.grad is not None
+    assert weight.grad is None
+    with torch.no_grad():
+        found = output_loss(states, weight, None, torch.arange(4), smoothing=0.1)
+    assert not found.mean.requires_grad
 
 
 def test_ctc_is_the_sum_over_all_alignments():

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from conftest import MT, NUM_PIECES, TASKS, random_batch, tiny_settings
+from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.errors import NotFiniteError
-from taskaware.model.settings import ConditioningSettings
+from taskaware.model.settings import ConditioningSettings, Cue
 from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.joint import LossArguments, Support, batch_loss
@@ -152,3 +152,28 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_and_is_named(
     handle.remove()
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
     assert not state.optimiser.state
+
+
+@pytest.mark.parametrize("cue", ["none", "implicit"])
+def test_one_cast_of_the_weights_an_update_gives_the_gradient_of_one_a_batch(cue: Cue):
+    torch.manual_seed(7)
+    settings = tiny_settings(conditioning={"cue": cue}, dropout=0.0)
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
+    narrow = replace(
+        recipe(LearningSettings()),
+        training=TrainingSettings(precision="bfloat16"),
+        conditioning=settings.conditioning,
+    )
+    step = create_step(model, TASKS, narrow, ALONE)
+    batches = [random_batch(ASR), random_batch(MT), random_batch(MT)]
+
+    def gradients(groups) -> dict[str, torch.Tensor]:
+        step.forget_gradient()
+        generator = torch.Generator().manual_seed(1)
+        for group in groups:  # every call leaves autocast, which forgets its casts
+            step.add_gradient(group, generator, Meter(num_ranks=1))
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    together, apart = gradients([batches]), gradients([[batch] for batch in batches])
+    assert together.keys() == apart.keys()
+    torch.testing.assert_close(together, apart)

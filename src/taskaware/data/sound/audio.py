@@ -295,7 +295,10 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
 
 def shown(path: object) -> str:
     r"""Return a path as messages show it: bytes that are not UTF-8 as ``\xE9``."""
-    return os.fsencode(str(path)).decode("utf-8", errors="backslashreplace")
+    try:
+        return os.fsencode(str(path)).decode("utf-8", errors="backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair, which is no byte of a name
+        return ascii(str(path))[1:-1]
 
 
 def _openable(path: str | Path) -> Any:

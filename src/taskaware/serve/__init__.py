@@ -1,0 +1,1 @@
+"""A model as a service over HTTP, with a page for people (the extra ``serve``)."""

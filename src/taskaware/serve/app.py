@@ -1,0 +1,142 @@
+"""The application: every route, the page, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+import taskaware
+from taskaware.errors import TaskawareError
+from taskaware.serve.audio_routes import audio_routes
+from taskaware.serve.batcher import Unwanted
+from taskaware.serve.failures import ServiceError, error_response, json_response, of_error
+from taskaware.serve.guard import Guard, Refused
+from taskaware.serve.metrics import CONTENT_TYPE
+from taskaware.serve.run_routes import run_routes
+from taskaware.serve.schemas import ERRORS, Health
+from taskaware.serve.service import Service
+from taskaware.serve.task_routes import task_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import ASGIApp
+
+PAGE = Path(__file__).with_name("page")
+_DESCRIPTION = """One model, many tasks. The routes below `/v1/audio` are those of OpenAI's API, so
+that its clients work unchanged; `/v1/run` runs any task on any source."""
+
+
+def create_app(
+    service: Service, *, api_key: str | None = None, hosts: Sequence[str] = ()
+) -> ASGIApp:
+    """Return a service as an ASGI application.
+
+    Args:
+        service: The model in service; it is started and closed with the application.
+        api_key: What clients must send; ``None``: nothing.
+        hosts: The names under which it may be asked; empty: any.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        if not await asyncio.to_thread(service.close):
+            print("taskaware: not all that was taken could be finished", file=sys.stderr)
+
+    app = FastAPIOffline(
+        title="taskaware",
+        version=taskaware.__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.include_router(audio_routes(service))
+    app.include_router(run_routes(service))
+    app.include_router(task_routes(service))
+    _add_state(app, service)
+    _add_page(app)
+    _tell_errors(app)
+    return Guard(
+        app, settings=service.settings, metrics=service.metrics, api_key=api_key, hosts=hosts
+    )
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get("/health", response_model=Health, responses=ERRORS, tags=["State"])
+    async def health() -> Response:
+        """Say whether outputs can be made."""
+        is_ok = service.batcher.is_working
+        state = "ok" if is_ok else "stopping"
+        return json_response({"status": state}, status=200 if is_ok else 503)
+
+    @app.get(
+        "/metrics",
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **ERRORS},
+        response_class=Response,
+        tags=["State"],
+    )
+    async def metrics() -> Response:
+        """Show what was counted, for Prometheus."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+
+def _tell_errors(app: FastAPI) -> None:
+    @app.exception_handler(TaskawareError)
+    async def foreseen(_: Request, error: Exception) -> Response:
+        assert isinstance(error, TaskawareError)
+        return error_response(of_error(error))
+
+    @app.exception_handler(Unwanted)
+    async def unwanted(_: Request, error: Exception) -> Response:
+        return error_response(ServiceError("the service is stopping", status=503, code="stopping"))
+
+    @app.exception_handler(RequestValidationError)
+    async def impossible(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "body")
+        more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+        message = f"{place or 'the body'}: {first['msg']}{more}"
+        return error_response(ServiceError(message, status=422, param=place or None))
+
+    @app.exception_handler(HTTPException)
+    async def of_framework(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if isinstance(error, Refused):
+            return error_response(error.error)
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        told = ServiceError(
+            str(error.detail), status=error.status_code, code=code or "invalid_request"
+        )
+        response = error_response(told)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, error: Exception) -> Response:
+        traceback.print_exception(error)
+        return error_response(
+            ServiceError("the service has made a mistake", status=500, code="internal_error")
+        )

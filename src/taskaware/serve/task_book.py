@@ -1,0 +1,227 @@
+"""The tasks that clients can name: the model's, those made from examples, and mixtures of them.
+
+Shape legend: O size of a task embedding.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from taskaware.errors import CheckpointError, UnknownTaskError, nearest
+from taskaware.files import atomic_file
+from taskaware.inference.task_choice import only_task
+from taskaware.serve.failures import ServiceError, busy
+from taskaware.settings import typed
+from taskaware.training.tensors import load_tensors, read_metadata, write_tensors
+from taskaware.types import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from taskaware.inference.model import TaskAwareModel
+
+NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+_NAME = re.compile(NAME_PATTERN.strip("^$"))
+_MODEL = "model_sha256"
+_TASK_FIELDS = ("kind", "source_modality", "source_language", "target_language")
+_EMBEDDING = "task_embedding"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KnownTask:
+    """A task that can be run.
+
+    Attributes:
+        task: What it takes and gives.
+        embedding: float32 ``[1, O]``; ``None`` for a model without a task network.
+        is_stored: Whether it was made from examples here.
+    """
+
+    task: Task
+    embedding: Tensor | None
+    is_stored: bool = False
+
+
+class TaskBook:
+    """All tasks by name. Several threads may use it.
+
+    Args:
+        model: The model.
+        most: Tasks from examples that are kept.
+        folder: Where they are kept, a file each; ``None``: only as long as the service runs.
+        model_sha256: Tells this model's weights from those of others; needed with a folder.
+
+    Raises:
+        CheckpointError: The folder holds a file that is damaged or of another model.
+    """
+
+    def __init__(
+        self,
+        model: TaskAwareModel,
+        *,
+        most: int,
+        folder: Path | None = None,
+        model_sha256: str = "",
+    ) -> None:
+        self._folder = folder
+        self._most = most
+        self._sha256 = model_sha256
+        self._lock = threading.Lock()
+        self._known = {
+            task.name: KnownTask(task=task, embedding=model.task_embeddings.get(task.name))
+            for task in model.tasks
+        }
+        self._size = next((value.shape[1] for value in model.task_embeddings.values()), 0)
+        if folder is not None and folder.is_dir():
+            for path in sorted(folder.glob("*.safetensors")):
+                self._load(path)
+
+    def all(self) -> list[KnownTask]:
+        """Return every task, the model's own first."""
+        with self._lock:
+            return list(self._known.values())
+
+    def get(self, name: str) -> KnownTask:
+        """Return a task by its name.
+
+        Raises:
+            UnknownTaskError: There is none.
+        """
+        with self._lock:
+            found = self._known.get(name)
+            names = list(self._known)
+        if found is None:
+            raise UnknownTaskError(
+                f"the task must be one of {', '.join(names)}, but is '{name[:100]}'"
+                f"{nearest(name[:100], names)}"
+            )
+        return found
+
+    def transcription(self, language: str | None) -> KnownTask:
+        """Return the task of speech recognition, of a language where there are several.
+
+        Raises:
+            UnknownTaskError: There is none, or there are several.
+        """
+        tasks = [one.task for one in self.all()]
+        own = [one.task for one in self.all() if not one.is_stored]
+        found = [
+            task
+            for task in own
+            if task.modality.is_recording
+            and task.kind == "asr"
+            and language in (None, task.source_language)
+        ]
+        return self.get(only_task(tasks, found, "speech recognition", language, "language"))
+
+    def translation(self, target_language: str, language: str | None) -> KnownTask:
+        """Return the task that translates recordings into a language.
+
+        Raises:
+            UnknownTaskError: There is none, or there are several.
+        """
+        tasks = [one.task for one in self.all()]
+        own = [one.task for one in self.all() if not one.is_stored]
+        found = [
+            task
+            for task in own
+            if task.modality.is_recording
+            and task.target_language == target_language != task.source_language
+            and language in (None, task.source_language)
+        ]
+        what = "translation of speech"
+        return self.get(only_task(tasks, found, what, target_language, "target_language"))
+
+    def mixed(self, weights: Mapping[str, float]) -> KnownTask:
+        """Return a task between others: its embedding is the weighted sum of theirs.
+
+        Raises:
+            UnknownTaskError: A task is not there.
+            ServiceError: One has no embedding, or they take different kinds of source.
+        """
+        parts = [(self.get(name), weight) for name, weight in weights.items()]
+        total = None
+        for known, weight in parts:
+            if known.embedding is None:
+                raise ServiceError(
+                    f"a mixture must be of tasks with embeddings, but '{known.task.name}' has "
+                    "none: the model has no task network",
+                    param="mix",
+                )
+            part = weight * known.embedding
+            total = part if total is None else total + part
+        if len({known.task.source_modality for known, _ in parts}) != 1:
+            raise ServiceError("a mixture must be of tasks for one kind of source", param="mix")
+        name = " + ".join(f"{weight:.9g} {known.task.name}" for known, weight in parts)
+        return KnownTask(task=replace(parts[0][0].task, name=name), embedding=total)
+
+    def add(self, name: str, task: Task, embedding: Tensor) -> KnownTask:
+        """Keep a task that was made from examples.
+
+        Raises:
+            ServiceError: The name is taken (409) or impossible, or there are too many (429).
+            WriteError: It cannot be written.
+        """
+        self.require_free(name)
+        made = KnownTask(task=replace(task, name=name), embedding=embedding, is_stored=True)
+        with self._lock:
+            if name in self._known:
+                raise _taken(name)
+            if self._folder is not None:
+                facts = {key: str(getattr(task, key)) for key in _TASK_FIELDS}
+                with atomic_file(self._folder / f"{name}.safetensors") as partial:
+                    write_tensors(partial, {_EMBEDDING: embedding}, {**facts, _MODEL: self._sha256})
+            self._known[name] = made
+        return made
+
+    def require_free(self, name: str) -> None:
+        """Check that a new task may have this name.
+
+        Raises:
+            ServiceError: See ``add``.
+        """
+        if not _NAME.fullmatch(name):
+            raise ServiceError(
+                "a task's name must be 1 to 64 letters, digits, _ and -, and begin with a letter "
+                f"or digit, but is '{name[:100]}'",
+                param="name",
+            )
+        with self._lock:
+            taken = name in self._known
+            there = sum(one.is_stored for one in self._known.values())
+        # A file of the folder may have a name that differs in case alone, where that is the same.
+        if taken or (self._folder and (self._folder / f"{name}.safetensors").exists()):
+            raise _taken(name)
+        if there >= self._most:
+            raise busy(f"at most {self._most} tasks are kept, and so many are there")
+
+    def _load(self, path: Path) -> None:
+        facts, tensors = read_metadata(path), load_tensors(path)
+        embedding = tensors.get(_EMBEDDING)
+        if facts.get(_MODEL) != self._sha256:
+            raise CheckpointError(
+                f"{path} must be a task of this model, but was made with other weights: name "
+                "another folder with --tasks-folder"
+            )
+        if embedding is None or tuple(embedding.shape) != (1, self._size):
+            raise CheckpointError(f"{path} must hold a task embedding [1, {self._size}]")
+        fields = {key: facts.get(key, "") for key in _TASK_FIELDS}
+        task = typed.from_mapping(Task, {"name": path.stem, **fields}, where=str(path))
+        if path.stem in self._known or not _NAME.fullmatch(path.stem):
+            raise CheckpointError(f"{path} must have a name that no other task has")
+        self._known[path.stem] = KnownTask(task=task, embedding=embedding, is_stored=True)
+
+
+def _taken(name: str) -> ServiceError:
+    return ServiceError(
+        f"there is a task '{name}', and tasks are never written over: take another name",
+        status=409,
+        code="name_taken",
+        param="name",
+    )

@@ -1,0 +1,178 @@
+"""``taskaware serve`` as it is started: the commands of docs/serve.md, clients that go, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from taskaware.cli.main import run
+from tiny_service import random_model, wav
+
+httpx = pytest.importorskip("httpx", reason="the extra `test` is not there")
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:8000"
+SECONDS = 120
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    lines = "".join(blocks("sh")).splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [one for one in words if one[0] == program]
+
+
+class Started:
+    """A service in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "taskaware", "serve", *options, "--port", "0"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stderr is not None
+        self.first = self.process.stderr.readline()
+        found = re.search(r"http://\S+:(\d+)", self.first)
+        assert found is not None, self.first + self.process.stderr.read()
+        self.address, self.port = found[0], int(found[1])
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal, and return the exit code and what was said after the first line."""
+        self.process.send_signal(number)
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            said = stream.read()
+        return self.process.wait(SECONDS), said
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder with a model in `runs/mine` and a recording."""
+    made = tmp_path_factory.mktemp("user")
+    random_model().save(made / "runs" / "mine")
+    slow = random_model()
+    slow = replace(slow, decoding=replace(slow.decoding, beam=16, max_pieces=400))
+    slow.save(made / "runs" / "slow")
+    (made / "audio").mkdir()
+    (made / "audio" / "001.flac").write_bytes(wav(format="FLAC"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def started(folder: Path):
+    ((_, *command),) = commands("taskaware")
+    assert command == ["serve", "runs/mine"]
+    made = Started(folder, *command[1:])
+    yield made
+    assert made.end() == (0, "taskaware: stopped\n")
+
+
+def test_every_request_of_the_document_is_answered(started: Started, folder: Path):
+    asked = commands("curl")
+    assert len(asked) >= 8
+    for words in asked:
+        local = [word.replace(ADDRESS, started.address) for word in words]
+        answer = subprocess.run(
+            [local[0], "--silent", "--show-error", "--fail-with-body", *local[1:]],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        assert answer.returncode == 0, f"{shlex.join(words)}: {answer.stdout}{answer.stderr}"
+        if "response_format=srt" not in words:  # which is empty where nothing is said
+            json.loads(answer.stdout)
+
+
+def test_openais_client_works_as_the_document_says(
+    started: Started, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    pytest.importorskip("openai", reason="OpenAI's client is not there")
+    monkeypatch.chdir(folder)
+    (code,) = blocks("python")
+    exec(compile(code.replace(ADDRESS, started.address), "docs/serve.md", "exec"), {})
+    model = random_model()
+    expected = [model.transcribe(wav()), model.run("st_en_de", wav())]
+    assert capsys.readouterr().out == "".join(f"{text}\n" for text in expected)
+
+
+def test_the_extra_that_the_document_names_is_there():
+    extras = (ROOT / "pyproject.toml").read_text()
+    assert commands("pip") == [["pip", "install", "taskaware[serve]"]]
+    assert "\nserve = [" in extras
+
+
+def test_clients_that_hang_up_at_any_moment_harm_nobody(started: Started):
+    body = b'{"sources": [{"text": "one two"}]}'
+    head = (
+        b"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    whole = head + body
+    for length in (0, 5, len(head) - 1, len(head), len(whole) - 3, len(whole)):
+        with socket.create_connection(("127.0.0.1", started.port), timeout=SECONDS) as client:
+            client.sendall(whole[:length])
+    for rubbish in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 100):
+        with socket.create_connection(("127.0.0.1", started.port), timeout=SECONDS) as client:
+            client.sendall(rubbish)
+    answer = httpx.get(f"{started.address}/health", timeout=SECONDS)
+    assert answer.json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_waits_for_what_was_taken(folder: Path, number: int):
+    started = Started(folder, "runs/slow")
+    found: list = []
+
+    def ask() -> None:
+        body = {"sources": [{"text": "one two " * 100}]}
+        found.append(httpx.post(f"{started.address}/v1/run", json=body, timeout=SECONDS))
+
+    client = threading.Thread(target=ask)
+    client.start()
+    metrics = ""
+    while "taskaware_waiting 1.0" not in metrics and not found:
+        metrics = httpx.get(f"{started.address}/metrics", timeout=SECONDS).text
+        time.sleep(0.01)
+    assert not found, "the request is still being answered"
+    code, said = started.end(number)
+    client.join()
+    assert (code, said) == (0, "taskaware: stopped\n")
+    assert found[0].status_code == 200
+
+
+def test_a_port_that_is_taken_is_said(started: Started, folder: Path, capsys):
+    arguments = ["serve", str(folder / "runs" / "mine"), "--port", str(started.port)]
+    assert run(arguments) == 2
+    assert f"127.0.0.1:{started.port} must be a free address" in capsys.readouterr().err
+
+
+def test_a_key_file_without_a_key_is_refused(folder: Path, capsys):
+    (folder / "key").write_text("\n")
+    arguments = ["serve", str(folder / "runs" / "mine"), "--api-key-file", str(folder / "key")]
+    assert run(arguments) == 2
+    assert "must have a key" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_command_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert run(["serve", str(folder / "runs" / "mine")]) == 2
+    assert "pip install 'taskaware[serve]'" in capsys.readouterr().err

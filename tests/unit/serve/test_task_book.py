@@ -1,0 +1,80 @@
+"""Tasks by name: kept on the disk, of this model alone, never written over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from conftest import ASR, MT
+from taskaware.errors import CheckpointError, UnknownTaskError
+from taskaware.serve.failures import ServiceError
+from taskaware.serve.task_book import TaskBook
+from tiny_service import random_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = random_model()
+SIZE = MODEL.task_embeddings["asr_en"].shape[1]
+
+
+def book(folder: Path | None = None, sha256: str = "a" * 64, most: int = 10) -> TaskBook:
+    return TaskBook(MODEL, most=most, folder=folder, model_sha256=sha256)
+
+
+def test_a_kept_task_is_there_again_after_a_restart(tmp_path: Path):
+    embedding = torch.randn(1, SIZE)
+    book(tmp_path / "tasks").add("mine", MT, embedding)
+    found = book(tmp_path / "tasks").get("mine")
+    assert torch.equal(found.embedding, embedding)
+    assert found.is_stored
+    assert (found.task.source_modality, found.task.target_language) == ("text", "de")
+
+
+def test_a_kept_task_of_another_model_is_refused(tmp_path: Path):
+    book(tmp_path).add("mine", MT, torch.randn(1, SIZE))
+    with pytest.raises(CheckpointError, match="was made with other weights"):
+        book(tmp_path, sha256="b" * 64)
+
+
+def test_a_damaged_file_of_a_task_is_named(tmp_path: Path):
+    (tmp_path / "mine.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"mine\.safetensors"):
+        book(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "-x", "x" * 65, "é", "a\n", "a.b"])
+def test_a_name_that_is_no_word_is_refused(name: str, tmp_path: Path):
+    with pytest.raises(ServiceError, match="letters, digits"):
+        book(tmp_path).add(name, MT, torch.randn(1, SIZE))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_is_never_written_over(tmp_path: Path):
+    made = book(tmp_path)
+    made.add("mine", MT, torch.ones(1, SIZE))
+    for name in ("mine", "asr_en"):
+        with pytest.raises(ServiceError, match="never written over"):
+            made.add(name, MT, torch.zeros(1, SIZE))
+    assert bool((made.get("mine").embedding == 1).all())
+
+
+def test_there_are_at_most_so_many():
+    made = book(most=1)
+    made.add("one", MT, torch.ones(1, SIZE))
+    with pytest.raises(ServiceError, match="at most 1 tasks are kept"):
+        made.add("two", MT, torch.ones(1, SIZE))
+
+
+def test_a_mixture_is_the_weighted_sum_and_of_one_kind_of_source():
+    made = book()
+    mixed = made.mixed({"asr_en": 0.25, "st_en_de": 0.75})
+    parts = MODEL.task_embeddings
+    torch.testing.assert_close(mixed.embedding, 0.25 * parts["asr_en"] + 0.75 * parts["st_en_de"])
+    assert mixed.task.source_modality == ASR.source_modality
+    with pytest.raises(ServiceError, match="one kind of source"):
+        made.mixed({"asr_en": 0.5, "mt_en_de": 0.5})
+    with pytest.raises(UnknownTaskError, match="did you mean 'asr_en'"):
+        made.mixed({"asr_enn": 1.0})
