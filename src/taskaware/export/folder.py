@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from taskaware.errors import OutputError
 from taskaware.files import reporting
+from taskaware.inference.model_card import CARD_NAME, is_somebodys
 from taskaware.inference.model_folder import MODEL_FILES
 from taskaware.output_folder import claimed, listed
 
@@ -59,14 +60,16 @@ def write_into(folder: Path, last: str, make: Callable[[Path], Result]) -> Resul
 
 
 def _require_export(claim: OutputFolder) -> None:
+    changed = is_somebodys(claim.path / CARD_NAME)
+    known = _NAMES if changed else (*_NAMES, CARD_NAME)
     others = [
         name
         for name in claim.written
-        if (claim.path / name).exists() and not any(fnmatchcase(name, known) for known in _NAMES)
+        if (claim.path / name).exists() and not any(fnmatchcase(name, one) for one in known)
     ]
     if others:
         raise OutputError(
             f"{claim.path} must be a new or an empty folder, or an earlier export, but holds "
-            f"{listed(claim.path, others)} of another command: give another folder; nothing was "
-            "changed"
+            f"{listed(claim.path, others)} of another command or of your own: give another folder; "
+            "nothing was changed"
         )

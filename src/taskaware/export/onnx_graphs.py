@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from taskaware.model.attention import KeyValues, LearntPositions, PositionSignal
+from taskaware.model.attention import KeyValues, LearntPositions, Past, PositionSignal
 from taskaware.model.states import DecodingState
 
 if TYPE_CHECKING:
@@ -121,9 +121,10 @@ class EncoderGraph(nn.Module):
         outputs = [state.memory_mask_BS]
         for memory in state.memory:
             outputs += [memory.keys, memory.values]
-        for past in state.past:
-            if past is not None:
-                outputs += [past.keys, past.values]
+        if state.position:
+            for past in state.past:
+                kept = past.entries(state.position)
+                outputs += [kept.keys, kept.values]
         return tuple(outputs)
 
 
@@ -163,23 +164,71 @@ class StepGraph(nn.Module):
         """Return log-probabilities ``[B, W, V]``, then keys and values ``[B * W, H, T + 1, E]``."""
         transformer = self.transformer
         modulation, _ = transformer._modulation(task_embedding)
-        state = DecodingState(
+        kept = [JoinedPast(one, pieces.shape[1]) for one in _pairs(past)]
+        state = SeparateState(
             memory=_pairs(memory),
             memory_mask_BS=memory_mask,
             memory_BSD=memory[0],  # not looked at in a step
-            past=[*_pairs(past)],
-            position=past[0].shape[2],
+            past=[*kept],
+            slots_BWT=_own_slots(pieces, past[0].shape[2]),
+            num_slots=pieces.shape[1],
             modulation=modulation,
         )
-        states_BWD = transformer.step_states(pieces, state)
+        states_BWD = transformer.advance(pieces, state)
         logits_BWV = self.output(states_BWD)
         if self.mask_V is not None:
             logits_BWV = logits_BWV + self.mask_V
         outputs = [logits_BWV.log_softmax(dim=-1)]
-        for kept in state.past:
-            assert kept is not None
-            outputs += [kept.keys, kept.values]
+        for one in kept:
+            outputs += [one.joined.keys, one.joined.values]
         return tuple(outputs)
+
+
+class JoinedPast(Past):
+    """A past that grows by joining, ``[B * W, H, T, E]``: its hypotheses are reordered outside.
+
+    Args:
+        kept: The past so far.
+        width: W.
+    """
+
+    def __init__(self, kept: KeyValues, width: int) -> None:
+        self.joined = kept
+        self._width = width
+
+    def write(self, key_BHWE: Tensor, value_BHWE: Tensor, position: int) -> None:
+        """Join the newest position of every hypothesis to its past."""
+        del position
+        newest = [x.transpose(1, 2).flatten(0, 1)[:, :, None] for x in (key_BHWE, value_BHWE)]
+        self.joined = KeyValues(
+            torch.cat([self.joined.keys, newest[0]], dim=2),
+            torch.cat([self.joined.values, newest[1]], dim=2),
+        )
+
+    def entries(self, num_positions: int) -> KeyValues:
+        """Return all, ``[B, H, T * W, E]``, position by position."""
+        del num_positions
+        return KeyValues(self._by_position(self.joined.keys), self._by_position(self.joined.values))
+
+    def _by_position(self, x: Tensor) -> Tensor:
+        H, T, E = x.shape[1:]
+        return x.view(-1, self._width, H, T, E).permute(0, 2, 3, 1, 4).flatten(2, 3)
+
+
+class SeparateState(DecodingState):
+    """A state whose hypotheses each have a past of their own, whatever W is."""
+
+    def begin_position(self, width: int) -> Tensor | None:
+        """Return that a hypothesis comes from its own entries alone."""
+        self.slots_BWT = torch.cat([self.slots_BWT, self.slots_BWT.new_zeros(1, width, 1)], dim=2)
+        every_W = torch.arange(width, device=self.slots_BWT.device)
+        own_WW = every_W[:, None] == every_W
+        return own_WW[:, None].expand(-1, self.position, -1).flatten(1)[None]
+
+
+def _own_slots(pieces_BW: Tensor, num_positions: int) -> Tensor:
+    """Return what tells the number of positions; which slots these are, the state knows."""
+    return pieces_BW.new_zeros(1, pieces_BW.shape[1], num_positions)
 
 
 def _pairs(tensors: list[Tensor]) -> list[KeyValues]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from taskaware.model.attention import CrossAttention, KeyValues, SelfAttention
+from taskaware.model.attention import CrossAttention, KeyValues, Past, SelfAttention
 from taskaware.model.modulation import Bottleneck
 
 if TYPE_CHECKING:
@@ -197,23 +197,22 @@ class DecoderLayer(nn.Module):
     def step(
         self,
         x_BWD: Tensor,
-        past: KeyValues | None,
+        past: Past,
         memory: KeyValues,
         *,
+        position: int,
+        mask_BWK: Tensor | None,
         memory_mask_BS: Tensor,
         inside: Sequence[PartModulation] | None = None,
-    ) -> tuple[Tensor, KeyValues]:
-        """Return the newest position of W hypotheses each, ``[B, W, D]``, and the longer past."""
+    ) -> Tensor:
+        """Return the newest position of W hypotheses each, ``[B, W, D]``; the past gets it too."""
         own, cross, feed_forward = inside or (None, None, None)
-        newest: list[KeyValues] = []
-
-        def attend(x: Tensor) -> Tensor:
-            attended, longer = self.self_attention.step(x, past)
-            newest.append(longer)
-            return attended
-
-        x_BWD = self.around_self(x_BWD, attend, own)
+        x_BWD = self.around_self(
+            x_BWD,
+            lambda x: self.self_attention.step(x, past, position=position, mask_BWK=mask_BWK),
+            own,
+        )
         x_BWD = self.around_cross(
             x_BWD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS), cross
         )
-        return self.around_feed_forward(x_BWD, self.feed_forward, feed_forward), newest[0]
+        return self.around_feed_forward(x_BWD, self.feed_forward, feed_forward)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.model.adapters import AdapterSets
-from taskaware.model.attention import Positions, valid_mask
+from taskaware.model.attention import Past, Positions, valid_mask
 from taskaware.model.film import ConstantFilm
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
@@ -184,6 +184,12 @@ class TaskAwareTransformer(nn.Module):
         mask_BS = valid_mask(lengths, memory_BSD.shape[1])
         return Encoded(memory_BSD, mask_BS, modulation, vector)
 
+    def encoder_output(
+        self, source_BSD: Tensor, source_lengths: Tensor, task_embedding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what ``encode`` and ``start_decoding`` take as ``is_encoded`` for this t_e."""
+        return self.run_encoder(source_BSD, source_lengths, *self._modulation(task_embedding))
+
     def run_encoder(
         self,
         source_BSD: Tensor,
@@ -240,26 +246,34 @@ class TaskAwareTransformer(nn.Module):
         if not is_encoded:
             source, source_lengths = self.preprocess_source(source, source_lengths, modality)
         encoded = self.encode(source, source_lengths, task_embedding, is_encoded=is_encoded)
-        memory_BSD = encoded.memory_BSD
+        memory_BSD, layers = encoded.memory_BSD, self._decoder_layers()
+        B = memory_BSD.shape[0]
+        memory = [layer.cross_attention.look_at(memory_BSD).contiguous() for layer in layers]
         state = DecodingState(
-            memory=[block.cross_attention.look_at(memory_BSD) for block in self._decoder_layers()],
+            memory=memory,
             memory_mask_BS=encoded.mask_BS,
             memory_BSD=memory_BSD,
-            past=[None] * len(self.decoder),
-            position=0,
+            past=[Past(kept.keys, width) for kept in memory],
+            slots_BWT=torch.zeros(B, 1, 0, dtype=torch.int64, device=memory_BSD.device),
+            num_slots=width,
             modulation=encoded.modulation,
         )
         if encoded.vector_BD is not None:
-            vector_BWD = encoded.vector_BD[:, None].expand(memory_BSD.shape[0], width, -1)
-            self._advance(vector_BWD, state)
+            self._advance(encoded.vector_BD[:, None].expand(B, 1, -1), state)
         return state
 
     def step(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
-        """Return the next piece's logits, ``[B, W, V]``, and move the state one position on."""
-        return self.token_embedding.logits(self.step_states(pieces_BW, state))
+        """Return the next piece's logits, ``[B, W, V]``, and move the state one position on.
 
-    def step_states(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
-        """Return what ``step`` reads logits from, ``[B, W, D]``, and move the state on."""
+        Args:
+            pieces_BW: The newest piece of each hypothesis. Where there was one hypothesis of each
+                example before, all of them come from it.
+            state: Of ``start_decoding``.
+        """
+        return self.token_embedding.logits(self.advance(pieces_BW, state))
+
+    def advance(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
+        """Do as ``step`` without logits: return the decoder's states, ``[B, W, D]``."""
         x_BWD = self.token_embedding.embed(pieces_BW)
         if self.target_film is not None:
             x_BWD = self.target_film(x_BWD)
@@ -303,19 +317,21 @@ class TaskAwareTransformer(nn.Module):
 
     def _advance(self, x_BWD: Tensor, state: DecodingState) -> Tensor:
         B, W, D = x_BWD.shape
-        x_BW1D = x_BWD.reshape(B * W, 1, D)
-        x_BWD = self.target_positions(x_BW1D, first=state.position).view(B, W, D)
+        position = state.position
+        x_BWD = self.target_positions(x_BWD.reshape(B * W, 1, D), first=position).view(B, W, D)
+        mask_BWK = state.begin_position(x_BWD.shape[1])
         for index, block in enumerate(self._decoder_layers()):
-            x_BWD, state.past[index] = block.step(
+            x_BWD = block.step(
                 x_BWD,
                 state.past[index],
                 state.memory[index],
+                position=position,
+                mask_BWK=mask_BWK,
                 memory_mask_BS=state.memory_mask_BS,
                 inside=state.modulation and state.modulation.inside_decoder(index),
             )
             if state.modulation is not None:
                 x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 2 + index)
-        state.position += 1
         return x_BWD
 
 
