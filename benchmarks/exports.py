@@ -32,7 +32,7 @@ from taskaware.data.manifest.read import iterate_manifest
 from taskaware.decoding.settings import with_beam
 from taskaware.errors import TaskawareError
 from taskaware.evaluation.machine import processor_name
-from taskaware.evaluation.metrics import bleu, word_error_rate
+from taskaware.evaluation.metrics import bleu, normalise_transcript, word_error_rate
 from taskaware.export.exporting import export
 
 if TYPE_CHECKING:
@@ -212,12 +212,19 @@ def show(rows: list[Row], kind: str, references: list[str], options: argparse.Na
     for row in rows:
         ratios = [a / b for a, b in zip(rows[0].seconds, row.seconds, strict=True)]
         same = sum(a == b for a, b in zip(rows[0].pieces, row.pieces, strict=True))
-        scored = word_error_rate if kind == "asr" else bleu
-        value = scored(row.texts, references).points
+        value = _score(row.texts, references, kind)
         print(
             f"| {row.name} | {row.num_bytes / 1e6:.1f} | {statistics.median(ratios):.2f} "
             f"| {same} of {len(references)} | {value:.1f} |"
         )
+
+
+def _score(texts: list[str], references: list[str], kind: str) -> float:
+    """Return the word error rate of texts in one spelling, or BLEU."""
+    if kind != "asr":
+        return bleu(texts, references).points
+    plain = [[normalise_transcript(text) for text in each] for each in (texts, references)]
+    return word_error_rate(*plain).points
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def test_the_program_runs_where_neither_torch_nor_the_toolkit_is(
 
 def test_whole_numbers_of_8_bits_are_smaller_and_close(ours: Any, exported: Path):
     folder = exported.with_name("onnx-int8")
-    names = ("encoder_speech.onnx", "encoder_text.onnx", "decoder.onnx")
+    names = ("encoder_text.onnx", "decoder.onnx")
     assert sum((folder / name).stat().st_size for name in names) < 0.9 * sum(
         (exported / name).stat().st_size for name in names
     )
@@ -226,7 +226,7 @@ def test_whole_numbers_of_8_bits_are_smaller_and_close(ours: Any, exported: Path
     }
     before, after = (model._run("encoder_text", given) for model in (whole, rounded))
     for name in ("memory_0", "memory_1"):
-        difference = np.abs(before[name] - after[name]).max()
+        difference = np.abs(before[name] - after[name]).max()  # a task folded in, and rounding
         assert 0 < difference < 0.2 * np.abs(before[name]).max()
     assert rounded.decode("mt_en_de", [rounded.cut(TEXTS[0])])[0].pieces
 
