@@ -8,7 +8,7 @@ import platform
 import warnings
 from dataclasses import asdict
 
-import decoding
+import decoding_step
 import torch
 import training_step
 from contestants import DIFFERENCES, TINY, Sizes
@@ -35,7 +35,7 @@ def main() -> None:
         f"{sizes.decoded_pieces} pieces each",
     }
     measured: dict[str, list[Row]] = {}
-    for part, module in (("training", training_step), ("decoding", decoding)):
+    for part, module in (("training", training_step), ("decoding", decoding_step)):
         if options.only in ("", part):
             measured[part] = alternate(
                 module.contestants(sizes, device=device, precision=options.precision),

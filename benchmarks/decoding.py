@@ -1,157 +1,188 @@
-"""One beam search: what is measured, and the contestants.
+"""Times decoding beside other libraries: ``python benchmarks/decoding.py --help``.
 
-Measured: encoding a batch of recordings and a beam search of exactly ``Sizes.decoded_pieces`` steps
-for every one: on both sides the end is forbidden before the last step and nothing follows it, so
-that random weights decode as long as trained ones. Without gradients, in evaluation mode, without
-turning pieces into text. Ours is ``beam_search``, theirs ``generate`` with its cache; no length
-penalty.
-
-With FiLM the task embedding is given, as it is when a trained model predicts: its network does not
-run, so explicit and implicit networks cost the same.
+Texts: a random Transformer, an equal number of pieces for all. Recordings: a real Whisper. Each
+contestant runs in turn; ratios are medians over rounds of what neighbours in time took. Where other
+work shares the processor, what is compared is the processor time that a contestant used (``--clock
+cpu``, the default), which is the time that it would take alone, but for caches that are shared.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contestants import (
-    BOS,
-    EOS,
-    PAD,
-    Sizes,
-    num_parameters,
-    our_model,
-    source_mask,
-    synthetic_batch,
-    their_model,
-)
-from timing import Contestant
+import torch
+from decoding_speech import LONGEST, SpeechModels, speech_contestants, waveforms
+from decoding_text import TextSizes, text_contestants, text_models
 
-from taskaware.decoding.beam_search import beam_search
-from taskaware.decoding.settings import DecodingSettings
-from taskaware.model.task_network import identity_bias
-from taskaware.training.step import autocast
+from taskaware.evaluation.machine import processor_name
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Callable
 
-    from taskaware.model.settings import Cue
-    from taskaware.model.states import DecodingState
-    from taskaware.model.transformer import TaskAwareTransformer
-    from taskaware.types import Batch
+THEIRS, OURS = "Hugging Face", "taskaware float32"
 
 
-class SilentVocabulary:
-    """What a search asks of a vocabulary, without the text."""
+def main() -> None:
+    """Print the machine, a table for each case, and one line of JSON."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore")
+    import transformers
 
-    PAD, BOS, EOS = PAD, BOS, EOS
-    NEVER = (PAD, BOS)
-
-    def decode(self, ids: list[int]) -> str:
-        """Return nothing."""
-        return ""
-
-
-class FixedLength:
-    """Our model, whose every hypothesis ends at the same piece."""
-
-    def __init__(self, model: TaskAwareTransformer, num_pieces: int) -> None:
-        self._model = model
-        self._num_pieces = num_pieces
-        self.start_decoding = model.start_decoding
-        self.target_positions = model.target_positions
-
-    def step(self, pieces_BW: torch.Tensor, state: DecodingState) -> torch.Tensor:
-        """Return the model's logits, the end impossible before the last piece and certain there."""
-        logits_BWV = self._model.step(pieces_BW, state)
-        if state.position < self._num_pieces:
-            logits_BWV[..., EOS] = -1e30
-        else:
-            logits_BWV[..., EOS] = 1e30
-        return logits_BWV
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    machine = _machine(options)
+    print("\n".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
+    cases: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        if options.only in ("", "text"):
+            cases += _texts(options, Path(folder) / "text")
+        if options.only in ("", "speech"):
+            if options.whisper and options.recordings:
+                cases += _recordings(options, Path(folder) / "speech")
+            else:
+                print("\nno recordings: --whisper and --recordings are not given")
+    print("\n" + json.dumps({"machine": machine, "cases": cases}))
 
 
-def contestants(sizes: Sizes, *, device: torch.device, precision: str) -> list[Contestant]:
-    """Return theirs, then ours without and with FiLM, for 4 and for 8 frames a position."""
-    batch = synthetic_batch(sizes, device=device)
-    found = [_theirs(sizes, batch, device, precision)]
-    cues: dict[str, Cue] = {"vanilla": "none", "FiLM": "explicit"}
-    for num_cnn_layers in (2, 3):
-        for name, cue in cues.items():
-            found.append(
-                _ours(sizes, batch, device, precision, name, cue=cue, num_cnn_layers=num_cnn_layers)
-            )
-    return found
+def _texts(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    sizes = TextSizes(d_model=64, d_ff=128, num_layers=1) if options.tiny else TextSizes()
+    models = text_models(sizes, folder, options.threads, options.weights)
+    cases = []
+    for batch in options.batches:
+        for beam in options.beams:
+            for num_pieces in (options.pieces, 2) if batch == 1 else (options.pieces,):
+                runs = text_contestants(
+                    models, sizes, batch=batch, beam=beam, num_pieces=num_pieces
+                )
+                what = "one piece and the end" if num_pieces == 2 else f"{num_pieces} pieces"
+                about = {"source": "text", "batch": batch, "beam": beam, "what": what}
+                cases.append(_case(about, runs, options, pieces=batch * num_pieces))
+    return cases
 
 
-def _ours(
-    sizes: Sizes,
-    batch: Batch,
-    device: torch.device,
-    precision: str,
-    name: str,
+def _recordings(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    models = SpeechModels(options.whisper, folder, options.threads, options.weights)
+    cases = []
+    for seconds in options.seconds:
+        for batch in options.batches:
+            heard = waveforms(options.recordings, seconds=seconds, number=batch)
+            for beam in options.beams:
+                for longest in (LONGEST, 2) if batch == 1 else (LONGEST,):
+                    runs = speech_contestants(models, heard, beam=beam, longest=longest)
+                    what = "two pieces" if longest == 2 else f"{seconds:g} s each"
+                    about = {"source": "speech", "batch": batch, "beam": beam, "what": what}
+                    cases.append(_case(about, runs, options, seconds=batch * seconds))
+    return cases
+
+
+def _case(
+    about: dict[str, Any],
+    runs: dict[str, Callable[[], list[list[int]]]],
+    options: argparse.Namespace,
     *,
-    cue: Cue,
-    num_cnn_layers: int,
-) -> Contestant:
-    model = our_model(sizes, cue=cue, num_cnn_layers=num_cnn_layers).to(device).eval()
-    ended: Any = FixedLength(model, sizes.decoded_pieces)
-    vocabulary: Any = SilentVocabulary()
-    settings = DecodingSettings(
-        beam=sizes.beam, length_penalty=0.0, extra_pieces=sizes.decoded_pieces
+    pieces: int | None = None,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """Measure the contestants in turn, print their table and return what it says."""
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    outputs: dict[str, list[list[int]]] = {}
+    for repetition in range(options.warm_up + options.repetitions):
+        for name, run in runs.items():
+            began = clock()
+            with torch.inference_mode():
+                outputs[name] = run()
+            if repetition >= options.warm_up:
+                times[name].append(clock() - began)
+    rows = []
+    for name, took in times.items():
+        median = statistics.median(took)
+        written = sum(map(len, outputs[name]))
+        rate = pieces / median if pieces else written / median
+        same = sum(a == b for a, b in zip(outputs[name], outputs[OURS], strict=True))
+        rows.append(
+            {
+                "name": name,
+                "ms": 1e3 * median,
+                "times_hugging_face": _ratio(times[THEIRS], took),
+                "ours_takes_times": _ratio(times[OURS], took),
+                "pieces_per_second": rate,
+                "real_time_factor": median / seconds if seconds else None,
+                "same_as_ours": f"{same}/{len(outputs[name])}",
+            }
+        )
+    print("\n" + _table(about, rows), flush=True)
+    return about | {"rows": rows}
+
+
+def _ratio(times: list[float], others: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(times, others, strict=True))
+
+
+def _table(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    title = f"{about['source']}, batch {about['batch']}, beam {about['beam']}, {about['what']}"
+    is_speech = about["source"] == "speech"
+    lines = [
+        f"**{title}**",
+        "",
+        "| | median ms | times as fast as Hugging Face | ours float32 takes times as long "
+        "| pieces/s | outputs as ours |" + (" real-time factor |" if is_speech else ""),
+        "|---|---:|---:|---:|---:|---:|" + ("---:|" if is_speech else ""),
+    ]
+    for row in rows:
+        factor = f" {row['real_time_factor']:.3f} |" if is_speech else ""
+        lines.append(
+            f"| {row['name']} | {row['ms']:.0f} | {row['times_hugging_face']:.2f} "
+            f"| {row['ours_takes_times']:.2f} | {row['pieces_per_second']:.1f} "
+            f"| {row['same_as_ours']} |{factor}"
+        )
+    return "\n".join(lines)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=["cpu", "wall"], default="cpu")
+    parser.add_argument("--repetitions", type=int, default=5, help="timed rounds")
+    parser.add_argument("--warm-up", type=int, default=1, help="rounds before, not timed")
+    parser.add_argument("--only", choices=["text", "speech"], default="")
+    parser.add_argument("--beams", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--pieces", type=int, default=30, help="of every text written")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[2, 10, 30])
+    parser.add_argument(
+        "--weights", nargs="+", default=["float32", "bfloat16", "int8"], help="of ours"
     )
-    task_embedding = None if cue == "none" else identity_bias(sizes.d_model, 1)[None].to(device)
-
-    def run() -> None:
-        with autocast(device, precision):
-            found = beam_search(
-                ended,
-                batch.source,
-                batch.source_lengths,
-                modality="speech",
-                task_embedding=task_embedding,
-                begin=BOS,
-                vocabulary=vocabulary,
-                settings=settings,
-            )
-        wrong = {len(best.token_ids) + 1 for best, *_ in found} - {sizes.decoded_pieces}
-        if wrong:
-            raise RuntimeError(f"every output must have {sizes.decoded_pieces} pieces, not {wrong}")
-
-    return Contestant(
-        name=f"taskaware, {name}",
-        frames_per_position=2**num_cnn_layers,
-        num_parameters=num_parameters(model),
-        run=run,
-    )
+    parser.add_argument("--whisper", type=Path, help="a Whisper in Hugging Face's layout")
+    parser.add_argument("--recordings", type=Path, nargs="+", help="speech for it")
+    parser.add_argument("--tiny", action="store_true", help="a small text model: does it run?")
+    return parser.parse_args()
 
 
-def _theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:
-    model: Any = their_model(sizes).to(device).eval()
-    mask = source_mask(batch)
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
+    versions = {}
+    for name in ("torch", "transformers", "ctranslate2", "faster-whisper"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "processor": processor_name(),
+        "threads": options.threads,
+        "clock": options.clock,
+        "repetitions": options.repetitions,
+        **versions,
+    }
 
-    def run() -> None:
-        with autocast(device, precision):
-            sequences = model.generate(
-                input_features=batch.source,
-                attention_mask=mask,
-                num_beams=sizes.beam,
-                do_sample=False,
-                early_stopping=True,
-                length_penalty=0.0,
-                min_new_tokens=sizes.decoded_pieces,
-                max_new_tokens=sizes.decoded_pieces,
-                suppress_tokens=[PAD, BOS],
-            )
-        if sequences.shape[1] != sizes.decoded_pieces + 1:
-            raise RuntimeError(
-                f"every output must have {sizes.decoded_pieces} pieces, "
-                f"not {sequences.shape[1] - 1}"
-            )
 
-    return Contestant(
-        name="Hugging Face Speech2Text",
-        frames_per_position=4,
-        num_parameters=num_parameters(model),
-        run=run,
-    )
+if __name__ == "__main__":
+    main()

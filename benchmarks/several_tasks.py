@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from contestants import BOS, TASK, TINY, Sizes, num_parameters, synthetic_batch
-from decoding import FixedLength, SilentVocabulary
+from decoding_step import FixedLength, SilentVocabulary
 from timing import Contestant, alternate, table
 
 from taskaware.decoding.beam_search import beam_search

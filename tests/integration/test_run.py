@@ -309,7 +309,14 @@ def run_all(model: taskaware.TaskAwareModel) -> list[str]:
 def test_nothing_that_a_run_writes_is_pickled(trained: Path):
     files = [path for path in trained.rglob("*") if path.is_file()]
     files = [path for path in files if "tensorboard" not in path.parts and path.name[0] != "."]
-    assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl", ".toml", ".model"}
+    assert {path.suffix for path in files} == {
+        ".safetensors",
+        ".json",
+        ".jsonl",
+        ".toml",
+        ".model",
+        ".md",
+    }
 
 
 # --- logs ---
@@ -327,6 +334,8 @@ def test_the_log_has_every_update_once_after_a_stop_and_a_kill(data: Path, tmp_p
     assert [line["update"] for line in lines if line["kind"] == "validation"] == [2, 4, 6]
     losses = [line["losses"] for line in lines if line["kind"] == "progress"]
     assert all(set(of_tasks) == set(TASK_NAMES) for of_tasks in losses)
+    train_experiment(experiment, tmp_path, display=Silent())  # is finished: nothing goes on
+    assert [line["update"] for line in read_log(tmp_path) if line["kind"] == "resumed"] == [3]
 
 
 @pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs the extra 'tensorboard'")

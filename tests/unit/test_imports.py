@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("data.prepare", "data.batches", "data.corpora"),
     ("training", "decoding"),
     ("inference",),
-    ("evaluation", "augment", "pretrained"),
+    ("evaluation", "augment", "pretrained", "export"),
     ("run",),
     ("report",),
     ("study", "demo"),

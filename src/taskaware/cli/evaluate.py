@@ -28,6 +28,7 @@ def evaluate(
     beam: Count | None = None,
     limit: Count | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    weights: Literal["float32", "bfloat16", "int8"] = "float32",
     to: Path | None = None,
 ) -> int:
     """Decode a split with a model and score every task: error rate, BLEU, chrF, confusion.
@@ -50,19 +51,24 @@ def evaluate(
         Decode only so many examples of each task, spread evenly over the split.
     device
         Where to compute; auto: a CUDA device if there is one.
+    weights
+        What the model computes with: bfloat16 and int8 are faster on processors that have
+        instructions for them, and nearly as exact.
     to
         Where to write results.json and outputs.jsonl (default: evaluation/WHICH/SPLIT in the
-        model's folder; other data, --task, --limit and --beam add to its name).
+        model's folder; other data, --task, --limit, --beam and --weights add to its name).
         Results of another evaluation are not written over.
     """
     from taskaware.data.prepared.folder import PreparedData
     from taskaware.decoding.settings import with_beam
     from taskaware.evaluation import results_folder
+    from taskaware.evaluation.card_scores import add_scores
     from taskaware.evaluation.evaluate import evaluate as run_evaluation
     from taskaware.inference.data_fit import require_tasks
     from taskaware.inference.model import load
+    from taskaware.inference.model_folder import find_model
 
-    loaded = load(model, which=which, device=device)
+    loaded = load(model, which=which, device=device, weights=weights)
     prepared = PreparedData.open(data)
     tasks = require_tasks(loaded, prepared, task)
     decoding = with_beam(loaded.decoding, beam)
@@ -73,6 +79,7 @@ def evaluate(
         data_fingerprint=prepared.fingerprint,
         split=split,
         beam=decoding.beam,
+        weights=weights,
         limit=limit,
         tasks=tuple(sorted(one.name for one in tasks)) if is_part else None,
     )
@@ -97,6 +104,8 @@ def evaluate(
         print_results({str(model): results})
     finally:  # written whoever stopped to read
         results_folder.write(folder, evaluated, results, about)
+        if to is None:
+            add_scores(loaded, find_model(model, which), folder.parent)
     out().print(f"outputs and scores: {folder}", soft_wrap=True, highlight=False)
     return 0
 

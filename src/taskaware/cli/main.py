@@ -16,10 +16,12 @@ from taskaware.cli import (
     data,
     demo,
     evaluate,
+    export,
     import_model,
     inspect,
     predict,
     prepare,
+    score,
     study,
     train,
 )
@@ -41,9 +43,14 @@ app.command(augment.app)
 app.command(train.train)
 app.command(study.study)
 app.command(evaluate.evaluate)
+app.command(score.score)
 app.command(predict.predict)
 app.command(inspect.inspect)
 app.command(import_model.import_model, name="import")
+app.command(export.export)
+app.register_install_completion_command(
+    help="Install completion for the shell that this is typed in."
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,11 +11,13 @@ from cyclopts import Parameter
 
 from taskaware.cli.display import stage_display
 from taskaware.cli.numbers import Count
-from taskaware.errors import TaskawareError, UserError
+from taskaware.cli.predict_long import TIMED_FORMS, LongJob, remarks, timed_outputs
+from taskaware.errors import OutputError, TaskawareError, UserError
 
 if TYPE_CHECKING:
     from taskaware.cli.predict_inputs import Input, Item
     from taskaware.cli.predict_output import Writer
+    from taskaware.data.sound.sound_blocks import LongSound
     from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.model import TaskAwareModel
     from taskaware.inference.sources import Hearing, ReadSource
@@ -33,11 +35,17 @@ def predict(
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
     input: Literal["auto", "text", "manifest"] = "auto",
-    output: Literal["text", "jsonl"] = "text",
+    output: Literal["text", "jsonl", "srt", "vtt", "tsv", "ctm", "stm"] = "text",
+    to: Path | None = None,
+    times: bool = False,
+    segmentation: Literal["auto", "pauses", "divide", "windows"] = "auto",
+    detector: Literal["auto", "silero", "level"] = "auto",
+    greatest_seconds: float | None = None,
     beam: Count | None = None,
     num_best: Count = 1,
     channel: str = "mean",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    weights: Literal["float32", "bfloat16", "int8"] = "float32",
 ) -> int:
     """Run a model on recordings and texts.
 
@@ -49,6 +57,10 @@ def predict(
     an output is written as a space (JSON lines keep it). Where there are several files, tasks or
     outputs for a source, labels come first, separated by tabs, and only those that are needed:
     the file, the task, the rank.
+
+    A recording may have any length: what is too long for the model is cut at pauses, decoded in
+    parts, and put together. Subtitles and other forms with times are written for recordings alone,
+    to standard output, or to a file each in the folder `--to`.
 
     Parameters
     ----------
@@ -67,7 +79,22 @@ def predict(
         How to read a file that is no recording: `auto`: a manifest where it is one, else text; or
         always as `text`, or as a `manifest`.
     output
-        `text`: one line each; `jsonl`: one JSON object each, with scores and warnings.
+        `text`: one line each; `jsonl`: one JSON object each, with scores and warnings; `srt`,
+        `vtt`: subtitles; `tsv`: start, end (in ms) and text of each segment; `ctm`: each word;
+        `stm`: each segment.
+    to
+        The folder for the files of the last five; nobody's file there is written over.
+    times
+        With `jsonl`: times of segments and words of every recording, not only of long ones.
+    segmentation
+        How long recordings are cut. `pauses`: at pauses, into few, long parts; `divide`: where
+        speech is least likely, as for translation (SHAS); `windows`: into parts that overlap;
+        `auto`: `divide` for translation, else `pauses`.
+    detector
+        Who hears where somebody speaks: `silero` (the extra `long`), `level`, the loudness alone,
+        or `auto`, the first where it is installed.
+    greatest_seconds
+        The longest part (default: 28, for `divide` 18; less where the model hears less).
     beam
         Beam width (default: the model's own; 1 is greedy).
     num_best
@@ -76,12 +103,17 @@ def predict(
         The channel of recordings that is heard: a number from 1, or the `mean` of all.
     device
         Where to compute; auto: a CUDA device where there is one.
+    weights
+        What the model computes with: bfloat16 and int8 are faster on processors that have
+        instructions for them, and nearly as exact.
     """
     from taskaware.cli.predict_inputs import open_inputs
     from taskaware.cli.predict_output import Labels, Writer
     from taskaware.decoding.settings import with_beam
+    from taskaware.inference.long_recording_settings import LongRecordingSettings
     from taskaware.inference.model import load
     from taskaware.inference.sources import Hearing
+    from taskaware.settings import typed
 
     for file in files:
         if str(file).startswith("-") and str(file) != "-":
@@ -89,18 +121,30 @@ def predict(
     if not files and not text:
         raise UserError("a recording, a text file, `-` or --text must be given, but there is none")
     hearing = Hearing.of(channel=channel)
-    loaded = load(model, which=which, device=device)
+    loaded = load(model, which=which, device=device, weights=weights)
     chosen = tuple(dict.fromkeys(loaded.task(name).name for name in task))
     decoding = with_beam(loaded.decoding, beam, num_best)
-    inputs = open_inputs(files, text, input)
-    labels = Labels(
-        file=len(inputs) > 1,
-        task=any(len(_tasks_of(loaded, one, chosen)) > 1 for one in inputs),
-        rank=num_best > 1,
+    if to is not None and output not in TIMED_FORMS:
+        raise UserError(
+            f"--to is for --output {', '.join(TIMED_FORMS)}, but the output is {output}: send it "
+            "to a file (> FILE)"
+        )
+    settings = LongRecordingSettings(
+        segmentation=segmentation, detector=detector, greatest_seconds=greatest_seconds
     )
-    job = _Job(loaded, chosen, decoding, hearing, Writer(output, labels))
-    for one in inputs:
-        job.run(one)
+    typed.require_valid(settings, where="long recording")
+    inputs = open_inputs(files, text, input)
+    num_tasks = max(len(_tasks_of(loaded, one, chosen)) for one in inputs)
+    labels = Labels(file=len(inputs) > 1, task=num_tasks > 1, rank=num_best > 1)
+    with ExitStack() as stack:
+        timed = None
+        if output in TIMED_FORMS:
+            timed = stack.enter_context(timed_outputs(output, to, inputs, num_tasks))
+        long = LongJob(loaded, decoding, hearing, settings, timed, every=times)
+        form = "jsonl" if output == "jsonl" else "text"
+        job = _Job(loaded, chosen, decoding, hearing, Writer(form, labels), long)
+        for one in inputs:
+            job.run(one)
     return 1 if job.failed else 0
 
 
@@ -129,6 +173,7 @@ class _Job:
         decoding: DecodingSettings,
         hearing: Hearing,
         writer: Writer,
+        long: LongJob,
     ) -> None:
         self.failed = False
         self._model = model
@@ -136,6 +181,7 @@ class _Job:
         self._decoding = decoding
         self._hearing = hearing
         self._writer = writer
+        self._long = long
         self._said: set[str] = set()
 
     def run(self, one: Input) -> None:
@@ -149,6 +195,7 @@ class _Job:
         done = 0
         # Where the outputs themselves are on the terminal, they show how far it is.
         with nullcontext() if sys.stdout.isatty() or one.total == 1 else stage_display() as display:
+            self._long.display = display
             for group in grouped(one.items, size):
                 self._group(group)
                 self._writer.flush()
@@ -186,7 +233,10 @@ class _Job:
             for item in items:
                 self._failure(item, item.task, item.problem or problem)
             return
-        read = [self._read(item, tasks[0]) for item in items]
+        long = {i: self._long.opened(item, tasks) for i, item in enumerate(items)}
+        read = [
+            self._read(item, tasks[0]) if long[i] is None else "" for i, item in enumerate(items)
+        ]
         usable = [one for one in read if isinstance(one, _ReadItem)]
         for one in usable:
             for task in tasks:
@@ -198,13 +248,32 @@ class _Job:
             )
             for task in tasks
         }
-        for item, one in zip(items, read, strict=True):
+        for item, one, sound in zip(items, read, long.values(), strict=True):
             for task in tasks:
-                if isinstance(one, _ReadItem):
+                if sound is not None:
+                    self._transcript(item, task, sound)
+                elif isinstance(one, _ReadItem):
                     doubts = self._model.doubts(one.read, task)
                     self._writer.outputs(item, task.name, next(found[task.name]), doubts)
                 else:
                     self._failure(item, task.name, one)
+
+    def _transcript(self, item: Item, task: Task, sound: LongSound | TaskawareError) -> None:
+        """Write the output for a recording that is decoded in parts."""
+        try:
+            if isinstance(sound, TaskawareError):
+                raise sound
+            transcript = self._long.run(item, task, sound, self._writer)
+        except OutputError:
+            raise
+        except TaskawareError as error:
+            if self._long.writes_times:
+                self._fail(str(error))
+            else:
+                self._failure(item, task.name, str(error))
+        else:
+            for remark in remarks(transcript):
+                self._warn(f"{item.place}: {remark}")
 
     def _tasks(self, item: Item) -> list[Task]:
         names = (item.task,) if item.task else self._chosen

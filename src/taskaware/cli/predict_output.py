@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskaware.cli.predict_inputs import Item
+    from taskaware.inference.transcript import Transcript
     from taskaware.types import Hypothesis
 
 # Whatever a program may take for the end of a line: what `str.splitlines` splits at.
@@ -64,6 +65,29 @@ class Writer:
                 finished=hypothesis.finished,
                 warnings=list(doubts),
             )
+
+    def transcript(self, item: Item, transcript: Transcript) -> None:
+        """Write the output for a recording that was decoded in parts."""
+        if self._form == "text":
+            self._text(item, transcript.task, 1, transcript.text)
+            return
+        from dataclasses import asdict
+
+        from taskaware.inference.transcript_formats import segment_fields
+
+        self._json(
+            item,
+            task=transcript.task,
+            rank=1,
+            text=transcript.text,
+            score=transcript.log_prob,
+            log_prob=transcript.log_prob,
+            finished=True,
+            warnings=list(transcript.warnings),
+            confidence=round(transcript.confidence, 4),
+            segments=[segment_fields(one) for one in transcript.segments],
+            guarded=asdict(transcript.guarded),
+        )
 
     def failure(self, item: Item, task: str, reason: str) -> None:
         """Write that a source has no output: for a line, an empty one keeps its place."""

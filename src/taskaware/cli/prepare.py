@@ -96,9 +96,10 @@ def prepare(
     from taskaware.data.prepare.settings import PrepareSettings
     from taskaware.output_folder import require_usable
     from taskaware.settings import typed as typed_settings
+    from taskaware.settings.template import describe
 
     if fields:
-        print(typed_settings.describe(PrepareSettings))
+        print(describe(PrepareSettings))
         return 0
     if to is None:
         raise UserError("the folder to write must be given: --to DIR")

@@ -52,7 +52,7 @@ def train(
     from taskaware.run import experiment as experiment_file
 
     if fields:
-        from taskaware.settings.typed import describe
+        from taskaware.settings.template import describe
 
         print(describe(experiment_file.Experiment))
         return 0

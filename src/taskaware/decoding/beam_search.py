@@ -1,7 +1,8 @@
 """Batched beam search.
 
-Shape legend: B examples still searched, W beam width, V vocabulary, T pieces so far,
-C = 2 W candidates.
+Shape legend: B examples still searched, W hypotheses of each (1 at first, then the beam's width),
+V vocabulary, P pieces of a prompt, T pieces so far, K best pieces of a hypothesis, C candidates of
+an example: twice the beam's width.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from taskaware.decoding.ctc import CtcPrefixes
+from taskaware.decoding.pieces import best_pieces, repeating
 from taskaware.decoding.scoring import length_penalty
 from taskaware.types import CTC_BLANK, Hypothesis
 
@@ -82,7 +84,7 @@ def beam_search(
     prompts_BP = torch.tensor(_prompts(begin, len(source)), device=source.device)
     limits_B = _limits(model, state, prompts_BP.shape[1], settings)
     for place in range(prompts_BP.shape[1] - 1):
-        model.step(prompts_BP[:, place, None].expand(-1, settings.beam), state)
+        model.advance(prompts_BP[:, place, None], state)
     search = _Search(model, state, limits_B, prompts_BP, vocabulary, settings)
     if settings.ctc_weight and any(recognised):
         search.listen(recognised)
@@ -128,7 +130,7 @@ class _Search:
         vocabulary: Vocabulary,
         settings: DecodingSettings,
     ) -> None:
-        num_examples, width = len(limits_B), settings.beam
+        num_examples = len(limits_B)
         device = state.memory_mask_BS.device
         self.finished: list[list[_Finished]] = [[] for _ in range(num_examples)]
         self._model = model
@@ -140,13 +142,12 @@ class _Search:
         self._suppressed = torch.tensor(settings.suppressed, dtype=torch.int64, device=device)
         first = settings.suppressed_first
         self._suppressed_first = torch.tensor(first, dtype=torch.int64, device=device)
-        self._prompts = prompts_BP.tolist()
+        self._prompts_BP = prompts_BP
         self._examples = list(range(num_examples))
-        self._newest_BW = prompts_BP[:, -1:].expand(-1, width)
-        self._pieces_BWT = torch.zeros((num_examples, width, 0), dtype=torch.int64, device=device)
-        # At first all hypotheses of an example are equal: only one of them may have continuations.
-        self._log_probs_BW = torch.full((num_examples, width), _NEVER, device=device)
-        self._log_probs_BW[:, 0] = 0.0
+        # At first there is one hypothesis of each example.
+        self._newest_BW = prompts_BP[:, -1:]
+        self._pieces_BWT = torch.zeros((num_examples, 1, 0), dtype=torch.int64, device=device)
+        self._log_probs_BW = torch.zeros((num_examples, 1), device=device)
         self._ctc: CtcPrefixes | None = None
         self._ctc_weight_B = torch.zeros(num_examples, device=device)
 
@@ -155,7 +156,7 @@ class _Search:
         self._ctc = CtcPrefixes(
             self._model.token_embedding.logits(self._state.memory_BSD),
             self._state.memory_mask_BS.sum(dim=1),
-            width=self._settings.beam,
+            width=1,
             blank=CTC_BLANK,
             end=self._eos,
         )
@@ -173,17 +174,17 @@ class _Search:
         logits_BWV = self._model.step(self._newest_BW, self._state).float()
         logits_BWV[..., self._never_pieces] = _NEVER
         log_probs_BWV = self._allowed(self._heard(logits_BWV.log_softmax(dim=-1)))
-        totals_BWV = self._log_probs_BW[..., None] + log_probs_BWV
-        num_pieces = totals_BWV.shape[-1]
-        candidates = min(2 * width, width * num_pieces)
-        best_BC, flat_BC = totals_BWV.flatten(1).topk(candidates, dim=1)
-        origin_BC = flat_BC // num_pieces
-        piece_BC = flat_BC % num_pieces
+        each_BWK, pieces_BWK = best_pieces(log_probs_BWV, 2 * width)
+        each = each_BWK.shape[2]
+        totals_BX = (self._log_probs_BW[..., None] + each_BWK).flatten(1)
+        best_BC, flat_BC = totals_BX.topk(min(2 * width, totals_BX.shape[1]), dim=1)
+        origin_BC = flat_BC // each
+        piece_BC = pieces_BWK.flatten(1).gather(1, flat_BC)
         ends_BC = piece_BC == self._eos
         self._put_aside(best_BC, origin_BC, piece_BC)
         # At most W of the 2 W candidates end, so W open ones remain; topk keeps their order.
         open_BC = best_BC.masked_fill(ends_BC, 2 * _NEVER)
-        self._log_probs_BW, kept_BW = open_BC.topk(width, dim=1)
+        self._log_probs_BW, kept_BW = open_BC.topk(min(width, open_BC.shape[1]), dim=1)
         origin_BW = origin_BC.gather(1, kept_BW)
         self._newest_BW = piece_BC.gather(1, kept_BW)
         gathered = self._pieces_BWT.gather(
@@ -208,11 +209,10 @@ class _Search:
         if length == 0 and len(settings.suppressed_first):
             log_probs_BWV[..., self._suppressed_first] = _NEVER
         if settings.no_repeat:
-            for row, hypotheses in enumerate(self._pieces_BWT.tolist()):
-                prompt = self._prompts[self._examples[row]]
-                for column, pieces in enumerate(hypotheses):
-                    again = repeating([*prompt, *pieces], settings.no_repeat)
-                    log_probs_BWV[row, column, again] = _NEVER
+            prompts_BWP = self._prompts_BP[:, None].expand(-1, self._pieces_BWT.shape[1], -1)
+            said_BWT = torch.cat([prompts_BWP, self._pieces_BWT], dim=2)
+            for row, column, piece in repeating(said_BWT, settings.no_repeat):
+                log_probs_BWV[row, column, piece] = _NEVER
         if settings.end_at_limit:
             for row, example in enumerate(self._examples):
                 if length + 1 == self._limits[example]:
@@ -284,29 +284,27 @@ class _Search:
 
     def _keep(self, rows: list[int], origin_BW: Tensor) -> None:
         """Reorder the past after the search step, and drop the examples that are done."""
-        width = self._settings.beam
+        self._state.reorder(origin_BW)
+        rows = _filling_holes(rows)
         index = torch.tensor(rows, dtype=torch.int64, device=origin_BW.device)
-        flat = (index[:, None] * width + origin_BW[index]).flatten()
-        self._state.reorder(flat)
         if self._ctc is not None:
             self._ctc.extend(index, origin_BW[index], self._newest_BW[index])
             self._ctc_weight_B = self._ctc_weight_B[index]
         if len(rows) < len(self._examples):
             self._state.keep_examples(index)
             self._examples = [self._examples[row] for row in rows]
+            self._prompts_BP = self._prompts_BP[index]
             self._newest_BW = self._newest_BW[index]
             self._pieces_BWT = self._pieces_BWT[index]
             self._log_probs_BW = self._log_probs_BW[index]
 
 
-def repeating(pieces: Sequence[int], size: int) -> list[int]:
-    """Return the pieces after which the last ``size`` would all have been in a row before."""
-    last = list(pieces[len(pieces) - size + 1 :]) if size > 1 else []
-    return [
-        pieces[end]
-        for end in range(size - 1, len(pieces))
-        if list(pieces[end - size + 1 : end]) == last
-    ]
+def _filling_holes(rows: list[int]) -> list[int]:
+    """Return rising row numbers in another order: the last ones in the places of missing ones."""
+    places = range(len(rows))
+    last = [row for row in rows if row >= len(rows)]
+    stay = set(rows)
+    return [place if place in stay else last.pop() for place in places]
 
 
 def _best(finished: list[_Finished], vocabulary: Vocabulary, num_best: int) -> list[Hypothesis]:

@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 
     from taskaware.types import Task
 
-Metric = Literal["wer", "cer", "bleu", "chrf"]
-METRIC_NAMES: dict[str, str] = {"wer": "WER %", "cer": "CER %", "bleu": "BLEU", "chrf": "chrF"}
-LOWER_IS_BETTER = frozenset({"wer", "cer"})
+Metric = Literal["wer", "cer", "bleu", "chrf", "chrf++", "ter", "comet"]
+METRIC_NAMES: dict[str, str] = {
+    **{"wer": "WER %", "cer": "CER %", "bleu": "BLEU", "chrf": "chrF"},
+    **{"chrf++": "chrF++", "ter": "TER %", "comet": "COMET"},
+}
+LOWER_IS_BETTER = frozenset({"wer", "cer", "ter"})
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘‛ʼʻʽʹ`´′‵＇՚ꞌꞋߴ׳", "'"))
 # Besides dashes (category Pd), what stands between words without white space.
@@ -49,8 +52,8 @@ class Score:
 
     Attributes:
         metric: What it measures.
-        value: ``wer`` and ``cer`` in percent (0 is best, they can exceed 100); ``bleu`` and
-            ``chrf`` from 0 to 100 (best).
+        value: ``wer``, ``cer`` and ``ter`` in percent (0 is best, they can exceed 100); all other
+            from 0 to 100 (best).
         signature: Everything one must know to compute the same figure.
         num_examples: How many sentences it is over.
         warning: Why the figure says little, or empty.

@@ -44,6 +44,7 @@ class Evaluated:
         beam: Beam width.
         limit: Examples of each task; ``None``: all.
         tasks: The tasks that were asked for, sorted; ``None``: all that model and data share.
+        weights: What the model computed with.
     """
 
     which: str
@@ -53,6 +54,7 @@ class Evaluated:
     beam: int
     limit: int | None = None
     tasks: tuple[str, ...] | None = None
+    weights: str = "float32"
 
     def to_json(self) -> dict[str, Any]:
         """As fields of ``results.json``."""
@@ -77,6 +79,8 @@ def folder_name(evaluated: Evaluated, *, own_fingerprint: str, own_beam: int) ->
         parts.append(f"limit-{evaluated.limit}")
     if evaluated.beam != own_beam:
         parts.append(f"beam-{evaluated.beam}")
+    if evaluated.weights != "float32":
+        parts.append(evaluated.weights)
     if evaluated.tasks is not None:
         tasks = "+".join(evaluated.tasks)
         if len("__".join([*parts, tasks])) > _MAX_NAME:
@@ -175,6 +179,7 @@ def _require_writable(folder: Path) -> None:
 def _differences(found: Mapping[str, Any], evaluated: Evaluated, model: str | None) -> list[str]:
     """How an earlier evaluation differs, in words; one of an older version says less of itself."""
     wanted = evaluated.to_json()
+    found = {"weights": "float32", **found}  # there was no choice once
     if "data_fingerprint" in found:
         # The same data may be named in several ways.
         del wanted["data"]
@@ -183,6 +188,7 @@ def _differences(found: Mapping[str, Any], evaluated: Evaluated, model: str | No
     if model is not None:
         wanted["model"] = model
     names = {"data_fingerprint": "data", "limit": "--limit", "tasks": "--task"}
+    names["weights"] = "--weights"
     return [
         f"{names.get(name, name)} {_shown(name, found)} there, {_shown(name, wanted)} here"
         for name, value in wanted.items()

@@ -90,6 +90,8 @@ def library_metric(
             return CHRF()
         case "wer" | "cer":
             return _error_rate_class()(task_metric, language)
+        case _:
+            raise ValueError(f"`task_metric` must be that of a task, but is '{task_metric}'")
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from taskaware.data.quality.doubts import doubt_about_length
 from taskaware.decoding.batches import batches, reporting_short_memory
 from taskaware.decoding.beam_search import beam_search
 from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
-from taskaware.inference.model_folder import ModelParts
+from taskaware.inference.parts import ModelParts
 from taskaware.inference.sources import read_source
 from taskaware.settings import typed as settings_file
 from taskaware.types import Hypothesis, Text
@@ -158,7 +158,7 @@ class Decoder(ModelParts):
             CheckpointError: The model's probabilities are not finite.
             TaskawareError: A source is too long for the memory.
         """
-        request = _Request(task, self.cue(task), self._task_embedding(task, task_embedding))
+        request = _Request(task, self.cue(task), self.embedding_of(task, task_embedding))
         return self._decode([request] * len(sources), sources, decoding, is_encoded=is_encoded)
 
     def decode_tasks(
@@ -182,7 +182,7 @@ class Decoder(ModelParts):
             UserError, CheckpointError, TaskawareError: See ``decode``.
         """
         requests = {
-            task.name: _Request(task, self.cue(task), self._task_embedding(task, None))
+            task.name: _Request(task, self.cue(task), self.embedding_of(task, None))
             for task in tasks
         }
         return self._decode([requests[task.name] for task in tasks], sources, decoding)
@@ -249,8 +249,13 @@ class Decoder(ModelParts):
                 recognised=[request.task.kind == "asr" for request in requests],
             )
 
-    def _task_embedding(self, task: Task, given: Tensor | None) -> Tensor | None:
-        """Return the task embedding to use, which must fit the model."""
+    def embedding_of(self, task: Task, given: Tensor | None = None) -> Tensor | None:
+        """Return the task embedding to use, given or stored, which must fit the model.
+
+        Raises:
+            UserError: The one that is given does not.
+            CheckpointError: There is none.
+        """
         stored = self.task_embeddings.get(task.name)
         if not self.settings.conditioning.has_task_network:
             return given

@@ -18,27 +18,31 @@ import numpy as np
 from taskaware.data.batches.batching import collate
 from taskaware.errors import SourceWarning, TaskawareError, UnknownTaskError, UserError
 from taskaware.inference.decoder import Decoder
+from taskaware.inference.long_recordings import is_stream, transcribe, transcribe_long
 from taskaware.inference.model_folder import find_model, read_folder, write_folder
-from taskaware.inference.sources import Hearing, HearingOptions, as_list, modality_of
+from taskaware.inference.sources import Hearing, HearingOptions, as_list, modality_of, source_name
 from taskaware.inference.task_choice import only_task, translation_task
+from taskaware.model.reduced import Weights, is_reduced, prepare_weights
 from taskaware.model.task_embedding import mean_task_embedding
 from taskaware.training.devices import device_named
 from taskaware.training.memory import bound_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     import torch
     from torch import Tensor
 
     from taskaware.decoding.settings import DecodingSettings
+    from taskaware.inference.long_recordings import LongRecordingSettings
     from taskaware.inference.sources import ReadSource, Source
+    from taskaware.inference.transcript import Transcript
     from taskaware.types import Hypothesis, Task
 
 
 @dataclass(kw_only=True)
 class TaskAwareModel(Decoder):
-    """One model for all its tasks; ``model_folder.ModelParts`` says what it consists of."""
+    """One model for all its tasks; ``parts.ModelParts`` says what it consists of."""
 
     @overload
     def transcribe(
@@ -192,6 +196,9 @@ class TaskAwareModel(Decoder):
     ) -> list[list[Hypothesis]]:
         """Return the best hypotheses for each source, best first, in the order of the sources.
 
+        A recording that is too long for the model is cut at pauses, decoded in parts and put
+        together into one hypothesis (``transcript`` tells its times).
+
         A source that the model is unlikely to do well on, such as silence or one much longer than
         anything in training, gives a ``SourceWarning``. A text without a word gives an empty one.
 
@@ -209,12 +216,38 @@ class TaskAwareModel(Decoder):
             DataError: Features cannot be used.
             UserError: A source is of another modality, or a setting is impossible.
         """
-        found = self.task(task)
-        read = self._read_all(as_list(sources), found, Hearing.of(**hearing))
-        for one in read:
-            for doubt in self.doubts(one, found):
-                _warn(f"{one.name}: {doubt}")
-        return self.decode_read(found, read, task_embedding=task_embedding, decoding=decoding)
+        found, heard = self.task(task), Hearing.of(**hearing)
+        given = [one.read() if is_stream(one) else one for one in as_list(sources)]
+        long = transcribe_long(
+            self, found, given, heard, task_embedding=task_embedding, decoding=decoding
+        )
+        read = self._read_all(given, found, heard, without=long)
+        for name, doubts in (
+            *((one.name, self.doubts(one, found)) for one in read),
+            *((source_name(given[i]), one.warnings) for i, one in long.items()),
+        ):
+            for doubt in doubts:
+                _warn(f"{name}: {doubt}")
+        decoded = iter(
+            self.decode_read(found, read, task_embedding=task_embedding, decoding=decoding)
+        )
+        return [
+            [long[i].as_hypothesis()] if i in long else next(decoded) for i in range(len(given))
+        ]
+
+    def transcript(
+        self,
+        source: Source,
+        task: str,
+        *,
+        settings: LongRecordingSettings | None = None,
+        **hearing: Unpack[HearingOptions],
+    ) -> Transcript:
+        """Return the output of a task for a recording of any length, with times and confidence.
+
+        See ``long_recordings.transcribe``; what is heard of the recording is as in ``run_many``.
+        """
+        return transcribe(self, source, task, settings, hearing=Hearing.of(**hearing))
 
     def embed_task(
         self,
@@ -269,14 +302,27 @@ class TaskAwareModel(Decoder):
 
         Raises:
             WriteError: The disk is full, for example.
+            UserError: It was loaded with reduced weights.
         """
+        if is_reduced(self.transformer):
+            raise UserError(
+                "a model that is saved must have its own weights, but has reduced ones: load it "
+                "with `weights='float32'`"
+            )
         write_folder(self, folder, weights_file=weights_file)
 
     def _read_all(
-        self, sources: Sequence[Source], task: Task, hearing: Hearing
+        self,
+        sources: Sequence[Source],
+        task: Task,
+        hearing: Hearing,
+        *,
+        without: Container[int] = (),
     ) -> list[ReadSource]:
         read = []
         for number, source in enumerate(sources):
+            if number in without:
+                continue
             try:
                 read.append(self.read_source(source, task.source_modality, hearing=hearing))
             except TaskawareError as error:
@@ -287,7 +333,11 @@ class TaskAwareModel(Decoder):
 
 
 def load(
-    folder: Path | str, *, which: str = "model", device: str | torch.device = "auto"
+    folder: Path | str,
+    *,
+    which: str = "model",
+    device: str | torch.device = "auto",
+    weights: Weights = "float32",
 ) -> TaskAwareModel:
     """Load a model. Nothing in its folder is executed.
 
@@ -296,15 +346,18 @@ def load(
         which: Which of a run's models: ``"model"``, ``"best"``, ``"average"``, ``"taskwise/TASK"``.
         device: ``"cpu"``, ``"cuda"``, a ``torch.device``, or ``"auto"``: a CUDA device where there
             is one.
+        weights: ``"bfloat16"`` or ``"int8"``: what products are computed with, faster than
+            ``"float32"`` and nearly as exact. Such a model cannot be saved.
 
     Raises:
         CheckpointError: It is missing, incomplete, damaged, or of another version.
-        UserError: There is no such device.
+        UserError: There is no such device, or the weights cannot be reduced.
     """
     bound_caches()
     on = device_named(device)
     parts = read_folder(find_model(Path(folder), which))
     parts.transformer.to(on).eval()
+    prepare_weights(parts.transformer, weights)
     return TaskAwareModel(**vars(parts))
 
 

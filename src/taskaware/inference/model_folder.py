@@ -8,12 +8,12 @@
         vocabulary.model              the word pieces (sentencepiece)
         task_embeddings.safetensors   the mean t_e of each task, from training examples
         provenance.json               which run, data and update it came from
+        README.md                     the card: what it is, for people and for model hubs
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,11 @@ from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, DataError, MissingDependencyError, UserError
 from taskaware.files import atomic_folder, link_or_copy
+from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
+from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.model.transformer import create_model
 from taskaware.settings import typed as settings_file
 from taskaware.training.checkpoint import checkpoints
 from taskaware.training.tensors import (
@@ -53,35 +55,6 @@ _MADE_WITH = "weights_sha256"  # in the metadata of the task embeddings: whose t
 _RUN_FILE = "experiment.toml"
 _DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
 _COPY_AGAIN = "copy the whole folder again"
-
-
-@dataclass(kw_only=True)
-class ModelParts:
-    """All that a model consists of, and that its folder holds.
-
-    Attributes:
-        transformer: The network, in evaluation mode where it is used.
-        settings: Its sizes and choices.
-        tasks: What it was trained on, in the order of the explicit network's one-hot positions.
-        vocabulary: Its word pieces.
-        feature_settings: How it hears a recording.
-        decoding: How it searches unless told otherwise.
-        task_embeddings: Mean t_e of training examples by task, float32 ``[1, O]``; empty without a
-            task network.
-        provenance: Where it came from.
-        longest_sources: By task, the longest source that it was trained on, in frames or pieces;
-            empty where it is not known.
-    """
-
-    transformer: TaskAwareTransformer
-    settings: ModelSettings
-    tasks: tuple[Task, ...]
-    vocabulary: Vocabulary
-    feature_settings: FeatureSettings
-    decoding: DecodingSettings
-    task_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    longest_sources: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_model(folder: Path, which: str = "model") -> Path:
@@ -206,6 +179,8 @@ def _read_folder(folder: Path) -> ModelParts:
 def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None = None) -> None:
     """Write a model's folder; a folder that is there is replaced only once all is written.
 
+    Files in it that are not of a model stay, and so does a card that somebody changed.
+
     Args:
         parts: The model.
         folder: Where.
@@ -240,6 +215,8 @@ def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None =
             (DESCRIPTION, description),
         ):
             (partial / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        if may_write_card(folder):
+            (partial / CARD_NAME).write_text(model_card(parts), encoding="utf-8")
 
 
 def _check_version(description: Mapping[str, Any], path: Path) -> None:

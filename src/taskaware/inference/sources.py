@@ -266,7 +266,7 @@ def _text(source: Source) -> str:
                 )
             text = source
         case _:
-            raise _of_another_modality("text", source)
+            raise of_another_modality("text", source)
     if _SURROGATE.search(text):
         raise UserError(f"a text must be UTF-8, but has bytes that are not: '{audio.shown(text)}'")
     return text
@@ -297,7 +297,7 @@ def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing
             return audio.read_sound(path, sample_rate_hz=rate, channel=hearing.channel)
         case np.ndarray() | torch.Tensor():
             own_rate = hearing.sample_rate_hz or rate
-            waveform = _waveform(source, name)
+            waveform = as_waveform(source, name)
             if not np.isfinite(waveform).all():
                 raise AudioError(
                     f"{name}: every sample must be finite, but some are NaN or infinite"
@@ -305,12 +305,16 @@ def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing
             return Sound(
                 waveform=audio.resampled(waveform, own_rate, rate), sample_rate_hz=own_rate
             )
-    stream = _stream(source, "speech")
+    stream = as_stream(source, "speech")
     return audio.read_sound(stream, sample_rate_hz=rate, channel=hearing.channel)
 
 
-def _waveform(source: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
-    """Return numbers as float32 ``[N]``, full scale at -1 and 1."""
+def as_waveform(source: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
+    """Return numbers as float32 ``[N]``, full scale at -1 and 1.
+
+    Raises:
+        UserError: They are no waveform.
+    """
     array = _as_numpy(source)
     if array.ndim == 2 and 1 in array.shape:  # one channel, as torchaudio and soundfile give it
         array = array.reshape(-1)
@@ -354,7 +358,7 @@ def _features(source: Source, num_columns: int | None) -> np.ndarray:
         case str() | os.PathLike():
             array = _load_array(Path(source), name)
         case _:
-            array = _load_array(_stream(source, "features"), name)
+            array = _load_array(as_stream(source, "features"), name)
     finding = check_features(array, num_columns)
     if finding is not None:
         raise DataError(f"{name}: {finding.reason}")
@@ -382,22 +386,27 @@ def _as_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
-def _stream(source: Source, modality: Modality) -> BinaryIO:
-    """Return bytes or an open file as a binary file."""
+def as_stream(source: Source, modality: Modality) -> BinaryIO:
+    """Return bytes or an open file as a binary file.
+
+    Raises:
+        UserError: It is another source.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)
     if isinstance(source, io.TextIOBase):
         raise UserError("a file must be opened as binary, open(path, 'rb'), but is opened as text")
     if not isinstance(source, str | Text) and hasattr(source, "read"):
         return source  # type: ignore[return-value]
-    raise _of_another_modality(modality, source)
+    raise of_another_modality(modality, source)
 
 
 def _modality_of_file(path: str) -> Modality:
     return "features" if path.lower().endswith(".npy") else "speech"
 
 
-def _of_another_modality(modality: Modality, source: object) -> UserError:
+def of_another_modality(modality: Modality, source: object) -> UserError:
+    """Return the exception for a source that a task does not take."""
     hint = ""
     if isinstance(source, os.PathLike) and modality == "text":
         hint = ": a path is a file; give the text that it holds, or a list of its lines"

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from taskaware.errors import UserError
 from taskaware.model.dropout import dropout as drop
 
+_FIRST_POSITIONS = 32  # that a cache has room for at first
+
 Wavelengths = Literal["official", "vaswani"]
 
 
@@ -137,28 +139,88 @@ class KeyValues:
     keys: Tensor
     values: Tensor
 
+    def contiguous(self) -> KeyValues:
+        """Return them so laid out that what is read often lies together."""
+        return KeyValues(self.keys.contiguous(), self.values.contiguous())
+
+    def keep_rows(self, rows: Tensor) -> KeyValues:
+        """Return those of some examples, int64, in the same memory (``keep_rows`` below)."""
+        return KeyValues(keep_rows(self.keys, rows), keep_rows(self.values, rows))
+
+
+class Past:
+    """Keys and values of all positions that the hypotheses of each example have had.
+
+    Each is written once, at its position and in its hypothesis's slot, and is never moved: which
+    entries a hypothesis comes from, a mask says (``DecodingState``). So hypotheses change places
+    without a copy, and what they share is read once for all of them.
+
+    Args:
+        memory_BHSE: The encoder's keys of the same layer: examples, heads, sizes, type, device.
+        num_slots: W, the most hypotheses of an example.
+    """
+
+    def __init__(self, memory_BHSE: Tensor, num_slots: int) -> None:
+        B, H, _, E = memory_BHSE.shape
+        empty = memory_BHSE.new_zeros(B, H, 0, num_slots, E)
+        self._kept = KeyValues(empty, empty)
+
+    def write(self, key_BHWE: Tensor, value_BHWE: Tensor, position: int) -> None:
+        """Keep the newest position of at most W hypotheses."""
+        if position >= self._kept.keys.shape[2]:
+            self._grow(2 * position + _FIRST_POSITIONS)
+        slots = slice(key_BHWE.shape[2])
+        self._kept.keys[:, :, position, slots] = key_BHWE
+        self._kept.values[:, :, position, slots] = value_BHWE
+
+    def entries(self, num_positions: int) -> KeyValues:
+        """Return what was written, ``[B, H, T * W, E]``; position by position, no copy."""
+        written = slice(num_positions)
+        return KeyValues(
+            self._kept.keys[:, :, written].flatten(2, 3),
+            self._kept.values[:, :, written].flatten(2, 3),
+        )
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Keep some examples, int64."""
+        self._kept = self._kept.keep_rows(rows)
+
+    def _grow(self, num_positions: int) -> None:
+        # Filled with zeros: what a mask hides must be finite all the same.
+        more = num_positions - self._kept.keys.shape[2]
+        space = (0, 0, 0, 0, 0, more)
+        self._kept = KeyValues(F.pad(self._kept.keys, space), F.pad(self._kept.values, space))
+
+
+def keep_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """Return ``x[rows]`` in the place of ``x``: only a row that changes its place is copied."""
+    moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+    if len(moved):
+        x[moved] = x[rows[moved]]
+    return x[: len(rows)]
+
 
 def attend(
     query_BHQE: Tensor,
     key_BHKE: Tensor,
     value_BHKE: Tensor,
     *,
-    mask_BK: Tensor | None = None,
+    mask: Tensor | None = None,
     dropout: float = 0.0,
     causal: bool = False,
 ) -> Tensor:
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
-    On a CPU torch's fused attention runs in float32 also under autocast, because its bfloat16
-    gradient is several times slower there; and it has no dropout, so that attention with dropout is
-    computed step by step.
+    ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU torch's
+    fused attention is float32 also under autocast, but for inference: its gradient in bfloat16 is
+    several times slower there. It has no dropout there: with dropout all is computed step by step.
     """
     if dropout and query_BHQE.device.type == "cpu":
         return _attend_with_dropout(
-            query_BHQE, key_BHKE, value_BHKE, mask_BK=mask_BK, probability=dropout, causal=causal
+            query_BHQE, key_BHKE, value_BHKE, mask=mask, probability=dropout, causal=causal
         )
-    mask = None if mask_BK is None else mask_BK[:, None, None, :]
-    if query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16:
+    is_slow = query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16
+    if is_slow and not torch.is_inference_mode_enabled():
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(
                 query_BHQE.float(),
@@ -178,7 +240,7 @@ def _attend_with_dropout(
     key_BHKE: Tensor,
     value_BHKE: Tensor,
     *,
-    mask_BK: Tensor | None,
+    mask: Tensor | None,
     probability: float,
     causal: bool,
 ) -> Tensor:
@@ -190,9 +252,8 @@ def _attend_with_dropout(
     least = torch.finfo(torch.float32).min
     scaled_BHQE = query_BHQE * query_BHQE.shape[-1] ** -0.5
     scores_BHQK = torch.matmul(scaled_BHQE, key_BHKE.transpose(-1, -2)).float()
-    if mask_BK is not None:
-        hidden_BK = torch.zeros(mask_BK.shape).masked_fill_(~mask_BK, least)
-        scores_BHQK = scores_BHQK.add_(hidden_BK[:, None, None, :])
+    if mask is not None:
+        scores_BHQK = scores_BHQK.add_(torch.zeros(mask.shape).masked_fill_(~mask, least))
     if causal:
         hidden_QK = torch.full(scores_BHQK.shape[-2:], least).triu_(1)
         scores_BHQK = scores_BHQK.add_(hidden_QK)
@@ -243,26 +304,28 @@ class SelfAttention(nn.Module):
             query,
             key,
             value,
-            mask_BK=mask_BK,
+            mask=None if mask_BK is None else mask_BK[:, None, None, :],
             dropout=self.dropout if self.training else 0.0,
             causal=causal,
         )
         return self.output(attended.transpose(1, 2).flatten(2))
 
-    def step(self, x_BWD: Tensor, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
-        """Return one more position for every hypothesis, ``[B, W, D]``, and the longer past.
+    def step(self, x_BWD: Tensor, past: Past, *, position: int, mask_BWK: Tensor | None) -> Tensor:
+        """Return one more position for every hypothesis, ``[B, W, D]``; the past gets it too.
 
         Args:
             x_BWD: The newest position of W hypotheses of each example.
-            past: Keys and values ``[B * W, H, T, E]`` of the positions before.
+            past: Of this layer.
+            position: The number of the newest position, from 0.
+            mask_BWK: Which of the past's entries, the newest among them, a hypothesis comes from;
+                ``None``: all.
         """
-        B, W, D = x_BWD.shape
-        query, key, value = self._project(x_BWD.reshape(B * W, 1, D))
-        if past is not None:
-            key = torch.cat([past.keys, key], dim=2)
-            value = torch.cat([past.values, value], dim=2)
-        attended = attend(query, key, value)
-        return self.output(attended.reshape(B, W, D)), KeyValues(key, value)
+        query_BHWE, key_BHWE, value_BHWE = self._project(x_BWD)
+        past.write(key_BHWE, value_BHWE, position)
+        entries = past.entries(position + 1)
+        mask = None if mask_BWK is None else mask_BWK[:, None]
+        attended = attend(query_BHWE, entries.keys, entries.values, mask=mask)
+        return self.output(attended.transpose(1, 2).flatten(2))
 
     def _project(self, x_BQD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, Q, D = x_BQD.shape
@@ -297,7 +360,7 @@ class CrossAttention(nn.Module):
             query,
             memory.keys,
             memory.values,
-            mask_BK=mask_BS,
+            mask=mask_BS[:, None, None, :],
             dropout=self.dropout if self.training else 0.0,
         )
         return self.output(attended.transpose(1, 2).flatten(2))

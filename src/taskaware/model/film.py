@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FilmScope = Literal["shared", "per_block"]
 
@@ -53,6 +53,19 @@ def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:
     wide = torch.promote_types(x_BSD.dtype, gamma_BD.dtype)
     beta_B1D, gamma_B1D = beta_BD[:, None, :].to(wide), gamma_BD[:, None, :].to(wide)
     return torch.addcmul(beta_B1D, gamma_B1D, x_BSD.to(wide))
+
+
+class ConstantFilm(nn.Module):
+    """Equation 7 with one scale and shift for all: of a model that was exported for one task."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(d_model))
+        self.beta = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        """Return ``[B, S, D]``."""
+        return torch.addcmul(self.beta, self.gamma, x_BSD)
 
 
 def film_penalty(task_embedding: Tensor, d_model: int) -> Tensor:

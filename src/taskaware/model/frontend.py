@@ -54,6 +54,12 @@ class TokenEmbedding(nn.Module):
         nn.init.normal_(self.weight, std=d_model**-0.5)
         self.output_weight = None if tied else nn.Parameter(self.weight.detach().clone())
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size)) if output_bias else None
+        self.reduced_output: nn.Module | None = None  # stands for the output layer (``reduced``)
+
+    @property
+    def output_layer_weight(self) -> Tensor:
+        """The weights of the output layer, ``[V, D]``."""
+        return self.weight if self.output_weight is None else self.output_weight
 
     def embed(self, pieces_BS: Tensor) -> Tensor:
         """Return ``[B, S, D]`` for int64 pieces."""
@@ -65,13 +71,10 @@ class TokenEmbedding(nn.Module):
         return self.embed(pieces_BS), lengths
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return ``[..., V]``: the embedding used as the output layer, where it is tied."""
-        return F.linear(x, self.output_layer, self.output_bias)
-
-    @property
-    def output_layer(self) -> Tensor:
-        """The weight of the output layer, ``[V, D]``: the embedding, where it is tied."""
-        return self.weight if self.output_weight is None else self.output_weight
+        """Return ``[..., V]``; the output layer is the embedding, where it is tied."""
+        if self.reduced_output is not None:
+            return self.reduced_output(x)
+        return F.linear(x, self.output_layer_weight, self.output_bias)
 
 
 class SpeechFrontend(nn.Module):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from taskaware.model.attention import CrossAttention, KeyValues, SelfAttention
+from taskaware.model.attention import CrossAttention, KeyValues, Past, SelfAttention
 from taskaware.model.dropout import dropout, rectified_dropout
 from taskaware.model.modulation import Bottleneck
 
@@ -65,16 +66,25 @@ class Sublayer(nn.Module):
         norm: Before the part, or after the sum.
         eps: Of the norm.
         bottleneck: Size of the bottleneck beside the part; 0: none.
+        scaled: Whether what enters the sum counts times a constant vector (``FoldedSettings``).
     """
 
     def __init__(
-        self, d_model: int, *, dropout: float, norm: NormPlace, eps: float, bottleneck: int = 0
+        self,
+        d_model: int,
+        *,
+        dropout: float,
+        norm: NormPlace,
+        eps: float,
+        bottleneck: int = 0,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         self.bottleneck = Bottleneck(d_model, bottleneck) if bottleneck else None
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.dropout = dropout
         self.norm_first = norm == "pre"
+        self.residual_scale = nn.Parameter(torch.ones(d_model)) if scaled else None
 
     def forward(
         self, x: Tensor, part: Callable[[Tensor], Tensor], modulate: PartModulation | None = None
@@ -84,8 +94,12 @@ class Sublayer(nn.Module):
         out = part(given)
         if modulate is not None:
             out = modulate(out, given, self.bottleneck)
-        # Of one type: torch adds numbers of two types one by one on a CPU.
-        total = x + dropout(out, self.dropout, self.training).to(x.dtype)
+        out = dropout(out, self.dropout, self.training)
+        # Of one type, the wider: torch adds two types number by number on a CPU.
+        wide = torch.promote_types(x.dtype, out.dtype)
+        x, out = x.to(wide), out.to(wide)
+        scale = self.residual_scale
+        total = x + out if scale is None else torch.addcmul(out, scale, x)
         return total if self.norm_first else self.norm(total)
 
 
@@ -106,6 +120,7 @@ class EncoderLayer(nn.Module):
         activation: Activation = "relu",
         attention_bias: bool = False,
         bottleneck: int = 0,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         around = {"dropout": dropout, "norm": norm, "eps": eps, "bottleneck": bottleneck}
@@ -116,7 +131,7 @@ class EncoderLayer(nn.Module):
             d_model, d_ff, relu_dropout=relu_dropout, activation=activation
         )
         self.around_attention = Sublayer(d_model, **around)
-        self.around_feed_forward = Sublayer(d_model, **around)
+        self.around_feed_forward = Sublayer(d_model, **around, scaled=scaled)
 
     def forward(
         self,
@@ -151,6 +166,7 @@ class DecoderLayer(nn.Module):
         activation: Activation = "relu",
         attention_bias: bool = False,
         bottleneck: int = 0,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         around = {"dropout": dropout, "norm": norm, "eps": eps, "bottleneck": bottleneck}
@@ -165,7 +181,7 @@ class DecoderLayer(nn.Module):
         )
         self.around_self = Sublayer(d_model, **around)
         self.around_cross = Sublayer(d_model, **around)
-        self.around_feed_forward = Sublayer(d_model, **around)
+        self.around_feed_forward = Sublayer(d_model, **around, scaled=scaled)
 
     def forward(
         self,
@@ -189,23 +205,22 @@ class DecoderLayer(nn.Module):
     def step(
         self,
         x_BWD: Tensor,
-        past: KeyValues | None,
+        past: Past,
         memory: KeyValues,
         *,
+        position: int,
+        mask_BWK: Tensor | None,
         memory_mask_BS: Tensor,
         inside: Sequence[PartModulation] | None = None,
-    ) -> tuple[Tensor, KeyValues]:
-        """Return the newest position of W hypotheses each, ``[B, W, D]``, and the longer past."""
+    ) -> Tensor:
+        """Return the newest position of W hypotheses each, ``[B, W, D]``; the past gets it too."""
         own, cross, feed_forward = inside or (None, None, None)
-        newest: list[KeyValues] = []
-
-        def attend(x: Tensor) -> Tensor:
-            attended, longer = self.self_attention.step(x, past)
-            newest.append(longer)
-            return attended
-
-        x_BWD = self.around_self(x_BWD, attend, own)
+        x_BWD = self.around_self(
+            x_BWD,
+            lambda x: self.self_attention.step(x, past, position=position, mask_BWK=mask_BWK),
+            own,
+        )
         x_BWD = self.around_cross(
             x_BWD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS), cross
         )
-        return self.around_feed_forward(x_BWD, self.feed_forward, feed_forward), newest[0]
+        return self.around_feed_forward(x_BWD, self.feed_forward, feed_forward)

@@ -37,5 +37,5 @@ def adapter_parameters(model: TaskAwareTransformer, tasks: Sequence[Task]) -> di
 
 def speech_encoder_tensors(model: TaskAwareTransformer) -> dict[str, Tensor]:
     """Return all weights that the encoder's output for a recording depends on, by their names."""
-    parts = ("frontends.speech.", "source_positions.", "encoder.", "encoder_norm.")
+    parts = ("frontends.speech.", "source_positions.", "encoder.", "encoder_norm.", "source_film.")
     return {name: value for name, value in model.state_dict().items() if name.startswith(parts)}

@@ -116,7 +116,8 @@ def create_encoder(settings: ModelSettings) -> list[EncoderLayer] | list[Conform
     count = range(settings.num_encoder_layers)
     if settings.encoder_block == "transformer":
         size = settings.conditioning.bottleneck if settings.modulates_encoder else 0
-        return [EncoderLayer(**_block(settings), bottleneck=size) for _ in count]
+        scaled = settings.folded.encoder_residuals
+        return [EncoderLayer(**_block(settings), bottleneck=size, scaled=scaled) for _ in count]
     own = {key: value for key, value in _block(settings).items() if key not in _NOT_IN_A_CONFORMER}
     return [ConformerLayer(**own, kernel=settings.conformer_kernel) for _ in count]
 
@@ -126,7 +127,8 @@ def create_decoder(settings: ModelSettings) -> list[DecoderLayer]:
     conditioning = settings.conditioning
     size = conditioning.bottleneck if conditioning.has_task_network else 0
     count = range(settings.num_decoder_layers)
-    return [DecoderLayer(**_block(settings), bottleneck=size) for _ in count]
+    scaled = settings.folded.decoder_residuals
+    return [DecoderLayer(**_block(settings), bottleneck=size, scaled=scaled) for _ in count]
 
 
 def _block(settings: ModelSettings) -> dict[str, Any]:

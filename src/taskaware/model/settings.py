@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from taskaware.model.folded_settings import FoldedSettings
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -257,6 +259,7 @@ class ModelSettings:
         bridge: What joins the two then.
         conditioning: How the model learns which task is meant.
         adapters: Weights of each task's own, to compare with.
+        folded: What is left of a task embedding that was folded into the weights.
     """
 
     preset: str = ""
@@ -293,6 +296,7 @@ class ModelSettings:
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
     adapters: AdapterSettings = field(default_factory=AdapterSettings)
+    folded: FoldedSettings = field(default_factory=FoldedSettings)
 
     @classmethod
     def presets(cls) -> Mapping[str, Mapping[str, Any]]:
@@ -377,6 +381,7 @@ class ModelSettings:
                 "`encoder_block` is 'conformer', whose parts are others",
             )
         yield from self._impossible_sides()
+        yield from self._impossible_folds()
         if self.first_position < 0:
             yield "first_position", "must not be negative"
         for name in ("conformer_kernel", "cnn_kernel"):
@@ -396,6 +401,17 @@ class ModelSettings:
                 "must be a multiple of twice `num_heads` where `encoder_block` is 'conformer' (its "
                 "positions turn pairs of numbers)",
             )
+
+    def _impossible_folds(self) -> Iterator[tuple[str, str]]:
+        """Yield what a folded model cannot have."""
+        encoder_is_pre = self.of_encoder.norm == "pre" and self.encoder_block == "transformer"
+        sides = (
+            ("encoder_residuals", encoder_is_pre),
+            ("decoder_residuals", self.norm == "pre"),
+        )
+        for name, possible in sides:
+            if getattr(self.folded, name) and not possible:
+                yield "folded", f"must have `{name}` false where the blocks end in a norm"
 
     def _impossible_sides(self) -> Iterator[tuple[str, str]]:
         """Yield what does not fit where encoder and decoder come from two models."""

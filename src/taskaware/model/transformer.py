@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from taskaware.model.adapters import AdapterSets
-from taskaware.model.attention import Positions, valid_mask
+from taskaware.model.attention import Past, Positions, valid_mask
 from taskaware.model.dropout import dropout
+from taskaware.model.film import ConstantFilm
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import (
     create_bridge,
@@ -66,6 +67,8 @@ class TaskAwareTransformer(nn.Module):
         encoder_norm: nn.Module,
         decoder_norm: nn.Module,
         bridge: Bridge | None = None,
+        source_film: ConstantFilm | None = None,
+        target_film: ConstantFilm | None = None,
     ) -> None:
         super().__init__()
         self.d_model = d_model
@@ -81,6 +84,8 @@ class TaskAwareTransformer(nn.Module):
         self.encoder_norm = encoder_norm
         self.decoder_norm = decoder_norm
         self.bridge = bridge
+        self.source_film = source_film
+        self.target_film = target_film
         self.task_network = task_network
         self.task_vectors: TaskVectors | None = None  # while they are trained (``run.run``)
         self.adapters = AdapterSets()  # switched by who knows the task of a batch
@@ -179,6 +184,12 @@ class TaskAwareTransformer(nn.Module):
         mask_BS = valid_mask(lengths, memory_BSD.shape[1])
         return Encoded(memory_BSD, mask_BS, modulation, vector)
 
+    def encoder_output(
+        self, source_BSD: Tensor, source_lengths: Tensor, task_embedding: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what ``encode`` and ``start_decoding`` take as ``is_encoded`` for this t_e."""
+        return self.run_encoder(source_BSD, source_lengths, *self._modulation(task_embedding))
+
     def run_encoder(
         self,
         source_BSD: Tensor,
@@ -235,26 +246,40 @@ class TaskAwareTransformer(nn.Module):
         if not is_encoded:
             source, source_lengths = self.preprocess_source(source, source_lengths, modality)
         encoded = self.encode(source, source_lengths, task_embedding, is_encoded=is_encoded)
-        memory_BSD = encoded.memory_BSD
+        memory_BSD, layers = encoded.memory_BSD, self._decoder_layers()
+        B = memory_BSD.shape[0]
+        memory = [layer.cross_attention.look_at(memory_BSD).contiguous() for layer in layers]
         state = DecodingState(
-            memory=[block.cross_attention.look_at(memory_BSD) for block in self._decoder_layers()],
+            memory=memory,
             memory_mask_BS=encoded.mask_BS,
             memory_BSD=memory_BSD,
-            past=[None] * len(self.decoder),
-            position=0,
+            past=[Past(kept.keys, width) for kept in memory],
+            slots_BWT=torch.zeros(B, 1, 0, dtype=torch.int64, device=memory_BSD.device),
+            num_slots=width,
             modulation=encoded.modulation,
         )
         if encoded.vector_BD is not None:
-            vector_BWD = encoded.vector_BD[:, None].expand(memory_BSD.shape[0], width, -1)
-            self._advance(vector_BWD, state)
+            self._advance(encoded.vector_BD[:, None].expand(B, 1, -1), state)
         return state
 
     def step(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
-        """Return the next piece's logits, ``[B, W, V]``, and move the state one position on."""
+        """Return the next piece's logits, ``[B, W, V]``, and move the state one position on.
+
+        Args:
+            pieces_BW: The newest piece of each hypothesis. Where there was one hypothesis of each
+                example before, all of them come from it.
+            state: Of ``start_decoding``.
+        """
+        return self.token_embedding.logits(self.advance(pieces_BW, state))
+
+    def advance(self, pieces_BW: Tensor, state: DecodingState) -> Tensor:
+        """Do as ``step`` without logits: return the decoder's states, ``[B, W, D]``."""
         x_BWD = self.token_embedding.embed(pieces_BW)
+        if self.target_film is not None:
+            x_BWD = self.target_film(x_BWD)
         if state.modulation is not None:
             x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 1)
-        return self.token_embedding.logits(self.decoder_norm(self._advance(x_BWD, state)))
+        return self.decoder_norm(self._advance(x_BWD, state))
 
     # --- parts ---
 
@@ -280,6 +305,9 @@ class TaskAwareTransformer(nn.Module):
         positions: Positions,
     ) -> Tensor:
         """Modulate a preprocessing layer's output, then add positions and dropout."""
+        constant = self.source_film if place == 0 else self.target_film
+        if constant is not None:
+            x_BSD = constant(x_BSD)
         if modulation is not None:
             x_BSD = modulation.at(x_BSD, place)
         if vector is not None:
@@ -289,19 +317,21 @@ class TaskAwareTransformer(nn.Module):
 
     def _advance(self, x_BWD: Tensor, state: DecodingState) -> Tensor:
         B, W, D = x_BWD.shape
-        x_BW1D = x_BWD.reshape(B * W, 1, D)
-        x_BWD = self.target_positions(x_BW1D, first=state.position).view(B, W, D)
+        position = state.position
+        x_BWD = self.target_positions(x_BWD.reshape(B * W, 1, D), first=position).view(B, W, D)
+        mask_BWK = state.begin_position(x_BWD.shape[1])
         for index, block in enumerate(self._decoder_layers()):
-            x_BWD, state.past[index] = block.step(
+            x_BWD = block.step(
                 x_BWD,
                 state.past[index],
                 state.memory[index],
+                position=position,
+                mask_BWK=mask_BWK,
                 memory_mask_BS=state.memory_mask_BS,
                 inside=state.modulation and state.modulation.inside_decoder(index),
             )
             if state.modulation is not None:
                 x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 2 + index)
-        state.position += 1
         return x_BWD
 
 
@@ -346,6 +376,8 @@ def create_model(
         encoder_norm=last_norm(own, needed=settings.encoder_block == "transformer"),
         decoder_norm=last_norm(settings),
         bridge=create_bridge(settings),
+        source_film=ConstantFilm(own.d_model) if settings.folded.source else None,
+        target_film=ConstantFilm(settings.d_model) if settings.folded.target else None,
     )
     initialise(model)
     model.task_network = create_task_network(settings, num_tasks=len(tasks))

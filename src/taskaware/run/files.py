@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from taskaware.errors import OutputError
+from taskaware.inference.model_card import CARD_NAME, is_somebodys
 from taskaware.output_folder import claimed, listed
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _MODEL = (
     *("model.json", "model.safetensors", "provenance.json", "task_embeddings.safetensors"),
-    "vocabulary.model",
+    *("vocabulary.model", CARD_NAME),
 )
 _UPDATE = f"update-{8 * '[0-9]'}"  # not `update-00001000-good`, a copy that somebody made
 _CHECKPOINT = ("model.safetensors", "optimiser.safetensors", "random-*.safetensors", "state.json")
@@ -65,7 +66,7 @@ def claim_files(folder: Path, *, restart: bool) -> None:
 def _start_over(folder: Path, output: OutputFolder) -> None:
     there = [path for name in _INNER for path in (folder / name).rglob("*")]
     inside = [str(path.relative_to(folder)) for path in there if not path.is_dir()]
-    foreign = [name for name in inside if not output.owns(name)]
+    foreign = [name for name in inside if not output.owns(name) or _is_changed_card(folder / name)]
     if foreign:
         raise OutputError(
             f"{folder} holds {listed(folder, foreign)}, which no run wrote and which starting over "
@@ -74,6 +75,10 @@ def _start_over(folder: Path, output: OutputFolder) -> None:
         )
     own = [path.name for path in folder.iterdir() if path.is_file() and output.owns(path.name)]
     output.remove([*inside, *own])
+
+
+def _is_changed_card(path: Path) -> bool:
+    return path.name == CARD_NAME and is_somebodys(path)
 
 
 def _is_run(folder: Path) -> bool:

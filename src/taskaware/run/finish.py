@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.files import atomic_folder, link_or_copy
+from taskaware.inference.model_card import write_card
 from taskaware.inference.model_folder import MODEL_FILES
 from taskaware.training.checkpoint import average_weights, checkpoints
 from taskaware.training.tensors import load_tensors, weights
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from taskaware.inference.model import TaskAwareModel
     from taskaware.run.run import Run
     from taskaware.training.best import BestWeights
     from taskaware.training.checkpoint import TrainState
@@ -39,8 +41,8 @@ class _Weights:
     tensors: Mapping[str, Tensor] | None = None
     file: Path | None = None
 
-    def write(self, run: Run, folder: Path) -> None:
-        """Write the model's folder."""
+    def write(self, run: Run, folder: Path) -> TaskAwareModel:
+        """Write the model's folder; return the model."""
         tensors = self.tensors
         if tensors is None:
             assert self.file is not None
@@ -49,6 +51,7 @@ class _Weights:
         has_vectors = run.experiment.start.trains == "task_embedding"
         model = run.finished_model(tensors, update=self.update)
         model.save(folder, weights_file=None if has_vectors else self.file)
+        return model
 
 
 def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None:
@@ -60,9 +63,11 @@ def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None
     settings = run.experiment.training
     found = _candidates(run, state, best_weights)
     final = settings.final if settings.final in found else "last"
-    for name in ("best", "average"):
-        if name in found:
-            found[name].write(run, run.folder / name)
+    written = {
+        name: found[name].write(run, run.folder / name)
+        for name in ("best", "average")
+        if name in found
+    }
     for task in run.trained_tasks:
         if task.name in state.best and settings.taskwise and len(run.trained_tasks) > 1:
             update = int(state.best[task.name]["update"])
@@ -74,6 +79,8 @@ def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None
         with atomic_folder(run.folder / "model") as folder:
             for name in MODEL_FILES:
                 link_or_copy(run.folder / final / name, folder / name)
+        # Not another name of the other's card: who edits one means that one.
+        write_card(written[final], run.folder / "model")
 
 
 def _candidates(run: Run, state: TrainState, best_weights: BestWeights) -> dict[str, _Weights]:

@@ -3,17 +3,20 @@
 A line is a JSON object: ``kind`` (``"progress"``, ``"validation"`` or ``"remark"``), ``update``,
 and the fields of ``training.progress.TrainingProgress``, ``training.loop.Validation`` or
 ``idle_settings.Remark``. A line of kind ``"change"`` says which fields of the experiment are others
-from there on.
+from there on. A line of kind ``"resumed"`` says that the run had ended early and went on after this
+update: ``time`` (UTC, ISO 8601) and ``version`` (of taskaware).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
 from taskaware.files import reporting, write_text
+from taskaware.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +91,12 @@ class RunLog:
         ):
             return
         self.write(line)
+
+    def write_resumed(self) -> None:
+        """Append that the run goes on from here, and when, and with which version."""
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        update = self._first_update
+        self.write({"kind": "resumed", "update": update, "time": time, "version": __version__})
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line, so that it is there even if the run is killed right after.

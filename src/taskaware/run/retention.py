@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class _Memory:
     def indices(self, task_name: str) -> NDArray[np.int64]:
         return self._indices[task_name]
 
-    def source(self, index: int) -> NDArray:
+    def source(self, index: int) -> NDArray[Any]:
         return self._split.source(index)
 
     def target(self, index: int) -> NDArray[np.int64]:

@@ -108,6 +108,7 @@ class Run:
                 "seed": self.experiment.training.seed,
                 "start": str(self.experiment.start.model or ""),
                 "trains": self.experiment.start.trains,
+                "ctc_weight": self.experiment.objective.ctc_weight,
                 "data": str(self.data.folder),
                 "data_fingerprint": self.data.fingerprint,
                 "taskaware": __version__,

@@ -22,7 +22,7 @@ from taskaware.run.start import start_remarks
 from taskaware.run.validation import validate
 from taskaware.settings import typed as settings_file
 from taskaware.training.best import BestWeights
-from taskaware.training.loop import Validation, Watchers, stop_signals, train
+from taskaware.training.loop import Validation, Watchers, has_ended, stop_signals, train
 from taskaware.training.memory import bound_caches
 from taskaware.training.processes import Processes, Seat, join
 from taskaware.training.step import Recipe
@@ -145,6 +145,8 @@ def train_with(
                 write_experiment(folder, experiment)
             log = RunLog(folder, first_update=state.update, on=processes.is_first)
             stack.enter_context(log)
+        if state.update and not has_ended(state, experiment.training):
+            log.write_resumed()
         for remark in run.remarks:
             log.write_remark({"kind": "remark", "update": state.update, **asdict(remark)})
         if processes.is_first:

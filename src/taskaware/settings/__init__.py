@@ -1,7 +1,7 @@
 """Typed settings: read from TOML, checked, written back."""
 
+from taskaware.settings.template import describe
 from taskaware.settings.typed import (
-    describe,
     dump,
     from_mapping,
     load,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from taskaware.settings.toml_text import Key
 
-SCALARS = {
+SCALARS: dict[Any, str] = {
     str: "text",
     int: "a whole number",
     float: "a number",

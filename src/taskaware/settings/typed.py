@@ -16,13 +16,11 @@ line, dotted key, what must be, what is, and the nearest valid name. What the ty
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import re
-import textwrap
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -30,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 from taskaware.errors import ExperimentError, nearest
 from taskaware.settings.annotations import (
     SCALARS,
-    default_of,
     description,
     dotted,
     has_default,
@@ -40,7 +37,7 @@ from taskaware.settings.annotations import (
     without_none,
     words_of,
 )
-from taskaware.settings.toml_text import NONE_TEXT, key_lines, toml_lines, toml_value
+from taskaware.settings.toml_text import NONE_TEXT, key_lines, toml_lines
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -318,7 +315,7 @@ def require_valid(settings: DataclassInstance, *, where: str = "settings") -> No
 def to_mapping(settings: DataclassInstance) -> dict[str, Any]:
     """The settings as plain values that JSON can hold; ``from_mapping`` undoes it."""
     names = [each.name for each in dataclasses.fields(settings)]
-    return {name: _plain(getattr(settings, name)) for name in names}
+    return {name: plain(getattr(settings, name)) for name in names}
 
 
 def dump(settings: DataclassInstance) -> str:
@@ -326,60 +323,12 @@ def dump(settings: DataclassInstance) -> str:
     return "\n".join(toml_lines(to_mapping(settings))).strip() + "\n"
 
 
-def describe(cls: type[DataclassInstance]) -> str:
-    """A TOML template: every field with its documentation and its default.
-
-    A field is commented out where it has no default, and where a preset decides it.
-    """
-    return "\n".join(_template_lines(cls, "", "")).strip() + "\n"
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as TOML has it: a path as text, settings as a table."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple | list):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     return to_mapping(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-
-def _template_lines(cls: Any, table: str, prefix: str) -> Iterator[str]:
-    documentation = inspect.getdoc(cls) or ""
-    if not table:
-        yield from _comment(documentation.partition("\n\n")[0])
-    presets = cls.presets() if hasattr(cls, "presets") else {}
-    decided = {name for values in presets.values() for name in values}
-    nested: list[tuple[dataclasses.Field[Any], Any, bool]] = []
-    for each in dataclasses.fields(cls):
-        hint = hints_of(cls)[each.name]
-        default = default_of(each)
-        is_list = get_origin(hint) is tuple and is_dataclass(get_args(hint)[0])
-        if is_list or (is_dataclass(without_none(hint)) and default is not None):
-            nested.append((each, get_args(hint)[0] if is_list else without_none(hint), is_list))
-            continue
-        required = "; required" if default is MISSING else ""
-        choices = [f"Presets: {', '.join(presets)}."] if presets and each.name == "preset" else []
-        text = [_attribute(documentation, each.name), f"({description(hint)}{required})", *choices]
-        yield from ("", *(prefix + line for line in _comment(" ".join(text).strip())))
-        value = "..." if default is MISSING else toml_value(_plain(default))
-        commented = default is MISSING or each.name in decided
-        yield f"{prefix}{'# ' if commented and not prefix else ''}{each.name} = {value}"
-    for each, inner, is_list in nested:
-        name = f"{table}{each.name}"
-        # A list is shown as one commented element: its default may be empty.
-        inner_prefix = "# " if is_list else prefix
-        yield from ("", *(prefix + line for line in _comment(_attribute(documentation, each.name))))
-        yield inner_prefix + (f"[[{name}]]" if is_list else f"[{name}]")
-        yield from _template_lines(inner, f"{name}.", inner_prefix)
-
-
-def _attribute(documentation: str, name: str) -> str:
-    """What the section ``Attributes:`` of a class's docstring says of a field."""
-    section = documentation.partition("\nAttributes:\n")[2]
-    found = re.search(rf"^    {name}: (.*(?:\n     +.*)*)", section, flags=re.MULTILINE)
-    return " ".join(found[1].split()).replace("``", "") if found else ""
-
-
-def _comment(text: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), width=96)]

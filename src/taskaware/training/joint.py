@@ -213,7 +213,7 @@ def transformed_loss(
     embedding = model.token_embedding
     found = output_loss(
         states_BTD[mask_BT],
-        embedding.output_layer,
+        embedding.output_layer_weight,
         embedding.output_bias,
         batch.target_output[mask_BT],
         smoothing=objective.label_smoothing,

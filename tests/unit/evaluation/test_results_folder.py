@@ -32,6 +32,7 @@ def test_whatever_differs_stands_in_the_name():
     assert name_of(other) == "test__txt-prepared-b2b2b2b2"
     assert name_of(replace(FULL, limit=2)) == "test__limit-2"
     assert name_of(replace(FULL, beam=1)) == "test__beam-1"
+    assert name_of(replace(FULL, weights="int8")) == "test__int8"
     assert name_of(replace(FULL, tasks=("asr", "mt"))) == "test__asr+mt"
     assert name_of(replace(other, limit=2, tasks=("mt",))) == (
         "test__txt-prepared-b2b2b2b2__limit-2__mt"
@@ -51,6 +52,7 @@ def test_whatever_differs_stands_in_the_name():
         ({"beam": 1}, "beam 4 there, 1 here"),
         ({"split": "dev"}, "split test there, dev here"),
         ({"which": "best"}, "which model there, best here"),
+        ({"weights": "int8"}, "--weights float32 there, int8 here"),
     ],
 )
 def test_a_folder_with_results_of_another_evaluation_is_refused(

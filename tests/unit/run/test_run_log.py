@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+import taskaware
 from taskaware.run.log import RunLog, read_log
 
 if TYPE_CHECKING:
@@ -41,3 +43,16 @@ def test_a_run_that_goes_on_cuts_the_broken_line_and_what_comes_twice(tmp_path: 
     lines = [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [found["update"] for found in lines] == [1, 2, 3]
     assert lines[-1]["losses"] == {}
+
+
+def test_a_log_says_when_its_run_went_on_and_with_which_version(tmp_path: Path):
+    (tmp_path / "log.jsonl").write_text("\n".join([line(1), line(2)]) + "\n")
+    for _ in range(2):  # killed again before anything else was written
+        with RunLog(tmp_path, first_update=2, on=True) as log:
+            log.write_resumed()
+    first, second = (found for found in read_log(tmp_path) if found["kind"] == "resumed")
+    assert set(first) == {"kind", "update", "time", "version"}
+    assert (first["update"], first["version"]) == (2, taskaware.__version__)
+    began, again = (datetime.fromisoformat(found["time"]) for found in (first, second))
+    assert timedelta(0) <= again - began < timedelta(minutes=5)
+    assert began.utcoffset() == timedelta(0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class TextCue:
     before: tuple[int, ...] = ()
     end: int = Vocabulary.EOS
 
-    def around(self, sources: Sequence[NDArray]) -> Sequence[NDArray]:
+    def around(self, sources: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
         """Return the sources with what the task puts before and behind them."""
         if not self.source_prefix and not self.source_suffix:
             return sources
@@ -86,7 +86,7 @@ def text_cue(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue:
             return TextCue()
 
 
-def pad_sources(sources: Sequence[NDArray]) -> tuple[torch.Tensor, torch.Tensor]:
+def pad_sources(sources: Sequence[NDArray[Any]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return sources padded with zeros, ``[B, S, F]`` or ``[B, S]``, and lengths int64 ``[B]``."""
     lengths = [len(source) for source in sources]
     shape = (len(sources), max(lengths), *sources[0].shape[1:])
@@ -98,7 +98,7 @@ def pad_sources(sources: Sequence[NDArray]) -> tuple[torch.Tensor, torch.Tensor]
 
 def collate(
     task: Task,
-    sources: Sequence[NDArray],
+    sources: Sequence[NDArray[Any]],
     targets: Sequence[NDArray[np.int64]],
     *,
     cue: TextCue,
@@ -123,7 +123,7 @@ def collate(
 
 def collate_tasks(
     row_tasks: Sequence[Task],
-    sources: Sequence[NDArray],
+    sources: Sequence[NDArray[Any]],
     targets: Sequence[NDArray[np.int64]],
     *,
     cues: Mapping[str, TextCue],
@@ -196,7 +196,7 @@ class TaskSource(Protocol):
         """The examples of one task."""
         ...
 
-    def source(self, index: int) -> NDArray:
+    def source(self, index: int) -> NDArray[Any]:
         """One source, float32 ``[S, F]`` or int64 ``[S]``."""
         ...
 

@@ -6,7 +6,7 @@ The same in every process, and again when a run is resumed.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -59,7 +59,9 @@ class TrainingReader:
             changed[chosen] += draws.echo_delay_seconds[of_shard] * frames_per_second
         return np.ceil(changed).astype(np.int64)
 
-    def read(self, planned: PlannedBatch) -> tuple[list[NDArray], list[NDArray], list[str]]:
+    def read(
+        self, planned: PlannedBatch
+    ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[str]]:
         """Return sources, the pieces of the targets, and ids."""
         indices = [int(i) for i in planned.indices]
         examples = [self._split.example(i) for i in indices]
@@ -74,7 +76,7 @@ class TrainingReader:
         targets = self._encode([example.target_text for example in examples])
         return sources, targets, [example.id for example in examples]
 
-    def _encode(self, texts: list[str]) -> list[NDArray]:
+    def _encode(self, texts: list[str]) -> list[NDArray[Any]]:
         rows = self._split.contents.vocabulary.encode_many(texts)
         return [np.array(row, dtype=np.int64) for row in rows]
 
@@ -86,7 +88,7 @@ class TrainingReader:
         """The process that plans has checked the shards."""
         self._split.checks_shards = False
 
-    def _source(self, index: int, epoch: int) -> NDArray:
+    def _source(self, index: int, epoch: int) -> NDArray[Any]:
         waveform = self._split.waveform(index) if self._settings.changes_signal else None
         if waveform is None:
             source = self._split.source(index)

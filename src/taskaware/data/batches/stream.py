@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 class ExampleReader(Protocol):
     """Reads the examples of a batch."""
 
-    def read(self, planned: PlannedBatch) -> tuple[list[NDArray], list[NDArray], list[str]]:
+    def read(
+        self, planned: PlannedBatch
+    ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[str]]:
         """Return sources, the pieces of the targets, and ids."""
         ...
 
@@ -54,7 +56,9 @@ class PlainReader:
     def __init__(self, split: TaskSource) -> None:
         self._split = split
 
-    def read(self, planned: PlannedBatch) -> tuple[list[NDArray], list[NDArray], list[str]]:
+    def read(
+        self, planned: PlannedBatch
+    ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[str]]:
         """Return sources, the pieces of the targets, and ids."""
         indices = [int(i) for i in planned.indices]
         examples = [self._split.examples[i] for i in indices]

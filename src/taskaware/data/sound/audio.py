@@ -59,7 +59,7 @@ def info(path: Path | str | BinaryIO) -> AudioInfo:
     Raises:
         AudioError: The file is missing, is not audio, is empty, or is shorter than its header says.
     """
-    with _opened(path) as (file, _):
+    with opened(path) as (file, _):
         return AudioInfo(
             duration_seconds=file.frames / file.samplerate,
             sample_rate_hz=file.samplerate,
@@ -133,15 +133,16 @@ def read_sound(
         AudioError: The file is missing, is not audio, is empty, has no such channel, holds fewer
             samples than its header or the segment says, or holds samples that are not finite.
     """
-    with _opened(path) as (file, name):
+    with opened(path) as (file, name):
         rate = file.samplerate
-        first, wanted = _segment(file, name, start_seconds, duration_seconds)
+        first, wanted = segment_frames(file, name, start_seconds, duration_seconds)
         if channel is not None and not 1 <= channel <= file.channels:
             raise AudioError(
                 f"{name}: the channel must be from 1 to {file.channels}, but is {channel}"
             )
-        samples = _decode(file, first, wanted, name)
-    waveform, channels_cancel = _mixed(samples, channel)
+        blocks = list(decoded_blocks(file, first, wanted, name, size=wanted))
+        samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    waveform, channels_cancel = mixed(samples, channel)
     if not np.isfinite(waveform).all():
         raise AudioError(f"{name}: every sample must be finite, but some are NaN or infinite")
     return Sound(
@@ -193,7 +194,7 @@ def compressed(speech: Speech) -> tuple[bytes, str]:
     return buffer.getvalue(), "flac"
 
 
-def _segment(
+def segment_frames(
     file: soundfile.SoundFile, name: str, start_seconds: float, duration_seconds: float | None
 ) -> tuple[int, int]:
     """Return the first sample of a segment and how many it has, which must lie in the file."""
@@ -221,29 +222,39 @@ def _segment(
     return first, min(wanted, available)
 
 
-def _decode(file: soundfile.SoundFile, first: int, wanted: int, name: str) -> np.ndarray:
-    """Return float32 ``[wanted, C]``."""
+def decoded_blocks(
+    file: soundfile.SoundFile, first: int, wanted: int, name: str, *, size: int
+) -> Iterator[np.ndarray]:
+    """Yield the samples of a segment in order, float32 ``[size, C]``, fewer in the last block.
+
+    Raises:
+        AudioError: The file is damaged, or holds fewer samples than its header says.
+    """
     import soundfile
 
+    num_read = 0
     try:
         if first:
             file.seek(first)
-        samples = file.read(wanted, dtype="float32", always_2d=True)
+        while num_read < wanted:
+            samples = file.read(min(size, wanted - num_read), dtype="float32", always_2d=True)
+            if not len(samples):
+                break
+            num_read += len(samples)
+            yield samples
     except soundfile.SoundFileError as error:
         raise AudioError(f"{name}: the file is truncated or damaged ({error})") from error
     # Lossy containers may end some samples early; a truncated file lacks far more.
     tolerance = _MPEG_TOLERANCE_SECONDS if is_mpeg(file) else END_TOLERANCE_SECONDS
-    if len(samples) < wanted - tolerance * file.samplerate:
-        expected_seconds = (first + wanted) / file.samplerate
-        actual_seconds = (first + len(samples)) / file.samplerate
+    if num_read < wanted - tolerance * file.samplerate:
         raise AudioError(
-            f"{name}: the file is truncated: it must hold {expected_seconds:.3f} s, "
-            f"but ends after {actual_seconds:.3f} s"
+            f"{name}: the file is truncated: it must hold "
+            f"{(first + wanted) / file.samplerate:.3f} s, "
+            f"but ends after {(first + num_read) / file.samplerate:.3f} s"
         )
-    return samples
 
 
-def _mixed(samples: np.ndarray, channel: int | None) -> tuple[np.ndarray, bool]:
+def mixed(samples: np.ndarray, channel: int | None) -> tuple[np.ndarray, bool]:
     """Return one channel of samples ``[N, C]`` or the mean of all, and whether they cancel."""
     num_channels = samples.shape[1]
     if num_channels == 1 or channel is not None:
@@ -254,7 +265,7 @@ def _mixed(samples: np.ndarray, channel: int | None) -> tuple[np.ndarray, bool]:
 
 
 @contextmanager
-def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, str]]:
+def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, str]]:
     """Open a recording that is whole, or say why not; gives the file and its name for messages."""
     import soundfile
 
@@ -264,7 +275,7 @@ def _opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, 
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
             source = io.BytesIO(Path(path).read_bytes())
     else:
-        name, source = shown(getattr(path, "name", "the recording")), _seekable(path)
+        name, source = shown(getattr(path, "name", "the recording")), seekable(path)
     try:
         file = soundfile.SoundFile(source)
     except (soundfile.SoundFileError, TypeError) as error:
@@ -319,6 +330,6 @@ def _reason(error: Exception) -> str:
     return "" if "does not exist" in reason else f" ({reason.rstrip('.')})"
 
 
-def _seekable(stream: BinaryIO) -> BinaryIO:
+def seekable(stream: BinaryIO) -> BinaryIO:
     """Standard input cannot seek, and libsndfile must."""
     return stream if stream.seekable() else io.BytesIO(stream.read())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from taskaware.data.sound.settings import FeatureSettings
 
 ENERGY_FLOOR = 1.1920928955078125e-07  # float32 epsilon: Kaldi's floor below the logarithm
-_VARIANCE_FLOOR = 1e-2  # nats squared; speech has 1 to 20, a constant or silent bin 0
+VARIANCE_FLOOR = 1e-2  # nats squared; speech has 1 to 20, a constant or silent bin 0
 _FRAMES_PER_BLOCK = 512  # what stays in a core's cache, and keeps an hour of audio small in memory
 
 
@@ -74,32 +74,33 @@ def normalise(features: Tensor) -> Tensor:
     """
     centred = features - features.mean(dim=0)
     variance = centred.square().mean(dim=0)
-    return centred * variance.clamp_min(_VARIANCE_FLOOR).rsqrt()
+    return centred * variance.clamp_min(VARIANCE_FLOOR).rsqrt()
 
 
 def _log_energies(frames: Tensor, settings: FeatureSettings) -> Tensor:
     """``[S, W]`` samples to ``[S, F]`` log filter energies."""
-    window, mel_matrix = _constants(settings)
+    window, mel_matrix = window_and_filters(settings)
     frames = frames - frames.mean(dim=1, keepdim=True)
     previous = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)  # Kaldi repeats the first sample
     frames = torch.sub(frames, previous, alpha=settings.preemphasis).mul_(window)
-    spectrum = torch.fft.rfft(frames, n=_fft_length(settings))  # complex [S, K]
+    spectrum = torch.fft.rfft(frames, n=fft_length(settings))  # complex [S, K]
     power = spectrum.real.square() + spectrum.imag.square()
     return (power @ mel_matrix).clamp_min_(ENERGY_FLOOR).log_()
 
 
-def _fft_length(settings: FeatureSettings) -> int:
+def fft_length(settings: FeatureSettings) -> int:
+    """Return the power of two that a window is filled up to."""
     return 1 << math.ceil(math.log2(settings.window_samples))
 
 
 @functools.lru_cache(maxsize=8)
-def _constants(settings: FeatureSettings) -> tuple[Tensor, Tensor]:
+def window_and_filters(settings: FeatureSettings) -> tuple[Tensor, Tensor]:
     """Return Povey's window ``[W]`` and the matrix ``[K, F]`` of triangular Mel filters."""
     length = settings.window_samples
     phase = 2 * math.pi * np.arange(length) / (length - 1)
     window = (0.5 - 0.5 * np.cos(phase)) ** 0.85
-    fft_length = _fft_length(settings)
-    bins_mel = _mel(np.arange(fft_length // 2 + 1) * settings.sample_rate_hz / fft_length)
+    size = fft_length(settings)
+    bins_mel = _mel(np.arange(size // 2 + 1) * settings.sample_rate_hz / size)
     edges_mel = np.linspace(
         _mel(settings.low_hz), _mel(settings.sample_rate_hz / 2), settings.num_mel_bins + 2
     )

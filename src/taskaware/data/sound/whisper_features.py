@@ -16,7 +16,7 @@ from torch import Tensor
 from taskaware.errors import AudioError
 
 SAMPLE_RATE_HZ = 16_000
-_WINDOW, _HOP = 400, 160  # samples: 25 and 10 ms
+WINDOW_SAMPLES, HOP_SAMPLES = 400, 160  # samples: 25 and 10 ms
 _FLOOR = 1e-10
 _RANGE = 8.0  # decades below the loudest that are kept
 _LINEAR_HZ, _LINEAR_MEL = 1000.0, 15.0  # where Slaney's scale turns from a line to a logarithm
@@ -35,7 +35,7 @@ def whisper_num_frames(num_samples: int, *, padded_seconds: float) -> int:
             f"a recording must last at most {padded_seconds:g} s, as the model hears no more at "
             f"once, but lasts {num_samples / SAMPLE_RATE_HZ:.1f} s: cut it into parts"
         )
-    return max(num_samples, longest) // _HOP
+    return max(num_samples, longest) // HOP_SAMPLES
 
 
 def whisper_log_mel(
@@ -61,10 +61,10 @@ def whisper_log_mel(
         return waveform.new_zeros((0, num_mel_bins), dtype=torch.float32)
     # Half a window is mirrored at either end, so that there must be more than that.
     longest = round(padded_seconds * SAMPLE_RATE_HZ)
-    missing = max(longest, _WINDOW // 2 + 1) - len(waveform)
+    missing = max(longest, WINDOW_SAMPLES // 2 + 1) - len(waveform)
     padded = F.pad(waveform.float(), (0, max(missing, 0)))
-    window = torch.hann_window(_WINDOW, device=padded.device)
-    spectrum = torch.stft(padded, _WINDOW, _HOP, window=window, return_complex=True)
+    window = torch.hann_window(WINDOW_SAMPLES, device=padded.device)
+    spectrum = torch.stft(padded, WINDOW_SAMPLES, HOP_SAMPLES, window=window, return_complex=True)
     power = spectrum[:, :num_frames].abs().square()
     energies = slaney_filters(num_mel_bins).to(power.device) @ power
     logarithms = energies.clamp_min(_FLOOR).log10()
@@ -75,7 +75,7 @@ def whisper_log_mel(
 @functools.lru_cache(maxsize=4)
 def slaney_filters(num_mel_bins: int) -> Tensor:
     """Return triangular filters of equal area on Slaney's Mel scale, 0 to 8 kHz, ``[F, K]``."""
-    bins_hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, _WINDOW // 2 + 1)
+    bins_hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, WINDOW_SAMPLES // 2 + 1)
     edges_hz = _hz(np.linspace(0.0, _mel(SAMPLE_RATE_HZ / 2), num_mel_bins + 2))
     left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     rising = (bins_hz - left) / (centre - left)

@@ -182,6 +182,16 @@ class Vocabulary:
         return self.size
 
     @property
+    def contents(self) -> list[bytes]:
+        """What each piece adds to a text, as UTF-8; nothing for those that no text contains."""
+        return list(self._pieces.contents)
+
+    @property
+    def adds_space(self) -> bool:
+        """Whether a text is encoded, and comes back, with a space in front."""
+        return self._pieces.adds_space
+
+    @property
     def sha256(self) -> str:
         """Fingerprint of the model file, in hexadecimal."""
         return hashlib.sha256(self.model_bytes).hexdigest()

@@ -1,0 +1,130 @@
+"""``taskaware export``: a model in the form in which it is deployed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from taskaware.errors import UserError
+from taskaware.export.ctranslate2_files import DESCRIPTION as CTRANSLATE2_DESCRIPTION
+from taskaware.export.ctranslate2_files import write_ctranslate2
+from taskaware.export.fold import fold
+from taskaware.export.folder import write_into
+from taskaware.export.huggingface import DESCRIPTION as HUGGINGFACE_DESCRIPTION
+from taskaware.export.huggingface import write_huggingface
+from taskaware.export.onnx_files import DESCRIPTION as ONNX_DESCRIPTION
+from taskaware.export.onnx_files import write_onnx
+from taskaware.inference.model_folder import DESCRIPTION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taskaware.export.fold import Folded
+    from taskaware.inference.model import TaskAwareModel
+    from taskaware.types import StageProgress
+
+Form = Literal["plain", "onnx", "ctranslate2", "huggingface"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        num_bytes: Of all files.
+        remarks: What became of the model, in words.
+    """
+
+    num_bytes: int
+    remarks: tuple[str, ...]
+
+
+def export(
+    model: TaskAwareModel,
+    form: Form,
+    folder: Path,
+    *,
+    task: str | None = None,
+    int8: bool = False,
+    progress: StageProgress = lambda *_: None,
+) -> Exported:
+    """Write a model in another form.
+
+    Args:
+        model: The model, on the CPU.
+        form: ``"plain"``: a model folder of one task without a task network; ``"onnx"``;
+            ``"ctranslate2"``; ``"huggingface"``: as ``taskaware import`` reads.
+        folder: New, empty, or an earlier export.
+        task: The task, for all forms but ``"onnx"``, which has all; ``None``: the only one.
+        int8: Whether weights become whole numbers of 8 bits (ONNX and CTranslate2).
+        progress: Called as the work advances.
+
+    Raises:
+        UserError: The form cannot represent the model, and why; an option does not go with it.
+        UnknownTaskError: There is no such task.
+        OutputError, WriteError: See ``folder.write_into``.
+        MissingDependencyError: A library is not installed.
+    """
+    if int8 and form not in ("onnx", "ctranslate2"):
+        raise UserError(f"--int8 must go with onnx or ctranslate2, but goes with {form}")
+    if form == "onnx":
+        if task is not None:
+            raise UserError(
+                "--task must be left out with onnx, which has all tasks in one file, but is "
+                f"'{task}': to have one alone, export it as plain first, and that as onnx"
+            )
+        graphs = write_into(
+            folder,
+            ONNX_DESCRIPTION,
+            lambda place: write_onnx(model, place, int8=int8, progress=progress),
+        )
+        remarks = _search_remarks(model)
+        remarks += [f"{graph.name}: within {graph.difference:.1e} of PyTorch" for graph in graphs]
+        return Exported(num_bytes=_num_bytes(folder), remarks=tuple(remarks))
+    folded = fold(model, task or _only_task(model))
+    match form:
+        case "plain":
+            write_into(folder, DESCRIPTION, lambda place: folded.model.save(place))
+        case "ctranslate2":
+            write_into(
+                folder,
+                CTRANSLATE2_DESCRIPTION,
+                lambda place: write_ctranslate2(folded.model, place, int8=int8),
+            )
+        case "huggingface":
+            write_into(
+                folder,
+                HUGGINGFACE_DESCRIPTION,
+                lambda place: write_huggingface(folded.model, place),
+            )
+    remarks = _remarks(folded)
+    if form != "plain":
+        remarks = (*remarks, *_search_remarks(model))
+    return Exported(num_bytes=_num_bytes(folder), remarks=remarks)
+
+
+def _search_remarks(model: TaskAwareModel) -> list[str]:
+    if not model.decoding.ctc_weight:
+        return []
+    return ["left out: CTC in the search (`ctc_weight`): there, the decoder alone counts"]
+
+
+def _only_task(model: TaskAwareModel) -> str:
+    first, *others = model.tasks
+    if others:
+        names = ", ".join(task.name for task in model.tasks)
+        raise UserError(
+            f"--task must say which of the model's tasks is exported ({names}), but is missing"
+        )
+    return first.name
+
+
+def _remarks(folded: Folded) -> tuple[str, ...]:
+    return (
+        *(f"folded: {what}" for what in folded.exactly),
+        *(f"kept as a constant: {what}" for what in folded.constants),
+    )
+
+
+def _num_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

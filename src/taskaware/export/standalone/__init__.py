@@ -1,0 +1,1 @@
+"""What is written beside exported models: programs that need none of this package."""
