@@ -212,9 +212,8 @@ def attend(
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
     ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU torch's
-    fused attention runs in float32 also under autocast, but for inference: its bfloat16 gradient is
-    several times slower there. It has no dropout, so that attention with dropout is computed step
-    by step.
+    fused attention is float32 also under autocast, but for inference: its gradient in bfloat16 is
+    several times slower there. It has no dropout there: with dropout all is computed step by step.
     """
     if dropout and query_BHQE.device.type == "cpu":
         return _attend_with_dropout(
@@ -254,8 +253,7 @@ def _attend_with_dropout(
     scaled_BHQE = query_BHQE * query_BHQE.shape[-1] ** -0.5
     scores_BHQK = torch.matmul(scaled_BHQE, key_BHKE.transpose(-1, -2)).float()
     if mask is not None:
-        hidden = torch.zeros(mask.shape).masked_fill_(~mask, least)
-        scores_BHQK = scores_BHQK.add_(hidden)
+        scores_BHQK = scores_BHQK.add_(torch.zeros(mask.shape).masked_fill_(~mask, least))
     if causal:
         hidden_QK = torch.full(scores_BHQK.shape[-2:], least).triu_(1)
         scores_BHQK = scores_BHQK.add_(hidden_QK)

@@ -94,8 +94,10 @@ class Sublayer(nn.Module):
         out = part(given)
         if modulate is not None:
             out = modulate(out, given, self.bottleneck)
-        # Of one type: torch adds numbers of two types one by one on a CPU.
-        out = dropout(out, self.dropout, self.training).to(x.dtype)
+        out = dropout(out, self.dropout, self.training)
+        # Of one type, the wider: torch adds two types number by number on a CPU.
+        wide = torch.promote_types(x.dtype, out.dtype)
+        x, out = x.to(wide), out.to(wide)
         scale = self.residual_scale
         total = x + out if scale is None else torch.addcmul(out, scale, x)
         return total if self.norm_first else self.norm(total)

@@ -117,7 +117,8 @@ def bidirectional_attention(x_BSK: Tensor, other_BTK: Tensor, other_lengths: Ten
     """
     mask_BT = valid_mask(other_lengths, other_BTK.shape[1])
     other_B1TK = other_BTK[:, None]  # one head
-    return attend(x_BSK[:, None], other_B1TK, other_B1TK, mask=mask_BT[:, None, None])[:, 0]
+    mask_B11T = mask_BT[:, None, None, :]
+    return attend(x_BSK[:, None], other_B1TK, other_B1TK, mask=mask_B11T)[:, 0]
 
 
 class TaskVectors(nn.Module):

@@ -66,10 +66,12 @@ def test_rectified_dropout_is_dropout_of_what_is_above_zero():
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_with_a_dropout_that_drops_nothing_is_the_fused_one(causal: bool):
     query, key, value = (torch.randn(2, 3, 5, 4, requires_grad=True) for _ in range(3))
-    mask = None if causal else torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    mask = (
+        None if causal else torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None, :]
+    )
     found, gradients = [], []
     for probability in (0.0, 1e-9):  # less than a sixteen-bit number can say
-        out = attend(query, key, value, mask_BK=mask, dropout=probability, causal=causal)
+        out = attend(query, key, value, mask=mask, dropout=probability, causal=causal)
         found.append(out)
         gradients.append(torch.autograd.grad(out.square().sum(), (query, key, value)))
     torch.testing.assert_close(found[0], found[1])
