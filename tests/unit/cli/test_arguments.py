@@ -61,7 +61,7 @@ def test_a_number_that_cannot_be_is_refused_with_what_it_must_be(
         ),
         (["train", "--resart"], "no option '--resart' (did you mean '--restart'?)"),
         (["evalute"], "no command 'evalute' (did you mean 'evaluate'?)"),
-        (["nonsense"], "predict, inspect"),
+        (["nonsense"], "predict, serve, inspect"),
         (["data", "statistics"], "did you mean 'stats'"),
         (["inspect", "m", "--json=x"], "--json must be true or false, but is 'x'"),
     ],
