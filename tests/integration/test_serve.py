@@ -9,6 +9,7 @@ import re
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from conftest import TASKS
+from taskaware.inference.long_recording_settings import LongRecordingSettings
 from taskaware.types import Text
 from tiny_service import random_model, serving, silence, wav
 
@@ -89,7 +91,12 @@ def test_a_streamed_answer_is_the_events_of_openais_api(client):
     assert events[-1] == {"type": "transcript.text.done", "text": MODEL.transcribe(wav())}
 
 
-def test_a_recording_longer_than_the_model_hears_is_decoded_in_parts():
+def test_a_recording_longer_than_the_model_hears_is_decoded_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Made-up sounds are no speech to the detector that knows speech.
+    by_level = partial(LongRecordingSettings, detector="level")
+    monkeypatch.setattr("taskaware.serve.service.LongRecordingSettings", by_level)
     model = replace(MODEL, longest_sources={"asr_en": 100})
     long = wav("one two six ten " * 4)
     with serving(model) as (client, _):

@@ -132,7 +132,8 @@ class SpeechFrontend(nn.Module):
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             lengths = _strided(lengths, (stride,))
             x_BCSF = convolution(x_BCSF)
-            if self.activation == "relu" and x_BCSF.device.type == "cpu":
+            # Where a gradient is asked for: without one, the plain operations are as fast.
+            if self.activation == "relu" and x_BCSF.requires_grad and x_BCSF.device.type == "cpu":
                 x_BCSF = _RectifiedValid.apply(x_BCSF, lengths)  # type: ignore[assignment]
                 continue
             x_BCSF = _activate(x_BCSF, self.activation)
