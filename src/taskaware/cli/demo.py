@@ -56,7 +56,8 @@ def demo(
         f"\ntime: {spent}\nfigures: {result.results_path}\nreport: {result.report_path}\n\n"
         "Try next:\n"
         f"  taskaware predict {model} {test}\n"
-        f"  taskaware predict {model} --text 'The teacher reads a red book.'"
+        f"  taskaware predict {model} --text 'The teacher reads a red book.'\n"
+        f"  taskaware serve {model}  # a page to try all tasks; needs the extra 'serve'"
         + ("" if compare else "\n  scripts/demo --compare")
     )
     return 0
