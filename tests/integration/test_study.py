@@ -200,7 +200,7 @@ def start(study: Path, root: Path, *arguments: str) -> subprocess.Popen:
 def wait_for_training(study: Path, root: Path, process: subprocess.Popen) -> None:
     """Wait until some run has done an update and is not complete."""
     jobs = plan(study, root).jobs
-    for _ in range(600):
+    for _ in range(3600):
         if any(read_status(job).state in ("training", "scoring") for job in jobs):
             return
         assert process.poll() is None, process.stdout.read()
@@ -227,7 +227,7 @@ def test_ctrl_c_stops_a_study_with_the_command_that_goes_on(
     process = start(study, tmp_path)
     wait_for_training(study, tmp_path, process)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 130
     assert b"Resume with: taskaware study" in output
     assert b"Traceback" not in output
@@ -238,7 +238,7 @@ def test_ctrl_c_stops_a_study_with_the_command_that_goes_on(
 def test_two_commands_divide_a_study_between_them(study: Path, whole: Path, tmp_path: Path):
     processes = [start(study, tmp_path) for _ in range(2)]
     for process in processes:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
     assert results(tmp_path) == results(whole)
     for log in (tmp_path / "store").glob("*/log.jsonl"):
