@@ -108,7 +108,8 @@ def test_openais_client_works_as_the_document_says(
     (code,) = blocks("python")
     exec(compile(code.replace(ADDRESS, started.address), "docs/serve.md", "exec"), {})
     model = random_model()
-    expected = [model.transcribe(wav()), model.run("st_en_de", wav())]
+    recording = wav(format="FLAC")
+    expected = [model.transcribe(recording), model.run("st_en_de", recording)]
     assert capsys.readouterr().out == "".join(f"{text}\n" for text in expected)
 
 
