@@ -319,6 +319,21 @@ def test_a_wrong_request_is_told_what_is_wrong(client, path: str, body: bytes, s
     assert error_of(answer, status)["message"]
 
 
+def test_a_method_that_a_path_lacks_is_told_with_those_that_it_has(client):
+    answer = client.put("/v1/task-embeddings")
+    error_of(answer, 405)
+    assert answer.headers["allow"] == "GET, POST"
+
+
+def test_a_file_that_leads_its_reader_before_its_beginning_says_nothing_on_standard_error():
+    from taskaware.serve.intake import _Content
+
+    content = _Content(b"abc")
+    assert content.seek(1) == 1
+    assert content.seek(-1) == 1
+    assert content.seek(-9, 2) == 0
+
+
 def test_wrong_forms_are_told_what_is_wrong(client):
     assert error_of(transcribe(client, model="asr_enn"), 404)["param"] == "model"
     assert "did you mean 'asr_en'" in transcribe(client, model="asr_enn").json()["error"]["message"]

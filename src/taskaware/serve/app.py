@@ -122,7 +122,7 @@ def _tell_errors(app: FastAPI) -> None:
         return error_response(ServiceError(message, status=422, param=place or None))
 
     @app.exception_handler(HTTPException)
-    async def of_framework(_: Request, error: Exception) -> Response:
+    async def of_framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if isinstance(error, Refused):
             return error_response(error.error)
@@ -132,6 +132,11 @@ def _tell_errors(app: FastAPI) -> None:
         )
         response = error_response(told)
         response.headers.update(error.headers or {})
+        if error.status_code == 405:  # the framework names those of the first route of the path
+            path = getattr(request.scope.get("route"), "path", "")
+            methods = request.app.openapi()["paths"].get(path, {})
+            if methods:
+                response.headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
         return response
 
     @app.exception_handler(Exception)

@@ -49,6 +49,19 @@ _MAX_FEATURE_HEADER = 10_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class _Content(io.BytesIO):
+    """A client's file. A decoder that is led before its beginning stays where it is.
+
+    An exception would not reach us through the decoder, but standard error.
+    """
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Heard:
     """A source as it goes to the model.
@@ -137,7 +150,7 @@ def read_recording(
         warnings.simplefilter("ignore")  # what speaks against an output is in the answer
         if is_long(model, tasks, sound):
             return Heard(sound=sound, in_parts=True)
-        read = model.read_source(content, "speech")
+        read = model.read_source(_Content(content), "speech")
         return Heard(read=read, sound=sound, in_parts=in_parts)
 
 
@@ -152,7 +165,7 @@ def opened(
     _require_size(content, settings, param)
     with _telling(param):
         require_declared_length(content, settings)
-        return open_recording(io.BytesIO(content), model.feature_settings, Hearing())
+        return open_recording(_Content(content), model.feature_settings, Hearing())
 
 
 def _require_size(content: bytes, settings: ServeSettings, param: str) -> None:
@@ -214,7 +227,7 @@ def require_declared_length(content: bytes, settings: ServeSettings) -> None:
     import soundfile
 
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
+        with soundfile.SoundFile(_Content(content)) as file:
             _require_possible(file.samplerate, file.channels)
             most = _most_frames(file.samplerate, file.channels, settings)
             if file.frames >= _UNKNOWN_FRAMES:
@@ -223,7 +236,7 @@ def require_declared_length(content: bytes, settings: ServeSettings) -> None:
                 raise _too_long(file.frames / file.samplerate, file.channels, settings)
     except (soundfile.SoundFileError, TypeError):
         pass  # `info` says what is wrong
-    info = audio.info(io.BytesIO(content))
+    info = audio.info(_Content(content))
     frames = math.ceil(info.duration_seconds * info.sample_rate_hz)
     if frames > _most_frames(info.sample_rate_hz, info.num_channels, settings):
         raise _too_long(info.duration_seconds, info.num_channels, settings)

@@ -68,12 +68,16 @@ function card(output, task) {
     element("h3", { textContent: output.task }),
     element("div", { className: "quiet", textContent: about(task) }),
     answer(output, task),
-    element("div", { className: "meter" }, "confidence", meter, percent(output.confidence)),
   );
+  if (output.text) {
+    made.append(
+      element("div", { className: "meter" }, "confidence", meter, percent(output.confidence)),
+    );
+  }
   for (const warning of output.warnings) {
     made.append(element("p", { className: "quiet", textContent: `Beware: ${warning}` }));
   }
-  if (output.subtitles) {
+  if (output.subtitles && output.text) {
     made.append(
       element("div", { className: "row" }, "subtitles", download(output, "srt"), download(output, "vtt")),
     );
