@@ -21,8 +21,10 @@ StageProgress = Callable[[str, int, int], None]
 """Called as long work advances: with the stage, how much of it is done, and how much there is."""
 
 TRAIN = "train"
-CTC_BLANK = 0  # the piece that CTC puts out for "none": padding, which no text has
 """The split that is trained on; the others are held out."""
+
+CTC_BLANK = 0
+"""The piece that CTC puts out for none: padding, which no text has."""
 
 Modality = Literal["text", "speech", "features"]
 

@@ -143,7 +143,7 @@ class StepGraph(nn.Module):
         super().__init__()
         self.transformer = transformer
         embedding = transformer.token_embedding
-        weight = embedding.weight if embedding.output_weight is None else embedding.output_weight
+        weight = embedding.output_layer_weight
         mask = torch.zeros(weight.shape[0])
         mask[list(never)] = _NEVER
         self.register_buffer("mask_V", mask if never else None, persistent=False)

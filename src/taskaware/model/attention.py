@@ -244,14 +244,15 @@ def _attend_with_dropout(
     probability: float,
     causal: bool,
 ) -> Tensor:
-    """Return attention whose weights have dropout: products as the arguments are, softmax float32.
+    """Return attention whose weights have dropout; softmax in float32 or wider.
 
     Hidden positions get the least number instead of minus infinity: torch's own looks through all
     weights for rows in which nothing is visible, which no row here is.
     """
+    wide = torch.promote_types(query_BHQE.dtype, torch.float32)
     least = torch.finfo(torch.float32).min
     scaled_BHQE = query_BHQE * query_BHQE.shape[-1] ** -0.5
-    scores_BHQK = torch.matmul(scaled_BHQE, key_BHKE.transpose(-1, -2)).float()
+    scores_BHQK = torch.matmul(scaled_BHQE, key_BHKE.transpose(-1, -2)).to(wide)
     if mask is not None:
         scores_BHQK = scores_BHQK.add_(torch.zeros(mask.shape).masked_fill_(~mask, least))
     if causal:

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 import taskaware
 from taskaware.errors import TaskawareError
 from taskaware.serve.audio_routes import audio_routes
-from taskaware.serve.batcher import Unwanted
+from taskaware.serve.batcher import NobodyWaitsError
 from taskaware.serve.failures import ServiceError, error_response, json_response, of_error
 from taskaware.serve.guard import Guard, Refused
 from taskaware.serve.metrics import CONTENT_TYPE
@@ -108,7 +108,7 @@ def _tell_errors(app: FastAPI) -> None:
         assert isinstance(error, TaskawareError)
         return error_response(of_error(error))
 
-    @app.exception_handler(Unwanted)
+    @app.exception_handler(NobodyWaitsError)
     async def unwanted(_: Request, error: Exception) -> Response:
         return error_response(ServiceError("the service is stopping", status=503, code="stopping"))
 

@@ -60,7 +60,7 @@ class Job:
         return mine == others and self.decoding == other.decoding
 
 
-class Unwanted(Exception):  # noqa: N818 - nothing failed
+class NobodyWaitsError(Exception):
     """Nobody waits any more for what is being made."""
 
 
@@ -175,12 +175,12 @@ class Batcher:
 
         def pause() -> None:
             if is_unwanted.is_set():
-                raise Unwanted
+                raise NobodyWaitsError
             self._turns.pass_on()
 
         def work() -> Any:
             if is_unwanted.is_set():
-                raise Unwanted
+                raise NobodyWaitsError
             with self._turns.turn():
                 return function(self._model, pause)
 

@@ -23,7 +23,7 @@ class OutputLoss(NamedTuple):
 
     Attributes:
         mean: Over the positions, a scalar (nats); what has a gradient.
-        each_N: Of each position, float32 ``[N]``; without a gradient.
+        each_N: Of each position, ``[N]``, float32 or wider; without a gradient.
     """
 
     mean: Tensor
@@ -91,14 +91,16 @@ class _OutputLoss(torch.autograd.Function):
         N, V = len(states_ND), len(weight_VD)
         asked = [has_gradient and needed for needed in ctx.needs_input_grad[:3]]
         given = (states_ND, weight_VD, bias_V)
+        wide = torch.promote_types(precision, torch.float32)  # what sums are made in
         of_states, of_weight, of_bias = (
-            torch.zeros_like(tensor, dtype=torch.float32) if wanted and tensor is not None else None
+            torch.zeros_like(tensor, dtype=wide) if wanted and tensor is not None else None
             for tensor, wanted in zip(given, asked, strict=True)
         )
         losses: list[Tensor] = []
-        for rows in torch.arange(N).split(max(1, _CHUNK_NUMBERS // V)):
-            chunk = slice(int(rows[0]), int(rows[-1]) + 1)
-            logits_CV = F.linear(read_ND[chunk], read_VD, read_V).float()
+        size = max(1, _CHUNK_NUMBERS // V)
+        for first in range(0, N, size):
+            chunk = slice(first, first + size)
+            logits_CV = F.linear(read_ND[chunk], read_VD, read_V).to(wide)
             loss_C, gradient_CV = _smoothed(logits_CV, target_N[chunk], smoothing)
             losses.append(loss_C)
             if not any(asked):
@@ -124,8 +126,8 @@ class _OutputLoss(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *outer: Tensor
     ) -> tuple[Tensor | None, ...]:
-        factor = float(outer[0])
-        gradients = [g if g is None or factor == 1 else g * factor for g in ctx.gradients]
+        # The factor stays on its device: reading it would make a GPU wait for each update.
+        gradients = [None if g is None else g * outer[0].to(g.dtype) for g in ctx.gradients]
         return (*gradients, None, None, None, None)
 
 

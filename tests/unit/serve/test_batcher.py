@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import ASR, MT, NUM_BINS, ST
-from taskaware.serve.batcher import Batcher, Job, Unwanted
+from taskaware.serve.batcher import Batcher, Job, NobodyWaitsError
 from taskaware.serve.failures import ServiceError
 from taskaware.serve.metrics import Metrics
 from taskaware.serve.turns import Turns
@@ -132,7 +132,7 @@ def test_long_work_lets_others_have_their_turns_and_ends_when_unwanted(batcher: 
     assert other.future.result(SECONDS)
     others_done.set()
     long.is_unwanted.set()
-    with pytest.raises(Unwanted):
+    with pytest.raises(NobodyWaitsError):
         long.future.result(SECONDS)
 
 

@@ -158,8 +158,7 @@ def test_with_an_inner_step_of_nearly_zero_meta_learning_is_joint_learning_on_th
         meta = gradients(module, arguments, inner_learning_rate=1e-12, second_order=second_order)
         assert meta.keys() == joint.keys()
         for name, gradient in joint.items():
-            # Joint learning sums the output layer's gradient in float32 by chunks.
-            torch.testing.assert_close(meta[name], gradient, rtol=1e-4, atol=1e-7)
+            torch.testing.assert_close(meta[name], gradient, rtol=1e-6, atol=1e-8)
 
 
 def test_first_and_second_order_differ_where_the_inner_step_is_large():
