@@ -19,7 +19,8 @@ from timing import Contestant, alternate
 
 from taskaware.evaluation.machine import processor_name
 from taskaware.inference.model import load
-from taskaware.model.settings import AdapterSettings, ConditioningSettings
+from taskaware.model.adapter_settings import AdapterSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from taskaware.model.settings import ConditioningSettings, Cue, ModelSettings
+from taskaware.model.conditioning_settings import ConditioningSettings, Cue
+from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.types import Batch, Task
 

@@ -35,7 +35,7 @@ from taskaware.training.step import autocast
 if TYPE_CHECKING:
     import torch
 
-    from taskaware.model.settings import Cue
+    from taskaware.model.conditioning_settings import Cue
     from taskaware.model.states import DecodingState
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Batch

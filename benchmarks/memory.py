@@ -67,7 +67,8 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     """Train; yield updates done, resident MiB, and the processor's seconds since the first."""
     import torch
 
-    from taskaware.model.settings import ConditioningSettings, ModelSettings
+    from taskaware.model.conditioning_settings import ConditioningSettings
+    from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import create_model
     from taskaware.training.checkpoint import TrainState
     from taskaware.training.memory import bound_caches

@@ -19,7 +19,7 @@ from contestants import NUM_TASKS, TASK, TINY, Sizes, num_parameters, our_model,
 from timing import Contestant, Row, alternate
 
 from taskaware.evaluation.machine import processor_name
-from taskaware.model.settings import ConditioningSettings, Cue
+from taskaware.model.conditioning_settings import ConditioningSettings, Cue
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes

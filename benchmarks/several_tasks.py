@@ -26,7 +26,9 @@ from timing import Contestant, alternate, table
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.evaluation.machine import processor_name
-from taskaware.model.settings import AdapterSettings, ConditioningSettings, ModelSettings
+from taskaware.model.adapter_settings import AdapterSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser

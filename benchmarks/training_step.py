@@ -32,7 +32,7 @@ from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
 from taskaware.training.step import autocast
 
 if TYPE_CHECKING:
-    from taskaware.model.settings import Cue
+    from taskaware.model.conditioning_settings import Cue
     from taskaware.types import Batch
 
 LABEL_SMOOTHING = 0.1

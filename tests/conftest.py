@@ -11,7 +11,8 @@ import hypothesis
 import pytest
 import torch
 
-from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.settings import ModelSettings
 from taskaware.types import Batch, Task
 
 # Where a failure must mean that the change is wrong, the same examples are drawn every time.

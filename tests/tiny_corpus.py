@@ -12,7 +12,8 @@ import numpy as np
 from taskaware.data.batches.settings import BatchingSettings
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.decoding.settings import DecodingSettings
-from taskaware.model.settings import AdapterSettings, ConditioningSettings, ModelSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.settings import ModelSettings
 from taskaware.run.experiment import Experiment
 from taskaware.run.log import read_log
 from taskaware.run.settings import DataSettings, StartSettings
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from taskaware.model.settings import Cue
+    from taskaware.model.adapter_settings import AdapterSettings
+    from taskaware.model.conditioning_settings import Cue
     from taskaware.run.run import Run
     from taskaware.training.loop import Validation
     from taskaware.training.progress import TrainingProgress

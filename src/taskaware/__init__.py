@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from taskaware.errors import TaskawareError
     from taskaware.inference.model import TaskAwareModel, load
+    from taskaware.model.conditioning_settings import ConditioningSettings
     from taskaware.model.modulate import TaskAware, modulate
-    from taskaware.model.settings import ConditioningSettings, ModelSettings
+    from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer, create_model
     from taskaware.run.experiment import Experiment
     from taskaware.types import Batch, Example, Hypothesis, Speech, Task, Text

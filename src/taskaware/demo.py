@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from taskaware.model.settings import Cue
+    from taskaware.model.conditioning_settings import Cue
     from taskaware.run.experiment import Experiment
     from taskaware.run.train import Display
 

@@ -17,8 +17,8 @@ from taskaware.cli.main import run
 from taskaware.decoding.settings import with_beam
 from taskaware.export.ctranslate2_files import write_ctranslate2
 from taskaware.export.fold import fold
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.parts import initial_task_embedding
-from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from tiny_models import random_model
 from tiny_translators import ENGLISH, marian, transformers

@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.modulate import modulate
-from taskaware.model.settings import ConditioningSettings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded
 transformers = pytest.importorskip("transformers", reason="the other implementation is not there")

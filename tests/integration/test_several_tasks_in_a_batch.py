@@ -15,7 +15,7 @@ from taskaware.data.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import UserError
 from taskaware.inference.model import TaskAwareModel
-from taskaware.model.settings import ConditioningSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import (
     LossArguments,

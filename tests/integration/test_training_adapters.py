@@ -14,8 +14,8 @@ from taskaware.cli.main import run
 from taskaware.data.batches.batching import batches_of
 from taskaware.data.prepared import PreparedData
 from taskaware.errors import CheckpointError, ExperimentError, MissingDependencyError
+from taskaware.model.adapter_settings import AdapterMethod, AdapterSettings
 from taskaware.model.adapters import set_of
-from taskaware.model.settings import AdapterMethod, AdapterSettings
 from taskaware.run.run import set_up
 from taskaware.run.train import train_experiment
 from taskaware.settings.typed import require_valid

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model import TaskAwareModel
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import create_layout
-from taskaware.model.settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 
 if TYPE_CHECKING:

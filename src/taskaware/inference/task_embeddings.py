@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.data.prepared.folder import Split
-    from taskaware.model.settings import Cue
+    from taskaware.model.conditioning_settings import Cue
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Task
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from peft import PeftConfig
 
-    from taskaware.model.settings import AdapterMethod, AdapterSettings
+    from taskaware.model.adapter_settings import AdapterMethod, AdapterSettings
     from taskaware.types import Task
 
 _BASE = ".base_layer"  # what an adapted layer calls the layer that it stands for

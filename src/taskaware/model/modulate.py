@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.hooked_blocks import Blocks, HookedBlocks, find_groups, find_width
-from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.model.settings import ModelSettings
 from taskaware.model.task_network import (
     ExplicitTaskNetwork,
     ImplicitTaskNetwork,

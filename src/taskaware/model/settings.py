@@ -6,91 +6,16 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from taskaware.model.adapter_settings import AdapterSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.folded_settings import FoldedSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Cue = Literal["none", "text_label", "target_tag", "explicit", "implicit"]
-ActsBy = Literal["film", "prepend", "join"]
-AdapterMethod = Literal["none", "lora", "ia3", "layer_norms", "bottleneck"]
 PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
 _LONGEST_PROMPT = 4  # Whisper's: its begin, the language, the task, no times
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConditioningSettings:
-    """How the model learns which task is meant.
-
-    Attributes:
-        cue: Where the cue comes from. `none`: vanilla multi-task learning. `text_label`: the task
-            as text before a text source (OHV, section 3.1.1). `target_tag`: the task as the
-            decoder's first piece (not in the paper). `explicit`: a one-hot task (equation 1).
-            `implicit`: examples of the task (equations 2-5).
-        acts_by: How t_e acts: `film` scales and shifts every block (equation 7); `prepend` puts it
-            before source and target as a vector; `join` adds it to every position of the encoder's
-            output, which is what a one-hot task that is joined to each and a linear layer amount to
-            (not in the paper).
-        film_scope: `shared`: one gamma and beta for all blocks (the paper). `per_block`: a pair for
-            each.
-        film_on: `everything`: encoder and decoder (the paper). `decoder`: the embedded target and
-            the decoder's blocks; what the encoder computes is then the same for all tasks.
-        film_places: `blocks`: the outputs of blocks (the paper). `parts`: also the output of each
-            attention and each feed-forward, before it is added (not in the paper).
-        bottleneck: Hidden numbers of a small feed-forward beside each part of a block, which all
-            tasks share and whose hidden numbers t_e scales (not in the paper; `model/modulation.py`
-            says whose idea it is); 0: none. It adds to t_e so many numbers a part.
-        d_task: Size inside the implicit network (256 with a filter of 512: 1.58 million parameters
-            at d_model 512; the paper says about 1 million).
-        d_task_ff: Inner size of its feed-forward layers.
-        num_task_heads: Attention heads of its two blocks.
-        gradient_reaches_shared_layers: Whether the task network's gradient also changes the front
-            ends and the embedding that it reads.
-        derange_support: Whether each example is modulated by the t_e of another example of its task
-            while training (the paper) rather than by its own.
-    """
-
-    cue: Cue = "implicit"
-    acts_by: ActsBy = "film"
-    film_scope: Literal["shared", "per_block"] = "shared"
-    film_on: Literal["everything", "decoder"] = "everything"
-    film_places: Literal["blocks", "parts"] = "blocks"
-    bottleneck: int = 0
-    d_task: int = 256
-    d_task_ff: int = 512
-    num_task_heads: int = 4
-    gradient_reaches_shared_layers: bool = False
-    derange_support: bool = True
-
-    @property
-    def has_task_network(self) -> bool:
-        """Whether a task network computes a t_e."""
-        return self.cue in ("explicit", "implicit")
-
-    @property
-    def gives_embeddings_of_others(self) -> bool:
-        """Whether an example gets the t_e of another example of its task while training."""
-        return self.has_task_network and self.derange_support
-
-    @property
-    def looks_at_cue_examples(self) -> bool:
-        """Whether the task network can look at examples outside the batch while training."""
-        return self.cue == "implicit" and self.gives_embeddings_of_others
-
-    def validate(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what it must be) for every impossible value."""
-        if self.d_task < 1 or self.num_task_heads < 1 or self.d_task % self.num_task_heads:
-            yield "d_task", f"must be a multiple of `num_task_heads` ({self.num_task_heads})"
-        if self.d_task_ff < 1:
-            yield "d_task_ff", "must be at least 1"
-        if self.bottleneck < 0:
-            yield "bottleneck", f"must be at least 0, but is {self.bottleneck}"
-        if self.acts_by != "film":
-            plain = {"film_scope": "shared", "film_on": "everything", "film_places": "blocks"}
-            for name, value in {**plain, "bottleneck": 0}.items():
-                if getattr(self, name) != value:
-                    yield name, f"must be {value!r} where `acts_by` is '{self.acts_by}'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,50 +84,6 @@ class BridgeSettings:
             yield "kernel", f"must be an odd number, but is {self.kernel}"
         if self.stride < 1:
             yield "stride", "must be at least 1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterSettings:
-    """Small weights beside a frozen base, one set a task, to compare a task embedding with.
-
-    Attributes:
-        method: `none`; `lora` (Hu et al. 2022): the product of two thin matrices beside every
-            linear layer of the blocks; `ia3` (Liu et al. 2022): factors of keys, of values and of
-            what is inside the feed-forward layers, and of queries where one product makes all
-            three; `layer_norms`: norms of each task's own; `bottleneck` (Houlsby et al. 2019): two
-            thin layers with a ReLU between, behind every attention and feed-forward.
-        rank: Inner size of `lora` and `bottleneck`.
-        scale: The alpha of `lora`, as a multiple of the rank: its product counts so many times.
-        dropout: Dropout of what enters `lora` and `bottleneck`.
-        where: The blocks that have them: of the `decoder`, or of encoder and decoder, `everything`.
-    """
-
-    method: AdapterMethod = "none"
-    rank: int = 16
-    scale: int = 2
-    dropout: float = 0.0
-    where: Literal["decoder", "everything"] = "decoder"
-
-    @property
-    def used(self) -> tuple[str, ...]:
-        """The fields that the method has a use for."""
-        match self.method:
-            case "none":
-                return ()
-            case "lora":
-                return ("method", "where", "rank", "scale", "dropout")
-            case "bottleneck":
-                return ("method", "where", "rank", "dropout")
-            case "ia3" | "layer_norms":
-                return ("method", "where")
-
-    def validate(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what it must be) for every impossible value."""
-        for name in ("rank", "scale"):
-            if getattr(self, name) < 1:
-                yield name, f"must be at least 1, but is {getattr(self, name)}"
-        if not 0 <= self.dropout < 1:
-            yield "dropout", "must be at least 0 and below 1"
 
 
 @dataclass(frozen=True, kw_only=True)

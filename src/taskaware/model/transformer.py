@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskaware.model.bridge import Bridge
+    from taskaware.model.conditioning_settings import ActsBy
     from taskaware.model.conformer import ConformerLayer
     from taskaware.model.frontend import TokenEmbedding
     from taskaware.model.layers import DecoderLayer, EncoderLayer
     from taskaware.model.modulation import Layout
-    from taskaware.model.settings import ActsBy, ModelSettings
+    from taskaware.model.settings import ModelSettings
     from taskaware.types import Batch, Modality, Task
 
 

@@ -16,10 +16,11 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.prompts import own_pieces
 from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model import TaskAwareModel
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.pretrained.joined import join
 from taskaware.model.pretrained.read import check_family, convert, create_pretrained
 from taskaware.model.pretrained.source import read_config, read_tensors
-from taskaware.model.settings import BridgeSettings, ConditioningSettings
+from taskaware.model.settings import BridgeSettings
 from taskaware.pretrained.cutting import cut_vocabulary
 from taskaware.pretrained.files import read_json
 from taskaware.pretrained.searching import RECORDINGS_TOGETHER, decoding_settings

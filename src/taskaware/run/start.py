@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from taskaware.data.prepared.folder import PreparedData
     from taskaware.data.sound.settings import FeatureSettings
     from taskaware.data.vocabulary.vocabulary import Vocabulary
-    from taskaware.model.settings import AdapterSettings, Cue, ModelSettings
+    from taskaware.model.adapter_settings import AdapterSettings
+    from taskaware.model.conditioning_settings import Cue
+    from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.run.experiment import Experiment
 

@@ -19,7 +19,7 @@ from taskaware.training.loss import ctc_loss, output_loss
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskaware.model.settings import ConditioningSettings
+    from taskaware.model.conditioning_settings import ConditioningSettings
     from taskaware.model.states import Encoded
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import ObjectiveSettings

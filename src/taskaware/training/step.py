@@ -24,7 +24,7 @@ from taskaware.training.optimiser import learning_rate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskaware.model.settings import ConditioningSettings
+    from taskaware.model.conditioning_settings import ConditioningSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.checkpoint import TrainState
     from taskaware.training.processes import Processes

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.modulate import TaskAware, modulate
-from taskaware.model.settings import ConditioningSettings
 
 D = 8
 TASKS = ("asr", "st")

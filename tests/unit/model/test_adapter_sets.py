@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+from taskaware.model.adapter_settings import AdapterMethod, AdapterSettings
 from taskaware.model.adapters import adapted_layers, set_of, tasks_with_sets
 from taskaware.model.parameters import adapter_parameters, parameters_by_part
-from taskaware.model.settings import AdapterMethod, AdapterSettings
 from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.settings import OptimiserSettings

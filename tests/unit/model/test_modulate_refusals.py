@@ -21,8 +21,8 @@ from foreign_modules import (
 from torch import nn
 
 from taskaware.errors import UnknownTaskError, UserError
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.modulate import modulate
-from taskaware.model.settings import ConditioningSettings
 
 # nn.Transformer says so of every layout that it has no fused path for.
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor is True:UserWarning")

@@ -9,7 +9,7 @@ import torch
 
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.errors import TrainingError
-from taskaware.model.settings import ConditioningSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.memory import bound_caches, try_largest
 from taskaware.training.processes import Processes

@@ -10,7 +10,7 @@ import torch
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.data.batches.batching import TextCue
-from taskaware.model.settings import ConditioningSettings
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.transformer import create_model
 from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.retention.distillation import Distillation, softened_divergence

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taskaware.data.batches.settings import BatchingSettings
-    from taskaware.model.settings import Cue
+    from taskaware.model.conditioning_settings import Cue
     from taskaware.types import Example
 
 

@@ -5,9 +5,10 @@ Shape legend: V vocabulary, D d_model.
 
 from __future__ import annotations
 
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.pretrained.blocks import block_settings, block_tensors
 from taskaware.model.pretrained.source import Config, Pretrained, Tensors
-from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.model.settings import ModelSettings
 
 
 def from_m2m100(config: Config, tensors: Tensors) -> Pretrained:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 
 from taskaware.model.attention import sinusoidal_positions
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.pretrained.blocks import block_settings, block_tensors
 from taskaware.model.pretrained.source import Config, Pretrained, Tensors
-from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.model.settings import ModelSettings
 
 _ROUNDED = 2e-3  # how far a table in half precision is from its sinusoids
 

@@ -9,9 +9,10 @@ import math
 from typing import TYPE_CHECKING
 
 from taskaware.errors import CheckpointError
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.pretrained.blocks import block_settings, block_tensors
 from taskaware.model.pretrained.source import Config, Pretrained, Tensors
-from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.model.settings import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

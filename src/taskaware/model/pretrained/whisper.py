@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.pretrained.blocks import block_settings, block_tensors
 from taskaware.model.pretrained.source import Config, Pretrained, Tensors
-from taskaware.model.settings import ConditioningSettings, ModelSettings
+from taskaware.model.settings import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from taskaware.data.batches.stream import TrainingBatches
-    from taskaware.model.settings import ConditioningSettings
+    from taskaware.model.conditioning_settings import ConditioningSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import ObjectiveSettings
     from taskaware.types import Batch, Task
