@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from taskaware.data.batches.batching import TextCue
+from taskaware.data.batches.lost_workers import reporting_killed_workers
 from taskaware.data.batches.settings import BatchingSettings
-from taskaware.data.batches.stream import PlainReader, TrainingBatches, reporting_killed_workers
+from taskaware.data.batches.stream import PlainReader, TrainingBatches
 from taskaware.data.prepared import PreparedData
 from taskaware.errors import DataError
 

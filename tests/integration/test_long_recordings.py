@@ -18,9 +18,10 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import SourceWarning, UserError
-from taskaware.inference import stretches
-from taskaware.inference.long_recordings import LISTENING, LongRecordingSettings, transcribe
 from taskaware.inference.model import TaskAwareModel
+from taskaware.inference.recordings import stretches
+from taskaware.inference.recordings.settings import LongRecordingSettings
+from taskaware.inference.recordings.transcribing import LISTENING, transcribe
 from taskaware.model.transformer import create_model
 from tiny_corpus import RATE_HZ, speak
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from conftest import TASKS
-from taskaware.inference.long_recording_settings import LongRecordingSettings
+from taskaware.inference.recordings.settings import LongRecordingSettings
 from taskaware.types import Text
 from tiny_service import random_model, serving, silence, wav
 

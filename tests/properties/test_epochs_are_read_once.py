@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskaware.data.batches.batching import TextCue
+from taskaware.data.batches.lost_workers import reporting_lost_workers
 from taskaware.data.batches.order import PlannedBatch, TaskOrder
 from taskaware.data.batches.reader import TrainingReader
 from taskaware.data.batches.settings import BatchingSettings
-from taskaware.data.batches.stream import TrainingBatches, reporting_lost_workers
+from taskaware.data.batches.stream import TrainingBatches
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.data.prepared.settings import ShardLimits
@@ -236,7 +237,7 @@ def test_the_largest_batches_are_of_every_task_and_the_stream_does_not_move(data
 def test_a_lost_connection_to_a_reading_process_says_that_it_was_killed(
     lost: Exception, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("taskaware.data.batches.stream.time.sleep", lambda _: None)
+    monkeypatch.setattr("taskaware.data.batches.lost_workers.time.sleep", lambda _: None)
     with pytest.raises(DataError, match="one was ended"), reporting_lost_workers():
         raise lost
 

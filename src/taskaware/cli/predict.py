@@ -110,8 +110,8 @@ def predict(
     from taskaware.cli.predict_inputs import open_inputs
     from taskaware.cli.predict_output import Labels, Writer
     from taskaware.decoding.settings import with_beam
-    from taskaware.inference.long_recording_settings import LongRecordingSettings
     from taskaware.inference.model import load
+    from taskaware.inference.recordings.settings import LongRecordingSettings
     from taskaware.inference.sources import Hearing
     from taskaware.settings import typed
 

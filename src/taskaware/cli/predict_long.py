@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from taskaware.cli.predict_output import Writer
     from taskaware.data.sound.sound_blocks import LongSound
     from taskaware.decoding.settings import DecodingSettings
-    from taskaware.inference.long_recording_settings import LongRecordingSettings
     from taskaware.inference.model import TaskAwareModel
+    from taskaware.inference.recordings.settings import LongRecordingSettings
+    from taskaware.inference.recordings.transcript import Transcript
     from taskaware.inference.sources import Hearing
-    from taskaware.inference.transcript import Transcript
     from taskaware.output_folder import OutputFolder
     from taskaware.types import Task
 
@@ -65,7 +65,7 @@ class TimedOutputs:
 
     def write(self, file: str, item: Item, transcript: Transcript) -> None:
         """Write a transcript to the file that was reserved for it."""
-        from taskaware.inference.transcript_formats import format_transcript
+        from taskaware.inference.recordings.formats import format_transcript
 
         text = format_transcript(transcript, self._form, recording=_name(item))
         if self._folder is None:
@@ -157,8 +157,8 @@ class LongJob:
 
         What cannot be opened is for the ordinary way to report, unless times are wanted.
         """
-        from taskaware.inference.long_recordings import is_long
-        from taskaware.inference.long_sources import open_recording
+        from taskaware.inference.recordings.sources import open_recording
+        from taskaware.inference.recordings.transcribing import is_long
 
         assert item.source is not None
         try:
@@ -180,7 +180,7 @@ class LongJob:
             TaskawareError: It cannot be.
             OutputError: Somebody's file is where the output must go.
         """
-        from taskaware.inference.long_recordings import transcribe
+        from taskaware.inference.recordings.transcribing import transcribe
 
         if self._decoding.num_best > 1:
             raise UserError(

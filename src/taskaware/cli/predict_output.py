@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskaware.cli.predict_inputs import Item
-    from taskaware.inference.transcript import Transcript
+    from taskaware.inference.recordings.transcript import Transcript
     from taskaware.types import Hypothesis
 
 # Whatever a program may take for the end of a line: what `str.splitlines` splits at.
@@ -73,7 +73,7 @@ class Writer:
             return
         from dataclasses import asdict
 
-        from taskaware.inference.transcript_formats import segment_fields
+        from taskaware.inference.recordings.formats import segment_fields
 
         self._json(
             item,

@@ -18,8 +18,8 @@ import numpy as np
 from taskaware.data.batches.batching import collate
 from taskaware.errors import SourceWarning, TaskawareError, UnknownTaskError, UserError
 from taskaware.inference.decoder import Decoder
-from taskaware.inference.long_recordings import is_stream, transcribe, transcribe_long
 from taskaware.inference.model_folder import find_model, read_folder, write_folder
+from taskaware.inference.recordings.transcribing import is_stream, transcribe, transcribe_long
 from taskaware.inference.sources import Hearing, HearingOptions, as_list, modality_of, source_name
 from taskaware.inference.task_choice import only_task, translation_task
 from taskaware.model.reduced import Weights, is_reduced, prepare_weights
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.decoding.settings import DecodingSettings
-    from taskaware.inference.long_recordings import LongRecordingSettings
+    from taskaware.inference.recordings.settings import LongRecordingSettings
+    from taskaware.inference.recordings.transcript import Transcript
     from taskaware.inference.sources import ReadSource, Source
-    from taskaware.inference.transcript import Transcript
     from taskaware.types import Hypothesis, Task
 
 

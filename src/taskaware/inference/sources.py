@@ -35,6 +35,7 @@ from taskaware.data.sound.audio import Sound
 from taskaware.data.sound.features import log_mel
 from taskaware.data.writing_systems import visible
 from taskaware.errors import AudioError, DataError, UserError
+from taskaware.inference.source_arrays import as_numpy, as_waveform, load_array
 from taskaware.types import MODALITIES, Speech, Text
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ _EXPECTED: Mapping[Modality, str] = {
     "speech": "a recording (a path, bytes, an open binary file) or a waveform of one dimension",
     "features": "a .npy file or an array of two dimensions",
 }
-_FULL_SCALE = {"int16": (0, 1 << 15), "int32": (0, 1 << 31), "uint8": (128, 1 << 7)}
 _SAMPLE_RATES_HZ = (1_000, 1_000_000)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARACTERS = 60
@@ -309,33 +309,6 @@ def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing
     return audio.read_sound(stream, sample_rate_hz=rate, channel=hearing.channel)
 
 
-def as_waveform(source: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
-    """Return numbers as float32 ``[N]``, full scale at -1 and 1.
-
-    Raises:
-        UserError: They are no waveform.
-    """
-    array = _as_numpy(source)
-    if array.ndim == 2 and 1 in array.shape:  # one channel, as torchaudio and soundfile give it
-        array = array.reshape(-1)
-    if array.ndim != 1:
-        raise UserError(
-            f"a waveform must have one dimension, [samples], but is {list(array.shape)}: choose a "
-            "channel or take the mean of all (waveform[0] of [channels, samples], waveform[:, 0] "
-            "of [samples, channels])"
-        )
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return np.require(array, np.float32, ["C", "W"])  # torch warns of what is read-only
-    if array.dtype.name in _FULL_SCALE:
-        zero, full_scale = _FULL_SCALE[array.dtype.name]
-        return (array.astype(np.float32) - zero) / full_scale
-    raise UserError(
-        f"{name} must be floating-point numbers, full scale at -1 and 1, or int16, int32 or uint8, "
-        f"but is {array.dtype}"
-    )
-
-
 def _log_mel(waveform: np.ndarray, name: str, feature_settings: FeatureSettings) -> np.ndarray:
     frames = log_mel(torch.from_numpy(waveform), feature_settings).numpy()
     if not len(frames):
@@ -354,36 +327,18 @@ def _features(source: Source, num_columns: int | None) -> np.ndarray:
     name = source_name(source)
     match source:
         case np.ndarray() | torch.Tensor():
-            array = _as_numpy(source)
+            array = as_numpy(source)
         case str() | os.PathLike():
-            array = _load_array(Path(source), name)
+            array = load_array(Path(source), name)
         case _:
-            array = _load_array(as_stream(source, "features"), name)
+            array = load_array(as_stream(source, "features"), name)
     finding = check_features(array, num_columns)
     if finding is not None:
         raise DataError(f"{name}: {finding.reason}")
     return array.astype(np.float32)
 
 
-def _load_array(file: Path | BinaryIO, name: str) -> np.ndarray:
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{name} must be a NumPy file, but: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{name} must be a NumPy file of one array (.npy), but is .npz")
-    return array
-
-
 # --- any ---
-
-
-def _as_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
-    if isinstance(source, np.ndarray):
-        return source
-    tensor = source.detach().cpu()
-    # NumPy has no bfloat16.
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
 def as_stream(source: Source, modality: Modality) -> BinaryIO:

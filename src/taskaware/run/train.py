@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from taskaware.data.batches.stream import reporting_killed_workers
+from taskaware.data.batches.lost_workers import reporting_killed_workers
 from taskaware.run.checks import check_run
 from taskaware.run.feed import training_batches
 from taskaware.run.finish import write_models

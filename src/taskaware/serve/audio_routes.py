@@ -14,14 +14,14 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from starlette.responses import StreamingResponse
 
 from taskaware.errors import UnknownTaskError, nearest
-from taskaware.inference.transcript_formats import format_transcript
+from taskaware.inference.recordings.formats import format_transcript
 from taskaware.serve import intake
 from taskaware.serve.failures import ServiceError, json_response, too_large
 from taskaware.serve.schemas import ERRORS, Transcription
 from taskaware.serve.service import Service, confidence
 
 if TYPE_CHECKING:
-    from taskaware.inference.transcript import Segment, Transcript
+    from taskaware.inference.recordings.transcript import Segment, Transcript
     from taskaware.serve.task_book import KnownTask
 
 # Names of OpenAI's models that unchanged programs send: they stand for the model that is served.

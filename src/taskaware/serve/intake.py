@@ -22,8 +22,8 @@ import numpy as np
 
 from taskaware.data.sound import audio
 from taskaware.errors import AudioError, TaskawareError
-from taskaware.inference.long_recordings import is_long
-from taskaware.inference.long_sources import open_recording
+from taskaware.inference.recordings.sources import open_recording
+from taskaware.inference.recordings.transcribing import is_long
 from taskaware.inference.sources import Hearing
 from taskaware.serve.failures import ServiceError, of_error, too_large
 from taskaware.types import Text

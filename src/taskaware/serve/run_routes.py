@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from taskaware.errors import UserError
-from taskaware.inference.transcript_formats import format_transcript, segment_fields
+from taskaware.inference.recordings.formats import format_transcript, segment_fields
 from taskaware.serve.embeddings import embedding_of_examples
 from taskaware.serve.failures import ServiceError, json_response, too_large
 from taskaware.serve.schemas import ERRORS, RunAnswer, RunRequest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.decoding.settings import DecodingSettings
-    from taskaware.inference.transcript import Transcript
+    from taskaware.inference.recordings.transcript import Transcript
     from taskaware.serve.intake import Heard
     from taskaware.serve.task_book import KnownTask
     from taskaware.types import Hypothesis, Modality

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from taskaware.decoding.settings import with_beam
-from taskaware.inference.long_recording_settings import LongRecordingSettings
-from taskaware.inference.long_recordings import transcribe
+from taskaware.inference.recordings.settings import LongRecordingSettings
+from taskaware.inference.recordings.transcribing import transcribe
 from taskaware.serve.batcher import Batcher, Job
 from taskaware.serve.failures import ServiceError
 from taskaware.serve.metrics import Metrics
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.model import TaskAwareModel
-    from taskaware.inference.transcript import Transcript
+    from taskaware.inference.recordings.transcript import Transcript
     from taskaware.serve.intake import Heard
     from taskaware.serve.settings import ServeSettings
     from taskaware.serve.task_book import KnownTask

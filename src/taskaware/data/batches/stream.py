@@ -7,19 +7,17 @@ for any number of them, and can be continued exactly, whatever they had read ahe
 from __future__ import annotations
 
 import signal
-import time
-from collections import deque
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from taskaware.data.batches.batching import TextCue, collate, collate_tasks
-from taskaware.data.batches.order import PlannedBatch, ShardedSource, TaskOrder
-from taskaware.errors import DataError, ExperimentError, TaskawareError, nearest
+from taskaware.data.batches.lost_workers import reporting_lost_workers
+from taskaware.data.batches.planning import UpdatePlanner
+from taskaware.errors import DataError, TaskawareError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taskaware.data.batches.batching import TaskSource
+    from taskaware.data.batches.order import PlannedBatch, ShardedSource
     from taskaware.data.batches.settings import BatchingSettings
     from taskaware.data.prepared.length_limits import ChangedLengths
     from taskaware.types import Batch, Task
@@ -120,124 +119,6 @@ class _Updates(Dataset):
         self._reader.begin_worker()
 
 
-@contextmanager
-def reporting_killed_workers() -> Iterator[None]:
-    """Say what it means that a process which reads was killed; torch may say so at any time.
-
-    Raises:
-        DataError: One was.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        # What a living one failed at is said as "Caught ... in DataLoader worker process".
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        raise _killed_worker(error) from error
-
-
-@contextmanager
-def reporting_lost_workers() -> Iterator[None]:
-    """As `reporting_killed_workers`, for receiving from them: a lost connection says the same.
-
-    The connection of a killed process can be reset before its death is told.
-
-    Raises:
-        DataError: A process that reads was killed.
-    """
-    with reporting_killed_workers():
-        try:
-            yield
-        except (ConnectionError, EOFError, FileNotFoundError) as error:
-            if str(error).startswith("Caught "):  # it was raised while reading, not received
-                raise
-            time.sleep(1)  # let its death be told here, not wherever this process is next
-            raise _killed_worker(error) from error
-
-
-def _killed_worker(error: Exception) -> DataError:
-    return DataError(
-        "the processes that read batches must live as long as the training, but one was ended "
-        f"({str(error).strip() or type(error).__name__}); if memory is short, lower "
-        "`batching.num_workers`; the same command resumes from the last checkpoint"
-    )
-
-
-class _Planner:
-    """Decides what the updates hold, one after the other; an iterable of them without end.
-
-    It does not know who reads them: were it in a circle with the loader's processes, these would
-    not be ended when they are no longer needed, but at some later time and slowly.
-    """
-
-    def __init__(
-        self,
-        source: ShardedSource,
-        tasks: Sequence[Task],
-        settings: BatchingSettings,
-        *,
-        seed: int,
-        batches_per_task: int,
-        rank: int,
-        num_ranks: int,
-        changed_lengths: ChangedLengths | None,
-    ) -> None:
-        self._settings = settings
-        self._seed = seed
-        self._batches_per_task = batches_per_task
-        self._updates = 0
-        orders = [
-            TaskOrder(
-                source,
-                sharing,
-                settings,
-                seed=seed,
-                rank=rank,
-                num_ranks=num_ranks,
-                changed_lengths=changed_lengths,
-            )
-            for sharing in _sharing_batches(tasks, settings)
-        ]
-        self.orders = {order.name: order for order in orders}
-        self._probabilities = _task_probabilities(source, tasks, settings)
-        self.states: deque[dict[str, Any]] = deque()  # after each update that is being read
-
-    def __iter__(self) -> Iterator[list[PlannedBatch]]:
-        """Yield what each update holds, and note where that brings the stream."""
-        while True:
-            orders = list(self.orders.values())
-            if self._settings.mix == "sampled":
-                random = np.random.default_rng([self._seed, self._updates, 1])
-                orders = [orders[random.choice(len(orders), p=self._probabilities)]]
-            self._updates += 1
-            planned = [next(order) for order in orders for _ in range(self._batches_per_task)]
-            self.states.append(self.state())
-            yield planned
-
-    def largest(self) -> list[PlannedBatch]:
-        """Return the largest batch of every task, as often as an update has one of a task."""
-        return [
-            order.largest() for order in self.orders.values() for _ in range(self._batches_per_task)
-        ]
-
-    def state(self) -> dict[str, Any]:
-        """Return where planning stands."""
-        return {
-            "updates": self._updates,
-            "positions": {name: order.position for name, order in self.orders.items()},
-            "epochs": {
-                task: order.epochs for order in self.orders.values() for task in order.task_names
-            },
-        }
-
-    def go_to(self, updates: int, positions: Mapping[str, Sequence[int]]) -> None:
-        """Continue from another place."""
-        self._updates = updates
-        for name, (epoch, window, batch) in positions.items():
-            self.orders[name].position = (epoch, window, batch)
-        self.states.clear()
-
-
 class TrainingBatches:
     """An endless stream of updates; each is a list of batches, of one task each or of several.
 
@@ -269,7 +150,7 @@ class TrainingBatches:
         changed_lengths: ChangedLengths | None = None,
     ) -> None:
         self._settings = settings
-        self._planner = _Planner(
+        self._planner = UpdatePlanner(
             source,
             tasks,
             settings,
@@ -363,38 +244,6 @@ class TrainingBatches:
                 generator=torch.Generator(),  # else it would take a number of the training's own
             )
         )
-
-
-def _sharing_batches(tasks: Sequence[Task], settings: BatchingSettings) -> list[list[Task]]:
-    """Return the tasks whose examples stand in the same batches."""
-    if settings.mix != "within_batches":
-        return [[task] for task in tasks]
-    of_modality: dict[str, list[Task]] = {}
-    for task in tasks:
-        of_modality.setdefault(task.source_modality, []).append(task)
-    return list(of_modality.values())
-
-
-def _task_probabilities(
-    source: ShardedSource, tasks: Sequence[Task], settings: BatchingSettings
-) -> NDArray[np.float64]:
-    """Return how likely an update is of each task, where it is of one."""
-    weights = settings.task_weights
-    names = [task.name for task in tasks]
-    unknown = sorted(set(weights) - set(names))
-    if unknown:
-        raise ExperimentError(
-            f"`batching.task_weights` must name tasks that are trained ({', '.join(names)}), but "
-            f"names {', '.join(unknown)}{nearest(unknown[0], names)}"
-        )
-    if weights:
-        raw = np.array([weights.get(task.name, 0.0) for task in tasks])
-    else:
-        counts = np.array([source.num_examples(task.name) for task in tasks])
-        raw = counts ** (1.0 / settings.temperature)
-    if raw.sum() <= 0:
-        raise ExperimentError("`batching.task_weights` must have a weight above 0, but has none")
-    return raw / raw.sum()
 
 
 def _unchanged(update: list[Batch] | _Failure) -> list[Batch] | _Failure:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from taskaware.inference.alignment import (
+from taskaware.inference.recordings.alignment import (
     attention_cost,
     best_heads,
     ctc_places,

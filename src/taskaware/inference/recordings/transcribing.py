@@ -18,11 +18,11 @@ from taskaware.data.sound.segmentation import cut
 from taskaware.data.sound.sound_blocks import LongSound
 from taskaware.data.sound.speech_detection import detect_speech
 from taskaware.errors import TaskawareError, UserError
-from taskaware.inference.long_recording_settings import LongRecordingSettings, cut_settings
-from taskaware.inference.long_sources import open_recording
+from taskaware.inference.recordings.settings import LongRecordingSettings, cut_settings
+from taskaware.inference.recordings.sources import open_recording
+from taskaware.inference.recordings.stretches import StretchDecoder
+from taskaware.inference.recordings.timed_decoding import TimedDecoder
 from taskaware.inference.sources import Hearing
-from taskaware.inference.stretches import StretchDecoder
-from taskaware.inference.timed_decoding import TimedDecoder
 from taskaware.settings import typed
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
     from taskaware.data.sound.segmentation import Stretch
     from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.decoder import Decoder
+    from taskaware.inference.recordings.transcript import Transcript
     from taskaware.inference.sources import Source
-    from taskaware.inference.transcript import Transcript
     from taskaware.types import StageProgress, Task
 
 __all__ = [
     "LISTENING",
-    "LongRecordingSettings",
     "is_long",
     "is_stream",
     "transcribe",

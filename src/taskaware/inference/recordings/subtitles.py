@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.data.writing_systems import words as separate_words
-from taskaware.inference.transcript import Word
+from taskaware.inference.recordings.transcript import Word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskaware.inference.transcript import Segment, Transcript
+    from taskaware.inference.recordings.transcript import Segment, Transcript
 
 _SENTENCE_ENDS = frozenset(".!?…。！？؟।")
 _CLAUSE_ENDS = frozenset(",;:—–、，；：،")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from taskaware.inference import guards
+from taskaware.inference.recordings import guards
 
 
 @pytest.mark.parametrize(

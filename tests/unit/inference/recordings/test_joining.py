@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from taskaware.inference.joining import joined
-from taskaware.inference.transcript import Word
+from taskaware.inference.recordings.joining import joined
+from taskaware.inference.recordings.transcript import Word
 
 
 def words(text: str, start: float, step: float = 0.5) -> list[Word]:

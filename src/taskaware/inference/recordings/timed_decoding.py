@@ -18,7 +18,7 @@ import torch
 
 from taskaware.data.batches.batching import pad_sources
 from taskaware.decoding.batches import batches, reporting_short_memory
-from taskaware.inference.alignment import (
+from taskaware.inference.recordings.alignment import (
     attention_cost,
     best_heads,
     ctc_places,

@@ -7,8 +7,8 @@ import pytest
 
 from taskaware.data.sound.speech_detection import FRAME_SECONDS, Detected
 from taskaware.data.vocabulary.vocabulary import Vocabulary
-from taskaware.inference.transcript import Word
-from taskaware.inference.words import piece_ends, within_speech, word_spans, words_of
+from taskaware.inference.recordings.transcript import Word
+from taskaware.inference.recordings.words import piece_ends, within_speech, word_spans, words_of
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from taskaware.errors import UserError, nearest
-from taskaware.inference.subtitles import cues, timed_words
+from taskaware.inference.recordings.subtitles import cues, timed_words
 
 if TYPE_CHECKING:
-    from taskaware.inference.transcript import Segment, Transcript
+    from taskaware.inference.recordings.transcript import Segment, Transcript
 
 Form = Literal["text", "jsonl", "srt", "vtt", "tsv", "ctm", "stm"]
 """How a transcript can be written."""

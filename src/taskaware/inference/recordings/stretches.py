@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from taskaware.data.writing_systems import separates_words, written_language
 from taskaware.decoding.batches import batches
-from taskaware.inference import guards
-from taskaware.inference.joining import joined
-from taskaware.inference.transcript import Guarded, Segment, Transcript
-from taskaware.inference.words import piece_ends, within_speech, words_of
+from taskaware.inference.recordings import guards
+from taskaware.inference.recordings.joining import joined
+from taskaware.inference.recordings.transcript import Guarded, Segment, Transcript
+from taskaware.inference.recordings.words import piece_ends, within_speech, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from taskaware.data.sound.sound_blocks import LongSound
     from taskaware.data.sound.speech_detection import Detected
     from taskaware.inference.decoder import Decoder
-    from taskaware.inference.long_recording_settings import LongRecordingSettings
-    from taskaware.inference.timed_decoding import TimedDecoder, TimedHypothesis
-    from taskaware.inference.transcript import Word
+    from taskaware.inference.recordings.settings import LongRecordingSettings
+    from taskaware.inference.recordings.timed_decoding import TimedDecoder, TimedHypothesis
+    from taskaware.inference.recordings.transcript import Word
     from taskaware.types import Task
 
 

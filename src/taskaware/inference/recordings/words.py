@@ -12,7 +12,7 @@ import numpy as np
 
 from taskaware.data.sound.speech_detection import FRAME_SECONDS, frames_between
 from taskaware.data.writing_systems import words as separate_words
-from taskaware.inference.transcript import Word, geometric_mean
+from taskaware.inference.recordings.transcript import Word, geometric_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

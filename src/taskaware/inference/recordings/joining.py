@@ -11,7 +11,7 @@ from taskaware.data.writing_systems import lower, visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskaware.inference.transcript import Word
+    from taskaware.inference.recordings.transcript import Word
 
 
 def joined(

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from taskaware.data.sound.sound_blocks import long_sound, long_waveform
-from taskaware.inference.sources import as_stream, as_waveform, of_another_modality, source_name
+from taskaware.inference.source_arrays import as_waveform
+from taskaware.inference.sources import as_stream, of_another_modality, source_name
 from taskaware.types import Speech, Text
 
 if TYPE_CHECKING:

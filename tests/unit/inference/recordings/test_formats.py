@@ -7,8 +7,8 @@ import json
 import pytest
 
 from taskaware.errors import UserError
-from taskaware.inference.transcript import Segment, Transcript, Word
-from taskaware.inference.transcript_formats import FORMS, format_transcript
+from taskaware.inference.recordings.formats import FORMS, format_transcript
+from taskaware.inference.recordings.transcript import Segment, Transcript, Word
 
 MADE = Transcript(
     task="asr_en",

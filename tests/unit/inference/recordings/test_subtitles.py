@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskaware.inference.subtitles import cues, timed_words, width
-from taskaware.inference.transcript import Segment, Transcript, Word
+from taskaware.inference.recordings.subtitles import cues, timed_words, width
+from taskaware.inference.recordings.transcript import Segment, Transcript, Word
 
 
 def transcript(*texts: str, seconds_per_word: float = 0.4, separator: str = " ") -> Transcript:

@@ -1,0 +1,1 @@
+"""Recordings of any length: cut at pauses, decoded, with times, as text or as subtitles."""
