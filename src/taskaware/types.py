@@ -6,6 +6,7 @@ Shape legend: B batch, S source positions (frames or pieces), F feature bins, T 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -282,3 +283,8 @@ class Hypothesis:
     log_prob: float
     score: float
     finished: bool = True
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the probabilities of the pieces and their end, from 0 to 1."""
+        return min(math.exp(self.log_prob / (len(self.token_ids) + 1)), 1.0)

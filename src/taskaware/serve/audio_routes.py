@@ -18,7 +18,7 @@ from taskaware.inference.recordings.formats import format_transcript
 from taskaware.serve import intake
 from taskaware.serve.failures import ServiceError, json_response, too_large
 from taskaware.serve.schemas import ERRORS, Transcription
-from taskaware.serve.service import Service, confidence
+from taskaware.serve.service import Service
 
 if TYPE_CHECKING:
     from taskaware.inference.recordings.transcript import Segment, Transcript
@@ -195,7 +195,7 @@ async def _answer(
         ((best, *_),) = await service.outputs(request, [(known, heard)], decoding)
         if wanted.is_stream:
             return _events([best.text], best.text)
-        return _plain(best.text, wanted.form, {"confidence": round(confidence(best), 4)})
+        return _plain(best.text, wanted.form, {"confidence": round(best.confidence, 4)})
     needs_words = wanted.words or wanted.form in ("srt", "vtt")
     transcript = await service.transcript(request, known, heard, decoding, words=needs_words)
     if wanted.is_stream:

@@ -12,7 +12,7 @@ from taskaware.inference.recordings.formats import format_transcript, segment_fi
 from taskaware.serve.embeddings import embedding_of_examples
 from taskaware.serve.failures import ServiceError, json_response, too_large
 from taskaware.serve.schemas import ERRORS, RunAnswer, RunRequest
-from taskaware.serve.service import Service, confidence
+from taskaware.serve.service import Service
 from taskaware.serve.sources import MODALITY_OF, kind_of, read_source
 from taskaware.serve.task_routes import places_of
 
@@ -106,7 +106,7 @@ def _output(hypotheses: list[Hypothesis], heard: Heard, doubts: tuple[str, ...])
     alternatives = [
         {
             "text": one.text,
-            "confidence": round(confidence(one), 4),
+            "confidence": round(one.confidence, 4),
             "score": round(one.score, 6),
             "log_prob": round(one.log_prob, 6),
             "finished": one.finished,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -265,8 +264,3 @@ async def _left(request: Request) -> None:
     """Return when the client of a request, which was read to its end, closes the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def confidence(hypothesis: Hypothesis) -> float:
-    """Return the geometric mean of the probabilities of an output's pieces and its end, 0 to 1."""
-    return min(math.exp(hypothesis.log_prob / (len(hypothesis.token_ids) + 1)), 1.0)

@@ -19,7 +19,7 @@ from taskaware.training.tensors import load_tensors, read_metadata, write_tensor
 from taskaware.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -109,16 +109,9 @@ class TaskBook:
         Raises:
             UnknownTaskError: There is none, or there are several.
         """
-        tasks = [one.task for one in self.all()]
-        own = [one.task for one in self.all() if not one.is_stored]
-        found = [
-            task
-            for task in own
-            if task.modality.is_recording
-            and task.kind == "asr"
-            and language in (None, task.source_language)
-        ]
-        return self.get(only_task(tasks, found, "speech recognition", language, "language"))
+        return self._only(
+            lambda task: task.kind == "asr", "speech recognition", language, language, "language"
+        )
 
     def translation(self, target_language: str, language: str | None) -> KnownTask:
         """Return the task that translates recordings into a language.
@@ -126,17 +119,33 @@ class TaskBook:
         Raises:
             UnknownTaskError: There is none, or there are several.
         """
-        tasks = [one.task for one in self.all()]
-        own = [one.task for one in self.all() if not one.is_stored]
+        return self._only(
+            lambda task: task.target_language == target_language != task.source_language,
+            "translation of speech",
+            language,
+            target_language,
+            "target_language",
+        )
+
+    def _only(
+        self,
+        fits: Callable[[Task], bool],
+        what: str,
+        language: str | None,
+        wanted: str | None,
+        param: str,
+    ) -> KnownTask:
+        """Return the one task of the model that hears a language and fits."""
         found = [
-            task
-            for task in own
-            if task.modality.is_recording
-            and task.target_language == target_language != task.source_language
-            and language in (None, task.source_language)
+            one.task
+            for one in self.all()
+            if not one.is_stored
+            and one.task.modality.is_recording
+            and language in (None, one.task.source_language)
+            and fits(one.task)
         ]
-        what = "translation of speech"
-        return self.get(only_task(tasks, found, what, target_language, "target_language"))
+        tasks = [one.task for one in self.all()]
+        return self.get(only_task(tasks, found, what, wanted, param))
 
     def mixed(self, weights: Mapping[str, float]) -> KnownTask:
         """Return a task between others: its embedding is the weighted sum of theirs.

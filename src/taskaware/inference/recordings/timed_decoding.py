@@ -25,6 +25,7 @@ from taskaware.inference.recordings.alignment import (
     head_scores,
     warp,
 )
+from taskaware.inference.recordings.transcript import geometric_mean
 from taskaware.model.attention_weights import cross_attention_weights
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class TimedHypothesis:
     @property
     def confidence(self) -> float:
         """The geometric mean of the probabilities."""
-        return float(np.exp(np.log(np.maximum(self.probabilities, 1e-30)).mean()))
+        return geometric_mean((float(one), 1.0) for one in self.probabilities)
 
 
 @dataclass(frozen=True, eq=False)
