@@ -153,9 +153,15 @@ def test_a_recording_longer_than_the_model_hears_is_cut_and_the_others_are_done(
     long = tmp_path / "long.wav"
     soundfile.write(long, 0.1 * np.random.default_rng(0).standard_normal(36_000), 16_000)
     files = [str(long), str(recording)]
-    assert run(["predict", str(imported), *files, "--task", "asr_en"]) == 0
-    lines = capsys.readouterr().out.splitlines()[-2:]
-    assert [line.partition("\t")[0] for line in lines] == files
+    command = ["predict", str(imported), *files, "--task", "asr_en", "--output", "jsonl"]
+    assert run([*command, "--segmentation", "windows", "--detector", "level"]) == 0
+    heard = [json.loads(line) for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert [one["file"] for one in heard] == files
+    # Two seconds are heard at a time; all of the 2.25 are, and each instant once.
+    parts = [(part["start_seconds"], part["end_seconds"]) for part in heard[0]["segments"]]
+    assert len(parts) == 2 == heard[0]["guarded"]["num_stretches"]
+    assert parts[0][0] == 0 and parts[0][1] == parts[1][0] and parts[1][1] > 2
+    assert "segments" not in heard[1]  # it is decoded whole
 
 
 LANGUAGES = {
