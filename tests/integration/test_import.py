@@ -160,7 +160,9 @@ def test_a_recording_longer_than_the_model_hears_is_cut_and_the_others_are_done(
     # Two seconds are heard at a time; all of the 2.25 are, and each instant once.
     parts = [(part["start_seconds"], part["end_seconds"]) for part in heard[0]["segments"]]
     assert len(parts) == 2 == heard[0]["guarded"]["num_stretches"]
-    assert parts[0][0] == 0 and parts[0][1] == parts[1][0] and parts[1][1] > 2
+    assert parts[0][0] == 0
+    assert parts[0][1] == parts[1][0]
+    assert parts[1][1] > 2
     assert "segments" not in heard[1]  # it is decoded whole
 
 
