@@ -166,6 +166,7 @@ def join(device_name: str, seat: Seat) -> Iterator[Processes]:
 
     Raises:
         UserError: There is no such device, or none for each process.
+        LostProcessError: Another process is not there.
     """
     num_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     on_cuda = num_devices > 0 if device_name == "auto" else device_name == "cuda"
@@ -183,16 +184,18 @@ def join(device_name: str, seat: Seat) -> Iterator[Processes]:
     device = torch.device("cuda", local_rank) if on_cuda else torch.device("cpu")
     if on_cuda:
         torch.cuda.set_device(device)
+    processes = Processes(rank=seat.rank, num_ranks=seat.num_ranks, device=device)
     if seat.num_ranks > 1:
-        dist.init_process_group(
-            "nccl" if on_cuda else "gloo",
-            init_method=seat.meeting_place,
-            rank=seat.rank,
-            world_size=seat.num_ranks,
-            timeout=_PATIENCE,
-        )
+        with processes.exchange():
+            dist.init_process_group(
+                "nccl" if on_cuda else "gloo",
+                init_method=seat.meeting_place,
+                rank=seat.rank,
+                world_size=seat.num_ranks,
+                timeout=_PATIENCE,
+            )
     try:
-        yield Processes(rank=seat.rank, num_ranks=seat.num_ranks, device=device)
+        yield processes
     finally:
         if seat.num_ranks > 1:
             dist.destroy_process_group()
