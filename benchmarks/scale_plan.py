@@ -75,10 +75,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Count:
-    """What one process computes in an update, and what is exchanged."""
+    """What one process computes in an update, and what is exchanged.
+
+    Attributes:
+        parameters: Of the model.
+        operations: Of an update.
+        last_operations: Of its last batch, in whose way back gradients are exchanged.
+    """
 
     parameters: int
     operations: int
+    last_operations: int
 
 
 def count(plan: Plan) -> Count:
@@ -86,7 +93,7 @@ def count(plan: Plan) -> Count:
     tasks = tuple(dict.fromkeys(load.task for load in plan.loads))
     with torch.device("meta"):
         model = create_model(plan.settings, vocabulary_size=plan.vocabulary_size, tasks=tasks)
-    operations = 0
+    operations: list[int] = []
     for load in plan.loads:
         with torch.device("meta"), FlopCounterMode(display=False) as counter:
             batch = batch_of(load, plan.settings.num_features)
@@ -95,8 +102,9 @@ def count(plan: Plan) -> Count:
                 preprocessed, model.embed_task(preprocessed, tasks.index(load.task))
             )
             model.token_embedding.logits(states).sum().backward()
-        operations += counter.get_total_flops()
-    return Count(sum(p.numel() for p in model.parameters()), operations)
+        operations.append(counter.get_total_flops())
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Count(parameters, sum(operations), operations[-1])
 
 
 def batch_of(load: Load, num_features: int) -> Batch:
@@ -134,9 +142,9 @@ def exchange_seconds(parameters: int, gpus: int) -> float:
     return within + share / (INFINIBAND * REACHED)
 
 
-def hidden_seconds(computing: float, batches: int) -> float:
+def hidden_seconds(found: Count, utilisation: float) -> float:
     """Return how long the last batch of an update goes back: two thirds of its computing."""
-    return computing / batches * 2 / 3
+    return 2 / 3 * found.last_operations / (PEAK * utilisation)
 
 
 def plans() -> list[Plan]:
@@ -234,7 +242,7 @@ def efficiency_table(counted: Sequence[tuple[Plan, Count]]) -> str:
             cells = [plan.name, f"{utilisation:.0%}", f"{1e3 * computing:.1f} ms"]
             for gpus in (8, 64):
                 exchange = exchange_seconds(found.parameters, gpus)
-                left = max(0.0, exchange - hidden_seconds(computing, len(plan.loads)))
+                left = max(0.0, exchange - hidden_seconds(found, utilisation))
                 cells += [
                     f"{1e3 * exchange:.1f} ms",
                     f"{computing / (computing + exchange):.0%}",
