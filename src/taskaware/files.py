@@ -1,25 +1,95 @@
-"""Writing files so that nobody reads half of one: the one way in which the toolkit writes.
+"""Writing files so that nobody reads half of one, and reading those of strangers: in one way each.
 
 What is written gets its name by a rename, once it is complete and on the disk. A failure leaves
 what was there before, and nothing beside it. Files get the mode that the umask says, whoever writes
 them: safetensors, for one, writes for the owner alone.
+
+A folder of somebody else's may hold anything under the names that are read: a pipe that waits for
+ever, a device without an end, JSON that is nested a million times. Links are followed, as the
+caches of model hubs are made of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import threading
-from typing import TYPE_CHECKING
+import tokenize
+from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+# What NumPy raises at a file that is none of its own: Python's tokenizer reads the header.
+NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError)
+_MOST_BYTES = 1 << 28  # of what is read whole as text or JSON; the largest known is a tenth of it
+
+
+def require_regular(path: Path) -> None:
+    """Require that a path leads to a file: what is no file might never end.
+
+    Raises:
+        OSError: It is missing, a folder, a pipe or a device.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no file, but a pipe, a socket or a device", str(path))
+
+
+def read_regular(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
+    """Return what a file holds that a stranger may have made.
+
+    Args:
+        path: The file.
+        most_bytes: A larger one is refused, before it fills the memory.
+
+    Raises:
+        OSError: See ``require_regular``; or it is larger.
+    """
+    require_regular(path)
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        reason = f"it must have at most {most_bytes:,} bytes, but has more"
+        raise OSError(errno.EFBIG, reason, str(path))
+    return content
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Return the value of a JSON text in UTF-8.
+
+    Raises:
+        ValueError: It is none, or is nested too deeply.
+    """
+    try:
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file of a stranger's holds.
+
+    Raises:
+        OSError: See ``read_regular``.
+        ValueError: It is no JSON object, or a text in it is not valid Unicode.
+    """
+    value = parse_json(read_regular(path))
+    if not isinstance(value, dict):
+        raise ValueError(f"it must be a JSON object, but is of type {type(value).__name__}")
+    json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no character
+    return value
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from taskaware.errors import OutputError
-from taskaware.files import atomic_file, file_sha256, write_text
+from taskaware.files import atomic_file, file_sha256, parse_json, read_regular, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -71,11 +71,12 @@ class OutputFolder:
         In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``, and
         ``[0-9]`` for a digit.
         """
-        self._note({name: "" for name in names if name not in self._written})
+        self._note({name: "" for name in names if name not in self._written and _is_inside(name)})
 
     def assume(self, names: Iterable[str]) -> None:
         """Record files as ``adopt`` does, but for this object alone: nothing is written."""
-        self._remember({name: "" for name in names if name not in self._written})
+        new = [name for name in names if name not in self._written and _is_inside(name)]
+        self._remember(dict.fromkeys(new, ""))
 
     def require_free(self, names: Iterable[str]) -> None:
         """Require that nothing of these names is there, or only what commands of ours wrote.
@@ -382,7 +383,7 @@ def listed(folder: Path, names: Sequence[str]) -> str:
 def _read_record(path: Path) -> dict[str, str]:
     """Return what was written, with size, time and SHA-256 where they were noted."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_regular(path).decode("utf-8").split("\n")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -390,7 +391,7 @@ def _read_record(path: Path) -> dict[str, str]:
     written: dict[str, str] = {}
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:  # empty, or half a line: what no line vouches for is not ours
             continue
         match entry:

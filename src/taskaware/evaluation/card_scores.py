@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from taskaware.evaluation.results_folder import RESULTS_NAME
+from taskaware.files import read_json_object
 from taskaware.inference.model_card import CARD_NAME, CardScore, last_part, write_card
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def add_scores(parts: ModelParts, folder: Path, evaluations: Path) -> None:
     found: list[CardScore] = []
     for path in sorted(evaluations.glob(f"*/{RESULTS_NAME}")):
         try:
-            found += _scores(json.loads(path.read_text(encoding="utf-8")), parts)
+            found += _scores(read_json_object(path), parts)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # of an older version, or somebody's
     write_card(parts, folder, found)

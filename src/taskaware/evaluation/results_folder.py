@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import UserError
 from taskaware.evaluation.evaluate import outputs_text
-from taskaware.files import atomic_file
+from taskaware.files import atomic_file, read_json_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +113,7 @@ def require_usable(folder: Path, evaluated: Evaluated, *, model: Path, is_named:
             )
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json_object(path)
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or "results" not in found:

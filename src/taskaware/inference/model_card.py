@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskaware.files import write_text
+from taskaware.files import read_regular, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ def may_write_card(folder: Path) -> bool:
 def is_somebodys(path: Path) -> bool:
     """Whether a card is there that somebody wrote or changed."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode("utf-8")
     except FileNotFoundError:
         return False
     except (OSError, ValueError):

@@ -24,7 +24,7 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, DataError, MissingDependencyError, UserError
-from taskaware.files import atomic_folder, link_or_copy
+from taskaware.files import atomic_folder, link_or_copy, read_json_object
 from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
@@ -37,6 +37,7 @@ from taskaware.training.tensors import (
     fill_weights,
     load_tensors,
     read_metadata,
+    require_shapes,
     weights,
     write_tensors,
 )
@@ -44,6 +45,8 @@ from taskaware.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from taskaware.model.transformer import TaskAwareTransformer
 
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
@@ -151,16 +154,25 @@ def _read_folder(folder: Path) -> ModelParts:
             DecodingSettings, description["decoding"], where=where
         )
         longest = {str(k): int(v) for k, v in description.get("longest_sources", {}).items()}
-        transformer = create_model(
-            model,
-            vocabulary_size=vocabulary.size,
-            tasks=tasks,
-            adapter_tasks=tasks_with_sets(tensors, tasks),
-        )
+        _require_few_layers(model, tensors)
+
+        def create() -> TaskAwareTransformer:
+            return create_model(
+                model,
+                vocabulary_size=vocabulary.size,
+                tasks=tasks,
+                adapter_tasks=tasks_with_sets(tensors, tasks),
+            )
+
+        with torch.device("meta"):  # shapes alone: nothing is allocated that the file has not
+            shapes = create()
+        require_shapes(shapes, tensors, where=str(weights_path))
+        transformer = create()
     except MissingDependencyError:
         raise
-    except (UserError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} must describe a model, but: {error}") from error
+    # A size that no number of bytes can hold is a RuntimeError of torch's.
+    except (UserError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as err:
+        raise CheckpointError(f"{path} must describe a model, but: {err}") from err
     fill_weights(transformer, tensors, where=str(weights_path))
     _check_finite(transformer.state_dict(), weights_path)
     return ModelParts(
@@ -174,6 +186,18 @@ def _read_folder(folder: Path) -> ModelParts:
         provenance=provenance,
         longest_sources=longest,
     )
+
+
+def _require_few_layers(settings: ModelSettings, tensors: Mapping[str, Tensor]) -> None:
+    """Require that every layer can have a tensor: a million take long to make, even without one.
+
+    Raises:
+        ValueError: There are more layers than tensors.
+    """
+    num_layers = settings.num_encoder_layers + settings.num_decoder_layers
+    num_layers += settings.num_cnn_layers + settings.bridge.num_layers
+    if num_layers > len(tensors):
+        raise ValueError(f"it has {num_layers:,} layers, and its weights are {len(tensors):,}")
 
 
 def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None = None) -> None:
@@ -232,17 +256,14 @@ def _check_version(description: Mapping[str, Any], path: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{path.parent} must be a complete model folder, but {path.name} is missing; "
             f"{_COPY_AGAIN}"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} must be readable JSON, but: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} must be a JSON object, but is a {type(content).__name__}")
-    return content
 
 
 def _task_embeddings(folder: Path, tasks: tuple[Task, ...]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from taskaware.errors import DataError, UserError
+from taskaware.files import NUMPY_ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ def load_array(file: Path | BinaryIO, name: str) -> np.ndarray:
     """
     try:
         array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except NUMPY_ERRORS as error:
         raise DataError(f"{name} must be a NumPy file, but: {error}") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{name} must be a NumPy file of one array (.npy), but is .npz")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import CheckpointError
+from taskaware.files import read_json_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,14 +18,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
         CheckpointError: It is no JSON object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} must be readable JSON, but: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, but holds {type(values).__name__}")
-    return values
 
 
 def need_json(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from taskaware.data.vocabulary.prompts import is_whisper
 from taskaware.data.vocabulary.tokenizer_pieces import tokenizer_bytes
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.errors import CheckpointError, DataError
+from taskaware.files import read_regular
 from taskaware.pretrained.files import need_json, read_json
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _ids(folder: Path) -> dict[str, int]:
 
 def _sentencepiece(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise CheckpointError(
             f"{path.parent} must hold {path.name}, a sentencepiece model, but: {error}"

@@ -7,10 +7,10 @@ starting over is refused.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from taskaware.errors import OutputError
+from taskaware.files import parse_json
 from taskaware.inference.model_card import CARD_NAME, is_somebodys
 from taskaware.output_folder import claimed, listed
 
@@ -87,7 +87,7 @@ def _is_run(folder: Path) -> bool:
         return True
     try:
         with (folder / "log.jsonl").open(encoding="utf-8") as file:
-            line = json.loads(file.readline())
+            line = parse_json(file.readline(1 << 20))
     except (OSError, ValueError):
         return (folder / "model" / "model.json").is_file()
     return isinstance(line, dict) and {"kind", "update"} <= set(line)

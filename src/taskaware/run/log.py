@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
-from taskaware.files import reporting, write_text
+from taskaware.files import parse_json, reporting, write_text
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 def _lines(text: str) -> Iterator[dict[str, Any]]:
     for line in text.split("\n"):
         try:
-            found = json.loads(line)
+            found = parse_json(line)
         except ValueError:
             continue
         if isinstance(found, dict) and {"kind", "update"} <= set(found):

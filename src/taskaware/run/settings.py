@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskaware.files import parse_json, read_regular
 from taskaware.training.settings import RetentionSettings, Trains
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def settings_of_the_start(mapping: Mapping[str, Any]) -> dict[str, Any]:
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     for path in (run / "model" / "model.json", run / "model.json", run / "experiment.toml"):
         try:
-            text = path.read_text(encoding="utf-8")
-            content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+            text = read_regular(path).decode("utf-8")
+            content = parse_json(text) if path.suffix == ".json" else tomllib.loads(text)
             return {name: dict(content[name]) for name in ("model", "decoding")}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return {}

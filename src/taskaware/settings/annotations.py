@@ -85,7 +85,11 @@ def shown(value: Any) -> str:
     """A value as a message shows it: as TOML would write it, shortened."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    text = str(value) if len(str(value)) <= 60 else f"{str(value)[:60]}..."
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):  # of thousands of digits, or nested very deeply
+        return f"a value of type {type(value).__name__} that is too long to show"
+    text = text if len(text) <= 60 else f"{text[:60]}..."
     if not isinstance(value, str):
         return text
     looks_otherwise = re.fullmatch(r"[-+0-9.e_]+|true|false", text)

@@ -15,7 +15,9 @@ line, dotted key, what must be, what is, and the nearest valid name. What the ty
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import math
 import re
 import tomllib
@@ -49,6 +51,8 @@ T = TypeVar("T", bound="DataclassInstance")
 MOST_WORKERS = 1024
 """Threads or processes that a setting may ask for: with many more, libraries end the process."""
 
+_BEYOND_INTEGERS = 1 << 63  # what libraries of other languages count with ends there
+_MOST_BYTES = 1 << 24  # of a settings file
 _INVALID = object()  # stands for a value whose problem has been noted
 
 
@@ -75,11 +79,13 @@ def load(
     text = "" if path is None else _read_text(path)
     try:
         mapping = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         at = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
         line = at[1] if at and at[1] else text.rstrip().count("\n") + 1
         column = f", column {at[2]}" if at and at[2] else ""
         reason = str(error)[: at.start()] if at else str(error)
+        if isinstance(error, RecursionError):
+            reason = "it is nested too deeply"
         raise ExperimentError(f"{path}, line {line}{column}: not valid TOML: {reason}") from error
     reading = _Reading(name=str(path or "the settings"), lines=key_lines(text))
     for override in overrides:
@@ -254,9 +260,12 @@ def _convert_scalar(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
         if isinstance(value, str | Path):
             return hint(value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
+        with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
+            if math.isfinite(value):
+                return float(value)
         return reading.note(key, f"must be a finite number, but is {shown(value)}")
+    elif type(value) is int and not -_BEYOND_INTEGERS <= value < _BEYOND_INTEGERS:
+        return reading.note(key, f"must be a number of at most 18 digits, but is {shown(value)}")
     elif type(value) is hint:
         return value
     return reading.note(key, f"must be {SCALARS[hint]}, but is {shown(value)}")
@@ -280,7 +289,7 @@ def _apply_override(mapping: dict[str, Any], override: str, reading: _Reading) -
     text = text.strip()
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # of the latter: nested very deeply
         parsed = {}
     table[names[-1]] = parsed["value"] if set(parsed) == {"value"} else text
     reading.override_texts[names] = text
@@ -292,7 +301,13 @@ def _apply_override(mapping: dict[str, Any], override: str, reading: _Reading) -
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ExperimentError(
+                f"{path}: must be a TOML file of at most {_MOST_BYTES:,} bytes, but is larger"
+            )
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError
 from taskaware.files import link_or_copy, reporting, sync
+from taskaware.training.state_file import FORMAT_VERSION, read_content
 from taskaware.training.tensors import (
     check_file,
     file_sha256,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
     from taskaware.training.processes import Processes
 
-FORMAT_VERSION = 1
 # A copy that somebody made, `update-00001000-good`, is theirs: not gone on from, not deleted.
 _FOLDER = re.compile(r"update-[0-9]{8,}")
 _FILE = re.compile(r"(model|optimiser|random-[0-9]+)\.safetensors|state\.json")
@@ -215,33 +215,6 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
     state.stale = content.get("stale", 0)
     state.data = content.get("data", {})
     state.seconds = content["seconds"]
-
-
-def read_content(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint's ``state.json`` says.
-
-    Raises:
-        DamagedCheckpointError: It is missing, truncated, or says too little.
-        CheckpointError: Another version of taskaware wrote it.
-    """
-    try:
-        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedCheckpointError(
-            f"{path} must be a checkpoint, but state.json: {error}"
-        ) from error
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if isinstance(content, dict) and version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} must have format version {FORMAT_VERSION}, but has {version!r}: another "
-            "version of taskaware wrote it"
-        )
-    needed = {"update", "batches", "best", "seconds", "num_ranks"}
-    if not isinstance(content, dict) or not needed <= set(content):
-        raise DamagedCheckpointError(
-            f"{path / 'state.json'} must say {', '.join(sorted(needed))}, but does not"
-        )
-    return content
 
 
 def require_finite(state: TrainState) -> None:

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError
-from taskaware.files import file_sha256, reporting, write_error
+from taskaware.files import file_sha256, reporting, require_regular, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ def check_file(path: Path, sha256: str | None) -> None:
         DamagedCheckpointError: It is missing or another.
     """
     try:
+        require_regular(path)
         found = file_sha256(path)
     except OSError as error:
         raise DamagedCheckpointError(f"{path} must be readable, but: {error.strerror}") from error
@@ -67,6 +68,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         DamagedCheckpointError: It is missing or damaged.
     """
     try:
+        require_regular(path)
         with path.open("rb"):  # for the reason: safetensors takes what may not be read for missing
             pass
         return load_file(path)
@@ -83,6 +85,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         DamagedCheckpointError: The file is missing or damaged.
     """
     try:
+        require_regular(path)
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
@@ -102,6 +105,16 @@ def fill_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, where: str)
     Raises:
         CheckpointError: Names or shapes differ; the first few are named.
     """
+    require_shapes(model, tensors, where=where)
+    model.load_state_dict(dict(tensors))
+
+
+def require_shapes(model: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Compare tensors with a model's names and shapes; it may be one on the device ``meta``.
+
+    Raises:
+        CheckpointError: Names or shapes differ; the first few are named.
+    """
     own = model.state_dict()
     differences = [f"{name} is missing" for name in own if name not in tensors]
     differences += [f"{name} is unknown" for name in tensors if name not in own]
@@ -115,4 +128,3 @@ def fill_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, where: str)
             f"{where} must have the weights of this model, but {'; '.join(differences[:5])}"
             + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         )
-    model.load_state_dict(dict(tensors))

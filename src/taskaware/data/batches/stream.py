@@ -210,16 +210,26 @@ class TrainingBatches:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from where another stream of the same split, settings and seed stood."""
-        positions, known = state["positions"], self._planner.orders
+        positions, known = state.get("positions"), self._planner.orders
         if not isinstance(positions, dict) or set(positions) != set(known):
             raise DataError(
                 "a resumed run must have the tasks of its checkpoint, "
                 f"{sorted(positions) if isinstance(positions, dict) else positions!r}, but has "
                 f"{sorted(known)}"
             )
+        places = [state.get("updates")]
+        for each in positions.values():
+            places += each if isinstance(each, list) and len(each) == 3 else [None]
         self.close()  # what was read ahead is of no use
-        self._planner.go_to(int(state["updates"]), positions)
-        self._state = self._planner.state()
+        try:
+            if not all(type(place) is int and 0 <= place < 1 << 62 for place in places):
+                raise IndexError
+            self._planner.go_to(int(state["updates"]), positions)
+            self._state = self._planner.state()
+        except IndexError as error:
+            raise DataError(
+                f"a checkpoint must say where in the data it stands, but says {str(state)[:80]}"
+            ) from error
 
     def epochs(self) -> dict[str, float]:
         """Return how often each task's examples were seen, with the current epoch's fraction."""

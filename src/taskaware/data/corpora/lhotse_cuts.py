@@ -28,7 +28,6 @@ has it.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from taskaware.data.corpora.files import read_lines, require_folder
 from taskaware.data.corpora.rows import ASR, MT, ST, Found, LeftOut, Request, Row
 from taskaware.errors import CorpusError, MissingDependencyError
+from taskaware.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def read(request: Request) -> Iterator[Found]:
             if not line.strip():
                 continue
             try:
-                cut = deserialize_item(json.loads(line))
+                cut = deserialize_item(parse_json(line))
             except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
                 yield LeftOut(split=split, place=place, reason="not a cut that Lhotse can read")
                 continue
@@ -118,7 +118,7 @@ def _holds_cuts(path: Path) -> bool:
     """Return whether a file's first line is a cut: Lhotse's other manifests have no type."""
     first = next((line for line in read_lines(path) if line.strip()), "")
     try:
-        item = json.loads(first)
+        item = parse_json(first)
     except ValueError:
         return False
     return isinstance(item, dict) and str(item.get("type", "")).endswith("Cut")

@@ -15,7 +15,6 @@ A manifest, which says more about every line than two texts, needs no recipe.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from taskaware.data.corpora.languages import wanted_languages
 from taskaware.data.corpora.rows import MT, Found, LeftOut, Request, Row
 from taskaware.data.manifest.table_forms import csv_rows, is_csv, is_quoted, wrong_first_line
 from taskaware.errors import CorpusError
+from taskaware.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,8 +131,8 @@ def _language_names(header: str) -> list[str]:
 
 def _record(file: Path, number: int, line: str) -> dict[str, object]:
     try:
-        record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        record = parse_json(line)
+    except ValueError as error:
         raise CorpusError(f"{file}, line {number}: must be a JSON object ({error})") from error
     if isinstance(record, dict) and isinstance(record.get("translation"), dict):
         record = record["translation"]

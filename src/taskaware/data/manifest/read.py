@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import codecs
 import itertools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +37,7 @@ from taskaware.data.manifest.table_forms import (
 )
 from taskaware.data.manifest.tasks import name_problem
 from taskaware.errors import ManifestError, nearest
+from taskaware.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -326,8 +326,8 @@ def _record(header: list[str], cells: list[str]) -> dict[str, object] | FieldErr
 
 def _json_record(path: Path, number: int, line: str) -> dict[str, object] | FieldError:
     try:
-        record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        record = parse_json(line)
+    except ValueError as error:
         return FieldError(WHOLE_LINE, f"must be a JSON object, but is not JSON ({error})")
     if not isinstance(record, dict):
         kind = type(record).__name__

@@ -5,12 +5,12 @@ The columns are those of a manifest. Only the source is required; a target text 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.line import COLUMNS, SOURCE_COLUMNS, FieldError, parse_source, texts
 from taskaware.data.manifest.read import records
+from taskaware.files import parse_json
 from taskaware.types import Text
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def looks_like_a_list(line: str) -> bool:
         return True
     if line.startswith("{"):
         try:
-            return isinstance(json.loads(line), dict)
-        except (ValueError, RecursionError):
+            return isinstance(parse_json(line), dict)
+        except ValueError:
             return False
     for separator in ("\t", ",", ";"):
         cells = {cell.strip().strip('"') for cell in line.split(separator)}

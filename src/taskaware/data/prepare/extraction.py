@@ -22,6 +22,7 @@ from taskaware.data.quality.checks import Finding, check_features, check_recordi
 from taskaware.data.sound import audio
 from taskaware.data.sound.features import log_mel, num_frames
 from taskaware.errors import AudioError
+from taskaware.files import NUMPY_ERRORS, require_regular
 from taskaware.threads import in_order
 from taskaware.types import Speech
 
@@ -181,16 +182,18 @@ def num_available_cores() -> int:
 def num_feature_columns(path: Path) -> int | None:
     """Return F of a NumPy file ``[S, F]``, or ``None`` where it is not one."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        require_regular(path)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim any size
+    except NUMPY_ERRORS:
         return None
     return array.shape[1] if isinstance(array, np.ndarray) and array.ndim == 2 else None
 
 
 def _read_features(path: Path, column: str, num_columns: int | None) -> np.ndarray | Finding:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        require_regular(path)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim any size
+    except NUMPY_ERRORS as error:
         return Finding(field=column, reason=f"{path}: must be a NumPy .npy file ({error})")
     if not isinstance(array, np.ndarray):
         return Finding(field=column, reason=f"{path}: must be a NumPy .npy file, but is .npz")

@@ -256,22 +256,22 @@ def _complete_report(folder: Path, fingerprint: str) -> PrepareReport | None:
         marker = prepared.read_marker(LocalStore(folder))
     except DataError:  # damaged, or of another version: made again
         return None
-    if marker is None or marker["fingerprint"] != fingerprint:
+    if marker is None or marker.get("fingerprint") != fingerprint:
         return None
     try:
         data = prepared.PreparedData.open(folder)
         for name in data.split_names:
             split = data.split(name)
             split.open_shards(range(len(split.records)))
-    except DataError:  # a shard is missing or damaged
+        return PrepareReport(
+            folder=folder,
+            splits={name: _split_report(record) for name, record in marker["splits"].items()},
+            warnings=tuple(marker["warnings"]),
+            vocabulary_size=marker["vocabulary_size"],
+            reused=True,
+        )
+    except (DataError, OSError, KeyError, TypeError):  # a shard, or the file, is damaged
         return None
-    return PrepareReport(
-        folder=folder,
-        splits={name: _split_report(record) for name, record in marker["splits"].items()},
-        warnings=tuple(marker["warnings"]),
-        vocabulary_size=marker["vocabulary_size"],
-        reused=True,
-    )
 
 
 def _split_report(record: Mapping[str, Any]) -> SplitReport:

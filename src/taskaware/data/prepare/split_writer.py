@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -36,6 +36,7 @@ from taskaware.data.quality.checks import (
     check_pieces,
     check_text_length,
 )
+from taskaware.files import parse_json
 from taskaware.types import MODALITIES, Speech
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ class Journal:
             lines = path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             lines = []
-        found = [json.loads(line) for line in lines[:-1]]  # the last one may be half a line
+        found: list[Any] = []
+        with suppress(ValueError):  # a damaged line, and what comes after it, is written again
+            found.extend(map(parse_json, lines[:-1]))  # the last one may be half a line
         first = {"fingerprint": fingerprint, "modalities": list(MODALITIES)}
         if found and found[0] == first:
             self.entries = found[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskaware.data.prepared import folder as prepared
-from taskaware.data.prepared.shards import ShardRecord
+from taskaware.data.prepared.marker import read_contents
 from taskaware.data.prepared.storage import LocalStore
 from taskaware.errors import DataError
 
@@ -28,14 +28,11 @@ def written_earlier(folder: Path) -> list[str]:
         marker = prepared.read_marker(LocalStore(folder))
         if marker is None:
             return []
-        shards = [
-            (split, ShardRecord(**shard))
-            for split, record in marker["splits"].items()
-            for shard in record["shards"]
-        ]
-    except (DataError, OSError, TypeError, KeyError, AttributeError):
+        splits = read_contents(marker, str(folder)).shards
+    except (DataError, OSError):
         return []
     files = [prepared.MARKER_NAME, prepared.VOCABULARY_NAME, prepared.REPORT_NAME]
-    for split, shard in shards:
-        files += [f"{split}/{shard.name}", f"{split}/{shard.index_name}"]
+    for split, shards in splits.items():
+        for shard in shards:
+            files += [f"{split}/{shard.name}", f"{split}/{shard.index_name}"]
     return files

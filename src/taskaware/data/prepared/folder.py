@@ -11,19 +11,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.manifest.tasks import require_good_names
-from taskaware.data.prepared.encoder import EncoderRecord
-from taskaware.data.prepared.shards import ShardRecord
+from taskaware.data.prepared.marker import read_contents
 from taskaware.data.prepared.split import Contents, Split
 from taskaware.data.prepared.storage import Store, open_store
-from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.errors import DataError, nearest, unknown_task
-from taskaware.types import Task
+from taskaware.files import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from taskaware.types import Task
 
 FORMAT_VERSION = 2
 MARKER_NAME = "prepared.json"
@@ -50,20 +49,20 @@ class PreparedData:
     def __init__(self, store: Store, marker: Mapping[str, Any], vocabulary: Vocabulary) -> None:
         """Use ``PreparedData.open``."""
         self.folder = store.address
-        self.tasks = tuple(Task(**task) for task in marker["tasks"])
+        said = read_contents(marker, f"{self.folder}/{MARKER_NAME}")
+        self.tasks = said.tasks
         require_good_names((task.name for task in self.tasks), self.folder)
         self.vocabulary = vocabulary
-        self.feature_settings = FeatureSettings(**marker["settings"]["features"])
-        self.num_feature_columns: int = marker["num_feature_columns"]
-        encoder = marker.get("encoder")
-        self.encoder = None if encoder is None else EncoderRecord(**encoder)
-        self.stores_audio: bool = marker["settings"]["store"] == "audio"
+        self.feature_settings = said.features
+        self.num_feature_columns: int = said.num_feature_columns
+        self.encoder = said.encoder
+        self.stores_audio: bool = said.stores_audio
         self.fingerprint = content_fingerprint(marker)
-        self.split_names: tuple[str, ...] = tuple(marker["splits"])
+        self.split_names: tuple[str, ...] = tuple(said.shards)
         self._store = store
-        self._split_records = marker["splits"]
+        self._shards = said.shards
         self._splits: dict[str, Split] = {}
-        if self.vocabulary.sha256 != marker["vocabulary_sha256"]:
+        if self.vocabulary.sha256 != said.vocabulary_sha256:
             raise DataError(
                 f"{self.folder}/{VOCABULARY_NAME}: the vocabulary must be the one that the folder "
                 "was prepared with, but is another: prepare the folder again with "
@@ -79,7 +78,13 @@ class PreparedData:
         """
         store = open_store(folder)
         marker = read_marker(store)
-        model = store.read(VOCABULARY_NAME)
+        try:
+            model = store.read(VOCABULARY_NAME)
+        except OSError as error:
+            raise DataError(
+                f"{store.address}/{VOCABULARY_NAME}: the vocabulary must be readable, but: "
+                f"{error.strerror or error}"
+            ) from error
         if marker is None or model is None:
             missing = MARKER_NAME if marker is None else VOCABULARY_NAME
             raise DataError(
@@ -112,13 +117,12 @@ class PreparedData:
         Raises:
             DataError: There is no split of this name.
         """
-        if name not in self._split_records:
+        if name not in self._shards:
             raise DataError(
                 f"{self.folder}: the split must be one of {', '.join(self.split_names)}, but is "
                 f"'{name}'{nearest(name, self.split_names)}"
             )
         if name not in self._splits:
-            records = [ShardRecord(**shard) for shard in self._split_records[name]["shards"]]
             contents = Contents(
                 tasks=self.tasks,
                 vocabulary=self.vocabulary,
@@ -126,7 +130,7 @@ class PreparedData:
                 stores_audio=self.stores_audio,
                 stores_encoded=self.encoder is not None,
             )
-            self._splits[name] = Split(name, self._store, records, contents)
+            self._splits[name] = Split(name, self._store, self._shards[name], contents)
         return self._splits[name]
 
 
@@ -162,7 +166,7 @@ def read_marker(store: Store) -> dict[str, Any] | None:
     where = f"{store.address}/{MARKER_NAME}"
     try:
         data = store.read(MARKER_NAME)
-        marker = None if data is None else json.loads(data)
+        marker = None if data is None else parse_json(data)
     except PermissionError as error:
         raise DataError(
             f"{where}: must be readable for you, but is not: ask for permission"
@@ -179,7 +183,7 @@ def read_marker(store: Store) -> dict[str, Any] | None:
     if data is None:
         return None
     if not isinstance(marker, dict) or marker.get("format") != FORMAT_VERSION:
-        version = marker.get("format") if isinstance(marker, dict) else None
+        version = str(marker.get("format"))[:40] if isinstance(marker, dict) else None
         raise DataError(
             f"{where}: the format must be {FORMAT_VERSION}, but is {version}: delete the folder "
             "and prepare it again with `taskaware prepare`"

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
+import re
 import tarfile
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
@@ -28,11 +28,18 @@ import numpy as np
 
 from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
-from taskaware.files import atomic_file, file_sha256, to_json
+from taskaware.files import (
+    NUMPY_ERRORS,
+    atomic_file,
+    file_sha256,
+    parse_json,
+    require_regular,
+    to_json,
+)
 from taskaware.types import MODALITIES, Example, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,6 +59,8 @@ INDEX = np.dtype(
     ]
 )
 
+_NAME = re.compile(r"[a-z]+-[0-9]{6,}\.(?:tar|jsonl)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK = tarfile.BLOCKSIZE
 NPY_HEADER_BYTES = 128
 
@@ -74,9 +83,25 @@ class ShardRecord:
     num_bytes: int
     sha256: str
     index_sha256: str
-    examples: Mapping[str, int]
+    examples: dict[str, int]
     num_frames: int
     num_speech_frames: int
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if not _NAME.fullmatch(self.name):
+            yield (
+                "name",
+                f"must be a file name such as speech-000000.tar, but is {self.name[:80]!r}",
+            )
+        for name in ("sha256", "index_sha256"):
+            if not _SHA256.fullmatch(getattr(self, name)):
+                yield name, "must be a SHA-256 in hexadecimal"
+        for name in ("num_bytes", "num_frames", "num_speech_frames"):
+            if getattr(self, name) < 0:
+                yield name, "must be at least 0"
+        if any(not 0 <= number < 1 << 40 for number in self.examples.values()):
+            yield "examples", "must be numbers of examples, from 0 up"
 
     @property
     def num_examples(self) -> int:
@@ -327,17 +352,19 @@ class OpenShard:
         index: ``[examples]`` of ``INDEX``.
     """
 
-    def __init__(self, path: Path, index_path: Path) -> None:
-        """Open the two files.
+    def __init__(self, path: Path, index_path: Path, *, num_examples: int | None = None) -> None:
+        """Open the two files; the index must have ``num_examples`` rows, where that is known.
 
         Raises:
             DataError: One is missing or damaged.
         """
         self.path = path
+        self.index = read_index(index_path, num_examples=num_examples)
         try:
-            self.index: NDArray[np.void] = np.load(index_path, allow_pickle=False)
+            require_regular(path)
             self._file = os.open(path, os.O_RDONLY)
-        except (OSError, ValueError) as error:
+            self._num_bytes = os.fstat(self._file).st_size
+        except OSError as error:
             raise DataError(f"{path}: the shard is missing or damaged ({error})") from error
 
     def __del__(self) -> None:
@@ -348,10 +375,16 @@ class OpenShard:
         """Return an example."""
         place = self.index[row]
         data = self._read(int(place["example_offset"]), int(place["example_bytes"]))
-        fields = json.loads(data)
-        return example_from_record(
-            fields[int(place["entry"])] if isinstance(fields, list) else fields
-        )
+        try:
+            fields = parse_json(data)
+            return example_from_record(
+                fields[int(place["entry"])] if isinstance(fields, list) else fields
+            )
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise DataError(
+                f"{self.path}: example {row:,} must be as it was written, but is not ({error}): "
+                "prepare the folder again with `taskaware prepare`"
+            ) from error
 
     def source(self, row: int) -> bytes:
         """Return the bytes of a source that is not a text."""
@@ -359,10 +392,32 @@ class OpenShard:
         return self._read(int(place["source_offset"]), int(place["source_bytes"]))
 
     def _read(self, offset: int, num_bytes: int) -> bytes:
-        data = os.pread(self._file, num_bytes, offset)
-        if len(data) != num_bytes:
+        ends_inside = offset + num_bytes <= self._num_bytes
+        data = os.pread(self._file, num_bytes, offset) if ends_inside else b""
+        if len(data) != num_bytes or not ends_inside:
             raise DataError(f"{self.path}: the shard is truncated")
         return data
+
+
+def read_index(path: Path, *, num_examples: int | None = None) -> NDArray[np.void]:
+    """Return the rows of an index file, ``[examples]`` of ``INDEX``.
+
+    Raises:
+        DataError: It is missing or damaged, or has another number of rows than ``num_examples``.
+    """
+    try:
+        require_regular(path)
+        index = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim any size
+    except NUMPY_ERRORS as error:
+        raise DataError(f"{path}: the index is missing or damaged ({error})") from error
+    if not isinstance(index, np.ndarray) or index.dtype != INDEX or index.ndim != 1:
+        raise DataError(f"{path}: the index must be a NumPy file of rows, but is something else")
+    if num_examples is not None and len(index) != num_examples:
+        raise DataError(
+            f"{path}: the index must have {num_examples:,} rows, as prepared.json says, but has "
+            f"{len(index):,}: prepare the folder again with `taskaware prepare`"
+        )
+    return np.array(index)
 
 
 def check_shard(path: Path, index_path: Path, record: ShardRecord) -> None:

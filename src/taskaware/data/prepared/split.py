@@ -13,7 +13,13 @@ import numpy as np
 import torch
 
 from taskaware.data.prepared.length_limits import LengthLimits, TaskLengths, within_limits
-from taskaware.data.prepared.shards import NPY_HEADER_BYTES, OpenShard, ShardRecord, check_shard
+from taskaware.data.prepared.shards import (
+    NPY_HEADER_BYTES,
+    OpenShard,
+    ShardRecord,
+    check_shard,
+    read_index,
+)
 from taskaware.data.sound import audio
 from taskaware.data.sound.features import log_mel
 from taskaware.errors import DataError
@@ -139,8 +145,8 @@ class Split:
                 continue
             path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
             try:
-                index: NDArray[np.void] = np.load(path, allow_pickle=False)
-            except (OSError, ValueError):
+                index = read_index(path, num_examples=record.num_examples)
+            except DataError:
                 self._check(number)  # says what is wrong with it
                 raise
             for name in names:
@@ -205,7 +211,7 @@ class Split:
         for number in self.shards(task_name):
             record = self.records[number]
             path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
-            rows = np.load(path, allow_pickle=False)
+            rows = read_index(path, num_examples=self.records[number].num_examples)
             lengths = rows["source_length"][rows["task"] == task]
             longest = max(longest, int(lengths[lengths <= at_most].max(initial=0)))
         return longest
@@ -224,13 +230,23 @@ class Split:
         shard = self._shard(number)
         if not shard.index[row]["source_bytes"]:
             text = shard.example(row).source_text or ""
-            return np.array(self.contents.vocabulary.encode_source(text), dtype=np.int64)
+            try:
+                return np.array(self.contents.vocabulary.encode_source(text), dtype=np.int64)
+            except ValueError as error:
+                raise DataError(f"{shard.path}: {error}") from error
         if self._holds_audio(shard, row):
             rows = log_mel(torch.from_numpy(self._waveform(shard, row)), self.contents.features)
             return rows.numpy()
         data = shard.source(row)
-        features = np.frombuffer(data, dtype=np.float16, offset=NPY_HEADER_BYTES)
-        return features.reshape(int(shard.index[row]["source_length"]), -1).astype(np.float32)
+        try:
+            features = np.frombuffer(data, dtype=np.float16, offset=NPY_HEADER_BYTES)
+            rows = features.reshape(int(shard.index[row]["source_length"]), -1)
+        except ValueError as error:
+            raise DataError(
+                f"{shard.path}: the features of example {row:,} must be as they were written, but "
+                f"are not ({error}): prepare the folder again with `taskaware prepare`"
+            ) from error
+        return rows.astype(np.float32)
 
     def is_encoded(self, task: Task) -> bool:
         """Return whether a task's sources are what an encoder put out."""
@@ -247,7 +263,10 @@ class Split:
         return self._encode(self.example(index).target_text)
 
     def _encode(self, text: str) -> np.ndarray:
-        return np.array(self.contents.vocabulary.encode(text), dtype=np.int64)
+        try:
+            return np.array(self.contents.vocabulary.encode(text), dtype=np.int64)
+        except ValueError as error:
+            raise DataError(f"{self._store.address}, {self.name}: {error}") from error
 
     def _holds_audio(self, shard: OpenShard, row: int) -> bool:
         return (
@@ -293,7 +312,11 @@ class Split:
     def _shard(self, number: int) -> OpenShard:
         if number not in self._open:
             self._check(number)
-            self._open[number] = OpenShard(*self._paths(number))
+            record = self.records[number]
+            shard = OpenShard(*self._paths(number), num_examples=record.num_examples)
+            if shard.index["task"].max(initial=0) >= len(self._numbers):
+                raise DataError(f"{shard.path}: an example must be of a task that there is")
+            self._open[number] = shard
             if len(self._open) > _MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from taskaware.errors import DataError, MissingDependencyError
-from taskaware.files import atomic_file
+from taskaware.files import atomic_file, read_regular
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 _CACHE_GIGABYTES = 50.0
@@ -70,7 +70,7 @@ class LocalStore:
     def read(self, name: str) -> bytes | None:
         """Return a small file, or ``None`` where there is none."""
         try:
-            return (self._folder / name).read_bytes()
+            return read_regular(self._folder / name)
         except (FileNotFoundError, NotADirectoryError):
             return None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from taskaware.data.prepared import folder as prepared
 from taskaware.data.prepared.storage import LocalStore, open_store
 from taskaware.errors import DataError
+from taskaware.files import parse_json, read_regular
 
 _NAME = ".taskaware-runs"
 _NUM_NAMED = 5
@@ -28,11 +29,13 @@ def note_run(data: Path | str, run: Path) -> None:
             "data": str(folder.resolve()),
             "fingerprint": _fingerprint(folder),
         }
-        if entry not in _entries(folder):
+        notes = folder / _NAME
+        is_elsewhere = notes.is_symlink() or (notes.exists() and not notes.is_file())
+        if not is_elsewhere and entry not in _entries(folder):
             with (folder / _NAME).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-    except (OSError, DataError):  # a colleague's folder, or one that is not complete
-        return
+    except (OSError, DataError, KeyError, TypeError, AttributeError):
+        return  # a colleague's folder, or one that is not complete
 
 
 def stale_runs(folder: Path) -> list[str]:
@@ -66,13 +69,13 @@ def _fingerprint(folder: Path) -> str | None:
 
 def _entries(folder: Path) -> list[dict[str, str]]:
     try:
-        lines = (folder / _NAME).read_text(encoding="utf-8").splitlines()
+        lines = read_regular(folder / _NAME).decode("utf-8").splitlines()
     except (OSError, ValueError):
         return []
     entries: list[dict[str, str]] = []
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and isinstance(entry.get("run"), str):

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # A segment may end this much after its file: manifests round times to a hundredth of a second.
 END_TOLERANCE_SECONDS = 0.01
+_MOST_VALUES_AT_ONCE = 1 << 26  # 256 MiB
+_MOST_PIPED_BYTES = 1 << 31
 _COMPRESSED_SUFFIXES = ("flac", "mp3", "ogg", "opus")
 _MPEG_TOLERANCE_SECONDS = 0.25  # the first frames may need what was before them to be decoded
 # Channels cancel where their mean has less than this share of the power that the mean of unrelated
@@ -140,7 +142,9 @@ def read_sound(
             raise AudioError(
                 f"{name}: the channel must be from 1 to {file.channels}, but is {channel}"
             )
-        blocks = list(decoded_blocks(file, first, wanted, name, size=wanted))
+        # A header may claim any length: room is taken as samples come.
+        size = min(wanted, max(_MOST_VALUES_AT_ONCE // file.channels, 1))
+        blocks = list(decoded_blocks(file, first, wanted, name, size=size))
         samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     waveform, channels_cancel = mixed(samples, channel)
     if not np.isfinite(waveform).all():
@@ -206,19 +210,19 @@ def segment_frames(
             f"{start_seconds} s"
             + ("" if duration_seconds is None else f" and lasts {duration_seconds} s")
         )
-    first = round(start_seconds * rate)
+    first = round(min(start_seconds * rate, file.frames))  # a time may be 1e308
     available = file.frames - first
     if available <= 0:
         raise AudioError(
             f"{name}: the segment must start before the end of the recording "
             f"({file.frames / rate:.3f} s), but starts at {start_seconds:.3f} s"
         )
-    wanted = available if duration_seconds is None else round(duration_seconds * rate)
-    if wanted > available + END_TOLERANCE_SECONDS * rate:
+    if length * rate > available + END_TOLERANCE_SECONDS * rate + 0.5:
         raise AudioError(
             f"{name}: the segment must end before the end of the recording "
-            f"({file.frames / rate:.3f} s), but ends at {(first + wanted) / rate:.3f} s"
+            f"({file.frames / rate:.3f} s), but ends at {first / rate + length:.3f} s"
         )
+    wanted = available if duration_seconds is None else round(length * rate)
     return first, min(wanted, available)
 
 
@@ -273,7 +277,7 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
         name, source = shown(path), _openable(path)
         _check_is_file(Path(path), name)
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
-            source = io.BytesIO(Path(path).read_bytes())
+            source = io.BytesIO(read_piped(Path(path)))
     else:
         name, source = shown(getattr(path, "name", "the recording")), seekable(path)
     try:
@@ -315,6 +319,8 @@ def _check_is_file(path: Path, name: str) -> None:
         size = path.stat().st_size
         if path.is_dir():
             raise AudioError(f"{name}: must be a recording, but is a folder")
+        if path.is_block_device() or path.is_char_device():
+            raise AudioError(f"{name}: must be a recording, but is a device")
         if path.is_file():
             with path.open("rb"):
                 pass
@@ -331,6 +337,22 @@ def _reason(error: Exception) -> str:
     """Return libsndfile's reason in brackets, unless it says wrongly that the file is missing."""
     reason = getattr(error, "error_string", "") or str(error)
     return "" if "does not exist" in reason else f" ({reason.rstrip('.')})"
+
+
+def read_piped(path: Path) -> bytes:
+    """Return what comes through a pipe.
+
+    Raises:
+        AudioError: It does not end.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_PIPED_BYTES + 1)
+    if len(content) > _MOST_PIPED_BYTES:
+        raise AudioError(
+            f"{shown(path)}: a pipe must bring at most {_MOST_PIPED_BYTES:,} bytes, but has more: "
+            "write the recording to a file first"
+        )
+    return content
 
 
 def seekable(stream: BinaryIO) -> BinaryIO:

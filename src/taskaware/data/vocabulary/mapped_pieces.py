@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sentencepiece
 
+from taskaware.data.vocabulary.tokenizer_pieces import require_size
 from taskaware.errors import DataError
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ class MappedPieces:
         if missing := [key for key in (*_KEYS, *_MODELS) if key not in values]:
             raise DataError(f"the vocabulary must say {missing[0]}, but does not")
         ids, controls, size = values["ids"], values["controls"], values["size"]
+        require_size(size)
+        lost = values.get("lost", ())
+        if not isinstance(ids, dict) or not isinstance(controls, dict):
+            raise DataError("the vocabulary's `ids` and `controls` must be JSON objects")
+        if not isinstance(lost, list | tuple) or not all(isinstance(one, str) for one in lost):
+            raise DataError("the vocabulary's `lost` must be a list of texts")
         self.special: tuple[int, int, int, int] = (
             values["pad"],
             values["begin"],
@@ -98,11 +105,11 @@ class MappedPieces:
             values["unknown"],
         )
         numbers = [*ids.values(), *controls.values(), *self.special]
-        if not all(type(i) is int and 0 <= i < size for i in numbers):
+        wrong = [i for i in numbers if type(i) is not int or not 0 <= i < size]
+        if wrong:
             raise DataError(
                 f"the ids of pieces must be from 0 to {size - 1}, as the model's embedding has "
-                f"{size} rows, but are from {min(numbers)} to {max(numbers)}: they belong to "
-                "another model"
+                f"{size} rows, but one is {str(wrong[0])[:40]}: they belong to another model"
             )
         self.family = str(values["family"])
         self.never = ()
@@ -110,7 +117,7 @@ class MappedPieces:
         self.tags: dict[str, int] = dict(controls)
         self._ids: dict[str, int] = dict(ids)
         self._case = values["case"]
-        self._lost = frozenset(values.get("lost", ()))
+        self._lost = frozenset(lost)
         self._source, self._target = (_processor(values[name], name) for name in _MODELS)
         self.names = [f"<unused:{i}>" for i in range(size)]
         self.contents = [b""] * size
@@ -155,7 +162,9 @@ def _processor(encoded: str, name: str) -> Any:
     processor = sentencepiece.SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(base64.b64decode(encoded, validate=True))
-    except (RuntimeError, binascii.Error, TypeError) as error:
+        for piece in range(processor.GetPieceSize()):
+            processor.IdToPiece(piece)  # not valid UTF-8 in a file that is damaged
+    except (RuntimeError, binascii.Error, TypeError, ValueError) as error:
         raise DataError(f"{name} must be a sentencepiece model ({error})") from error
     return processor
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAD, BOS, EOS, UNK = range(4)
 _SPACE = "\u2581"  # how sentencepiece writes a space inside a piece, so that it cannot mean itself
 _SPACE_BYTES = _SPACE.encode()
+BYTE_NAMES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -42,11 +43,11 @@ class SentencePieces:
         self._processor = processor = sentencepiece.SentencePieceProcessor()
         try:
             processor.LoadFromSerializedProto(model_bytes)
-        except RuntimeError as error:
+            self.names = [processor.IdToPiece(i) for i in range(processor.GetPieceSize())]
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise DataError(f"the vocabulary must be a sentencepiece model ({error})") from error
-        self.names = [processor.IdToPiece(i) for i in range(processor.GetPieceSize())]
         special = (processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id())
-        if special != (PAD, BOS, EOS, UNK) or "<0xFF>" not in self.names:
+        if special != (PAD, BOS, EOS, UNK) or not set(self.names) >= BYTE_NAMES:
             raise DataError(
                 "the vocabulary must have the pieces pad 0, bos 1, eos 2, unk 3 and all 256 bytes, "
                 f"but has pad, bos, eos, unk {special}: train one with `taskaware prepare`"

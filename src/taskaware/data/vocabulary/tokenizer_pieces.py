@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FORMAT = "taskaware byte-level pieces"
 _KEYS = ("family", "pad", "begin", "end", "adds_space", "size", "tokenizer")
+_MOST_PIECES = 1 << 22  # sixteen times those of the largest vocabulary known
 _MISSING = (
     "a byte-level vocabulary needs the tokenizers library: pip install 'taskaware[pretrained]'"
 )
@@ -93,7 +94,7 @@ class TokenizerPieces:
         self.tags = {token["content"]: int(token["id"]) for token in tokenizer["added_tokens"]}
         self.special = (values["pad"], values["begin"], values["end"], values["pad"])
         self.never = ()
-        self.adds_space = values["adds_space"]
+        self.adds_space = bool(values["adds_space"])
         self.contents = [b""] * values["size"]
         controls = {*self.tags.values(), *self.special}
         for name, piece in vocabulary.items():
@@ -121,20 +122,34 @@ def _check(values: Mapping[str, Any]) -> None:
     if missing := [key for key in _KEYS if key not in values]:
         raise DataError(f"the vocabulary must say {', '.join(_KEYS)}, but lacks {missing[0]}")
     size = values["size"]
-    if not isinstance(size, int) or size < 1:
-        raise DataError(f"the vocabulary's size must be at least 1, but is {size!r}")
+    require_size(size)
     for key in ("pad", "begin", "end"):
-        if not isinstance(values[key], int) or not 0 <= values[key] < size:
+        if type(values[key]) is not int or not 0 <= values[key] < size:
+            shown = repr(values[key])[:40]
             raise DataError(
-                f"the id of the piece '{key}' must be from 0 to {size - 1}, but is {values[key]!r}"
+                f"the id of the piece '{key}' must be from 0 to {size - 1}, but is {shown}"
             )
+
+
+def require_size(size: object) -> None:
+    """Require that a vocabulary's size is one: a list is made of that many pieces.
+
+    Raises:
+        DataError: It is no whole number, or none of pieces that a model can have.
+    """
+    if type(size) is not int or not 1 <= size <= _MOST_PIECES:
+        raise DataError(
+            f"the vocabulary's size must be from 1 to {_MOST_PIECES:,}, but is {repr(size)[:40]}"
+        )
 
 
 def _checked(tokenizer: Any) -> dict[str, Any]:
     """Return a ``tokenizer.json`` that cuts every text without loss, else refuse it."""
     tokenizer = dict(tokenizer) if isinstance(tokenizer, dict) else {}
+    parts = {part: tokenizer.get(part) or {} for part in ("model", "decoder", "normalizer")}
     kinds = {
-        part: (tokenizer.get(part) or {}).get("type") for part in ("model", "decoder", "normalizer")
+        name: str(part.get("type") or "") if isinstance(part, dict) else str(part)[:40]
+        for name, part in parts.items()
     }
     if kinds["model"] != "BPE" or kinds["decoder"] != "ByteLevel" or kinds["normalizer"]:
         raise DataError(
@@ -144,8 +159,19 @@ def _checked(tokenizer: Any) -> dict[str, Any]:
         )
     # As special ones they can be kept out of texts: a text that holds a name stays a text.
     added = tokenizer.get("added_tokens") or []
+    if not isinstance(added, list) or not all(map(_is_token, added)):
+        raise DataError(
+            "tokenizer.json's `added_tokens` must be a list of objects with `content` and `id`"
+        )
     added = [dict(token, special=True, normalized=False) for token in added]
     return tokenizer | {"added_tokens": added, "truncation": None, "padding": None}
+
+
+def _is_token(token: Any) -> bool:
+    match token:
+        case {"content": str(), "id": int()}:
+            return True
+    return False
 
 
 def _open(tokenizer: dict[str, Any]) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from taskaware.data.vocabulary.mapped_pieces import MappedPieces
 from taskaware.data.vocabulary.sentence_pieces import SentencePieces
 from taskaware.data.vocabulary.tokenizer_pieces import TokenizerPieces
 from taskaware.errors import DataError, UserError, nearest
+from taskaware.files import parse_json, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -162,10 +162,13 @@ class Vocabulary:
         Raises:
             DataError: The file is missing or is not such a vocabulary.
         """
-        if not Path(path).is_file():
+        if not Path(path).exists():
             raise DataError(f"{path}: the vocabulary file does not exist")
         try:
-            return cls(Path(path).read_bytes())
+            return cls(read_regular(Path(path)))
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"{path}: the vocabulary must be readable, but: {reason}") from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
 
@@ -285,14 +288,16 @@ def _open(model_bytes: bytes) -> SentencePieces | TokenizerPieces | MappedPieces
     if model_bytes[:1] != b"{":
         return SentencePieces(model_bytes)
     try:
-        values = json.loads(model_bytes)
+        values = parse_json(model_bytes)
+        match values.get("format"):
+            case tokenizer_pieces.FORMAT:
+                return TokenizerPieces(values)
+            case mapped_pieces.FORMAT:
+                return MappedPieces(values)
+    except UnicodeEncodeError as error:
+        raise DataError(f"the vocabulary's pieces must be valid Unicode, but: {error}") from error
     except ValueError as error:
         raise DataError(f"the vocabulary must be a JSON file, but: {error}") from error
-    match values.get("format"):
-        case tokenizer_pieces.FORMAT:
-            return TokenizerPieces(values)
-        case mapped_pieces.FORMAT:
-            return MappedPieces(values)
     raise DataError(
         f"the vocabulary must be of the format '{tokenizer_pieces.FORMAT}' or "
         f"'{mapped_pieces.FORMAT}', but is not: `taskaware import` makes one"

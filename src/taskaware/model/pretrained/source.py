@@ -6,7 +6,7 @@ collected and reported together.
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from taskaware.errors import CheckpointError
+from taskaware.files import read_json_object, require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MANY = 8  # names shown in one message
+_ALWAYS_HELD = 1 << 20  # numbers: the zeros in place of a tensor that is missing
+_ALWAYS_NAMED = 1000  # problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +133,24 @@ class Tensors:
     where: str = "model.safetensors"
     problems: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._num_values = sum(tensor.numel() for tensor in self.found.values())
+        self._num_tensors = len(self.found)
+
     def take(self, name: str, *shape: int) -> Tensor:
-        """Return a tensor in float32; where it does not fit, zeros, and ``finish`` raises."""
+        """Return a tensor in float32; where it does not fit, zeros, and ``finish`` raises.
+
+        Raises:
+            CheckpointError: It would be larger than all that the files hold together, or more is
+                missing than they hold: a configuration may claim any size, and any depth.
+        """
+        most_values = max(self._num_values, _ALWAYS_HELD)
+        is_too_much = min(shape) < 0 or math.prod(shape) > most_values
+        if is_too_much or len(self.problems) > max(self._num_tensors, _ALWAYS_NAMED):
+            shown = f"{name}, of the shape {list(shape)}"
+            self.problems.append(f"they cannot hold {shown}, and what comes after it")
+            self.found.clear()
+            self.finish()
         tensor = self.found.pop(name, None)
         if tensor is None:
             self.problems.append(f"{name} is missing (it must have the shape {list(shape)})")
@@ -179,16 +198,13 @@ def read_config(folder: Path) -> Config:
     """
     path = folder / "config.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return Config(read_json_object(path), where=str(path))
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{folder} must be a folder in Hugging Face's layout, but has no config.json"
         ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} must be readable JSON, but: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, but holds {type(values).__name__}")
-    return Config(values, where=str(path))
 
 
 def read_tensors(folder: Path) -> Tensors:
@@ -207,6 +223,7 @@ def read_tensors(folder: Path) -> Tensors:
     found: dict[str, Tensor] = {}
     for part in parts:
         try:
+            require_regular(folder / part)
             found.update(load_file(folder / part))
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
@@ -217,14 +234,14 @@ def read_tensors(folder: Path) -> Tensors:
 
 def _parts(index: Path) -> list[str]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = read_json_object(index)["weight_map"]
         parts = sorted(set(weight_map.values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f"{index} must be a JSON object with a `weight_map` of names to files, but: {error!r}"
         ) from error
     for part in parts:
-        if not isinstance(part, str) or Path(part).name != part:
+        if not isinstance(part, str) or Path(part).name != part or "\0" in part:
             raise CheckpointError(f"{index} must name files beside it, but names {part!r}")
     return parts
 
