@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from taskaware.types import Batch, Task
 
 
+_NAMED_EXAMPLES = 5  # of a batch, where an update is not finite
+_NAMED_BATCHES = 8
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The settings that an update follows.
@@ -138,6 +142,7 @@ class Step:
             raise NotFiniteError(
                 f"the gradient must be finite, but its norm is {norm} in update "
                 f"{state.update + 1} at learning rate {rate:.2e} ({meter.newest()})"
+                f"{_examples_of(groups)}"
             )
         state.optimiser.step()
         return rate, norm
@@ -231,3 +236,18 @@ class MetaStep(Step):
                 (loss.total / num_groups).backward()
             meter.count(support, int(support.target_lengths.sum()))
             meter.add(query, loss.by_task, loss.num_pieces)
+
+
+def _examples_of(groups: Sequence[Sequence[Batch]]) -> str:
+    """Name the first examples of an update's batches, so that a user can look at them."""
+    batches = [batch for group in groups for batch in group if batch.example_ids]
+    named = [
+        ", ".join(batch.example_ids[:_NAMED_EXAMPLES])
+        + (f" and {more:,} more" if (more := len(batch.example_ids) - _NAMED_EXAMPLES) > 0 else "")
+        for batch in batches[:_NAMED_BATCHES]
+    ]
+    if not named:
+        return ""
+    others = len(batches) - len(named)
+    last = f"; and those of {others:,} more batches" if others > 0 else ""
+    return f"; its examples: {'; '.join(named)}{last}"
