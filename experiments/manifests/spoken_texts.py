@@ -2,8 +2,8 @@
 
 ::
 
-    python experiments/manifests/spoken_texts.py --from corpora --to runs/spoken/texts.tsv
-    taskaware augment speak --manifest runs/spoken/texts.tsv --to runs/spoken/train.jsonl
+    python experiments/manifests/spoken_texts.py --from corpora --to runs/spoken
+    taskaware augment speak --manifest runs/spoken/train.tsv --to runs/spoken/train.jsonl
 
 ``--from`` is a folder that holds a folder ``text`` with ``wesnoth.en-de.train.tsv``,
 ``everyday.en-de.train.tsv`` and ``wesnoth.en-fr.train.tsv``, two columns each. Taken are pairs with

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_SHOWN_CHARACTERS = 100
+
+
 class TaskawareError(Exception):
     """Any failure that taskaware foresees. The command line prints it without a traceback."""
 
@@ -114,6 +117,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, else ``""``."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
+
+
+def unknown_task(name: object, known: Iterable[str], *, of: str = "") -> UnknownTaskError:
+    """Return the error for a task that is not among those that are known.
+
+    Args:
+        name: What the user gave, of whatever type and length.
+        known: The names that there are.
+        of: What has these tasks, where that is not plain.
+    """
+    names = list(known)
+    whose = f"those of {of} ({', '.join(names)})" if of else ", ".join(names)
+    if not isinstance(name, str):
+        given = f"of type {type(name).__name__}, not a name"
+    else:
+        short = name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..."
+        given = f"'{short}'{nearest(short, names)}"
+    return UnknownTaskError(f"the task must be one of {whose}, but is {given}")
 
 
 def require_packages(what: str, extra: str, *packages: str) -> None:

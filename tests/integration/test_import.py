@@ -22,6 +22,7 @@ from taskaware.data.sound.whisper_features import whisper_log_mel
 from taskaware.data.vocabulary.prompts import whisper_prompt
 from taskaware.decoding.settings import with_beam
 from taskaware.errors import UnknownTaskError
+from taskaware.pretrained.importing import import_model
 from taskaware.run import experiment as experiment_file
 from taskaware.types import Task
 from tiny_corpus import write_corpus
@@ -135,6 +136,14 @@ def test_recordings_are_filled_up_to_what_the_model_was_trained_on_unless_told_o
     cut = tmp_path / "cut"
     assert run(["import", str(whisper), "--to", str(cut), "--hears-seconds", "0"]) == 0
     assert len(taskaware.load(cut).read_source(recording, "speech").array) == 60
+
+
+@pytest.mark.parametrize(("hears", "no_repeat"), [(None, 10), (2.0, 10), (1.5, 4), (0.0, 4)])
+def test_a_whisper_that_hears_less_than_in_its_training_may_not_repeat_itself(
+    whisper: Path, hears: float | None, no_repeat: int
+):
+    model = import_model(whisper, hears_seconds=hears)
+    assert model.decoding.no_repeat == no_repeat
 
 
 @pytest.mark.filterwarnings("ignore::taskaware.errors.SourceWarning")

@@ -150,6 +150,13 @@ def test_a_task_embedding_of_speech_tells_the_targets_language(model: TaskAwareM
     assert torch.equal(english, model.embed_task(SPOKEN)), "the first task for speech"
 
 
+def test_a_task_that_is_a_recording_by_mistake_is_refused_in_few_words(model: TaskAwareModel):
+    for wrong in (bytes(100_000), np.zeros(100_000), "one two three " * 10_000):
+        with pytest.raises(UnknownTaskError, match="must be one of asr_en") as caught:
+            model.run(wrong, "one")  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 400
+
+
 def test_embedding_a_task_is_refused_without_examples_or_task_network(
     model: TaskAwareModel, tmp_path: Path
 ):

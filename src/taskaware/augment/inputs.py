@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.line import LineProblem, ManifestLine
 from taskaware.data.manifest.read import TaskTable, iterate_manifest
-from taskaware.errors import UnknownTaskError, UserError, nearest
+from taskaware.errors import UserError, unknown_task
 from taskaware.files import file_sha256
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ class Survey:
                 return task
         names = [task.name for task in self.tasks]
         where = ", ".join(str(path) for path in self.paths)
-        raise UnknownTaskError(
-            f"the task must be one of those of {where} ({', '.join(names)}), but is "
-            f"'{name}'{nearest(name, names)}"
-        )
+        raise unknown_task(name, names, of=where)
 
     @property
     def made_from(self) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from taskaware.data.batches.batching import TextCue, pad_sources, text_cue
 from taskaware.data.quality.doubts import doubt_about_length
 from taskaware.decoding.batches import batches, reporting_short_memory
 from taskaware.decoding.beam_search import beam_search
-from taskaware.errors import CheckpointError, UnknownTaskError, UserError, nearest
+from taskaware.errors import CheckpointError, UserError, unknown_task
 from taskaware.inference.parts import ModelParts
 from taskaware.inference.sources import read_source
 from taskaware.settings import typed as settings_file
@@ -68,13 +68,10 @@ class Decoder(ModelParts):
         Raises:
             UnknownTaskError: There is none of this name.
         """
-        for task in self.tasks:
-            if task.name == name:
-                return task
-        names = [task.name for task in self.tasks]
-        raise UnknownTaskError(
-            f"the task must be one of {', '.join(names)}, but is '{name}'{nearest(name, names)}"
-        )
+        known = {task.name: task for task in self.tasks}
+        if not isinstance(name, str) or name not in known:  # sources and tasks are easily swapped
+            raise unknown_task(name, known)
+        return known[name]
 
     def cue(self, task: Task) -> TextCue:
         """Return what the task's name puts into the text."""

@@ -76,12 +76,15 @@ def import_model(
     pretrained = convert(config, read_tensors(folder))
     _check_modality(wanted, pretrained)
     vocabulary = read_vocabulary(folder, pretrained)
+    features = _features(folder, pretrained, hears_seconds)
+    is_whisper = pretrained.family == "whisper"
+    hears_less = is_whisper and features.padded_seconds < _longest_seconds(pretrained)
     model = _model(
         pretrained,
         wanted,
         vocabulary,
-        _features(folder, pretrained, hears_seconds),
-        decoding_settings(folder, config, pretrained, vocabulary),
+        features,
+        decoding_settings(folder, config, pretrained, vocabulary, hears_less=hears_less),
         {"imported_from": str(folder)},
     )
     return _with_pieces_of(model, files)
@@ -266,11 +269,15 @@ def _features(folder: Path, pretrained: Pretrained, hears_seconds: float | None)
                     f"{said[name]!r}: models with it cannot be imported"
                 )
         return FeatureSettings(num_mel_bins=bins)
-    # Of its two convolutions one has stride 2.
-    longest = 2 * pretrained.settings.num_source_positions / _FRAMES_PER_SECOND
+    longest = _longest_seconds(pretrained)
     seconds = longest if hears_seconds is None else hears_seconds
     if not 0 <= seconds <= longest:
         raise UserError(
             f"the seconds that the model hears must be from 0 to {longest:g}, but are {seconds:g}"
         )
     return FeatureSettings(kind="whisper", num_mel_bins=bins, padded_seconds=float(seconds))
+
+
+def _longest_seconds(pretrained: Pretrained) -> float:
+    """Return how long the recordings of a Whisper's training were; one convolution has stride 2."""
+    return 2 * pretrained.settings.num_source_positions / _FRAMES_PER_SECOND

@@ -15,20 +15,27 @@ if TYPE_CHECKING:
     from taskaware.data.vocabulary.vocabulary import Vocabulary
     from taskaware.model.pretrained.source import Config, Pretrained
 
-_NO_REPEAT = (
-    10  # pieces: longer than what people say twice in a row, shorter than a looped sentence
-)
+# Pieces: longer than what people say twice in 30 s, shorter than a looped sentence. A Whisper that
+# hears less than in its training also says short sentences twice (docs/pretrained.md).
+_NO_REPEAT = 10
+_NO_REPEAT_HEARING_LESS = 4
 RECORDINGS_TOGETHER = 8  # of 30 s each
 _TEXTS_TOGETHER = 32
 _LONGEST = 200  # pieces, where nothing is said
 
 
 def decoding_settings(
-    folder: Path, config: Config, pretrained: Pretrained, vocabulary: Vocabulary
+    folder: Path,
+    config: Config,
+    pretrained: Pretrained,
+    vocabulary: Vocabulary,
+    *,
+    hears_less: bool = False,
 ) -> DecodingSettings:
     """Return the settings with which our search gives the sequences of ``generate``.
 
-    Beside a ``beam`` that nothing says, 4, the guard against repetition for Whisper is ours.
+    Beside a ``beam`` that nothing says, 4, the guard against repetition for Whisper is ours: it is
+    stricter where the model hears less than it was trained on.
 
     Raises:
         CheckpointError: A value is impossible.
@@ -43,6 +50,7 @@ def decoding_settings(
     if is_whisper and first is None:  # neither nothing nor two spaces
         first = [pretrained.end, *vocabulary.encode(" ")[:1]]
     counted_prompt = 1 if _has_language(vocabulary) else 0
+    no_repeat = _NO_REPEAT_HEARING_LESS if hears_less else _NO_REPEAT
     settings = DecodingSettings(
         beam=_number(path, said, "num_beams", 4),
         length_penalty=float(said.get("length_penalty") or 1.0),
@@ -54,7 +62,7 @@ def decoding_settings(
         end_at_limit=said.get("forced_eos_token_id") == pretrained.end,
         suppressed=(*(suppressed or ()), *_single(said.get("bad_words_ids"))),
         suppressed_first=tuple(first or ()),
-        no_repeat=_NO_REPEAT if is_whisper else _number(path, said, "no_repeat_ngram_size", 0),
+        no_repeat=no_repeat if is_whisper else _number(path, said, "no_repeat_ngram_size", 0),
     )
     problems = [f"{name} {message}" for name, message in settings.validate()]
     if problems:

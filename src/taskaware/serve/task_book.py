@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from taskaware.errors import CheckpointError, UnknownTaskError, nearest
+from taskaware.errors import CheckpointError, unknown_task
 from taskaware.files import atomic_file
 from taskaware.inference.task_choice import only_task
 from taskaware.serve.failures import ServiceError, busy
@@ -97,10 +97,7 @@ class TaskBook:
             found = self._known.get(name)
             names = list(self._known)
         if found is None:
-            raise UnknownTaskError(
-                f"the task must be one of {', '.join(names)}, but is '{name[:100]}'"
-                f"{nearest(name[:100], names)}"
-            )
+            raise unknown_task(name, names)
         return found
 
     def transcription(self, language: str | None) -> KnownTask:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.joint import LossArguments
+    from taskaware.training.settings import LearningSettings
     from taskaware.types import Batch
 
     Weights = Mapping[str, Tensor]
@@ -96,6 +97,37 @@ class BatchLoss(nn.Module):
                 continue
             (phi if name.startswith(_TASK_NETWORK) else theta)[name] = parameter
         return theta, phi
+
+
+class EpisodeLoss(nn.Module):
+    """``episode_loss`` as a module.
+
+    Args:
+        loss: The model's loss.
+        learning: The inner steps.
+    """
+
+    def __init__(self, loss: BatchLoss, learning: LearningSettings) -> None:
+        super().__init__()
+        self.loss = loss
+        self._learning = learning
+
+    def forward(
+        self,
+        support: tuple[Batch, Support],
+        query: tuple[Batch, Support],
+        arguments: LossArguments,
+    ) -> TaskLoss:
+        """Return the loss of the query at the weights that the support adapts."""
+        return episode_loss(
+            self.loss,
+            support,
+            query,
+            arguments=arguments,
+            inner_learning_rate=self._learning.inner_learning_rate,
+            inner_steps=self._learning.inner_steps,
+            second_order=self._learning.second_order,
+        )
 
 
 def episode_loss(

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # The first process validates and scores while the others wait; one that dies ends all of them.
 _PATIENCE = timedelta(hours=12)
 
+# What torch says where it has no exception of its own: "[.../gloo/transport/tcp/pair.cc:547]
+# Connection closed by peer".
+_LOST = ("gloo", "nccl", "connection")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
@@ -44,7 +48,10 @@ class Processes:
         return self.rank == 0
 
     def average_gradients(self, model: nn.Module) -> None:
-        """Replace every gradient by its mean over the processes, in one exchange."""
+        """Replace every gradient by its mean over the processes, in one exchange.
+
+        What has none in any process keeps none, so that the optimiser leaves it alone.
+        """
         if self.num_ranks == 1:
             return
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -52,20 +59,21 @@ class Processes:
             torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             for parameter in parameters
         ]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        with self._exchange():
+        has_one = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), has_one])
+        with self.exchange():
             dist.all_reduce(flat)
-        flat /= self.num_ranks
-        pieces = flat.split([gradient.numel() for gradient in gradients])
-        for parameter, piece in zip(parameters, pieces, strict=True):
-            parameter.grad = piece.view_as(parameter)
+            flat /= self.num_ranks
+            *pieces, shares = flat.split([*(g.numel() for g in gradients), len(gradients)])
+            for parameter, piece, share in zip(parameters, pieces, shares.tolist(), strict=True):
+                parameter.grad = piece.view_as(parameter) if share else None
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set in any process."""
         if self.num_ranks == 1:
             return flag
         total = torch.tensor(float(flag), device=self.device)
-        with self._exchange():
+        with self.exchange():
             dist.all_reduce(total, op=dist.ReduceOp.MAX)
             return bool(total.item())
 
@@ -73,14 +81,14 @@ class Processes:
         """Return the first process's value in every process."""
         if self.num_ranks > 1:
             value = value.to(self.device)
-            with self._exchange():
+            with self.exchange():
                 dist.broadcast(value, src=0)
         return value
 
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.num_ranks > 1:
-            with self._exchange():
+            with self.exchange():
                 dist.barrier()
 
     @contextmanager
@@ -103,15 +111,28 @@ class Processes:
             raise error or TrainingError("another of the processes that train together has failed")
 
     @contextmanager
-    def _exchange(self) -> Iterator[None]:
+    def exchange(self) -> Iterator[None]:
+        """Send and receive inside.
+
+        Raises:
+            LostProcessError: The connection between the processes is lost.
+        """
         try:
             yield
-        except RuntimeError as error:  # all that torch says where a process is gone
+        except RuntimeError as error:
+            if not _is_lost_connection(error):
+                raise
             raise LostProcessError(
                 f"all {self.num_ranks} processes that train together must go on, but the "
                 f"connection between them is lost: {str(error).splitlines()[0]}. The same command "
                 "resumes from the newest checkpoint"
             ) from error
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    """Whether another process is gone: torch has types for some of what it says then."""
+    is_named = isinstance(error, dist.DistError)
+    return is_named or any(word in str(error).lower() for word in _LOST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +166,7 @@ def join(device_name: str, seat: Seat) -> Iterator[Processes]:
 
     Raises:
         UserError: There is no such device, or none for each process.
+        LostProcessError: Another process is not there.
     """
     num_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     on_cuda = num_devices > 0 if device_name == "auto" else device_name == "cuda"
@@ -162,16 +184,18 @@ def join(device_name: str, seat: Seat) -> Iterator[Processes]:
     device = torch.device("cuda", local_rank) if on_cuda else torch.device("cpu")
     if on_cuda:
         torch.cuda.set_device(device)
+    processes = Processes(rank=seat.rank, num_ranks=seat.num_ranks, device=device)
     if seat.num_ranks > 1:
-        dist.init_process_group(
-            "nccl" if on_cuda else "gloo",
-            init_method=seat.meeting_place,
-            rank=seat.rank,
-            world_size=seat.num_ranks,
-            timeout=_PATIENCE,
-        )
+        with processes.exchange():
+            dist.init_process_group(
+                "nccl" if on_cuda else "gloo",
+                init_method=seat.meeting_place,
+                rank=seat.rank,
+                world_size=seat.num_ranks,
+                timeout=_PATIENCE,
+            )
     try:
-        yield Processes(rank=seat.rank, num_ranks=seat.num_ranks, device=device)
+        yield processes
     finally:
         if seat.num_ranks > 1:
             dist.destroy_process_group()

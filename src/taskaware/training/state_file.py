@@ -31,7 +31,7 @@ def read_content(path: Path) -> dict[str, Any]:
     version = content.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} must have format version {FORMAT_VERSION}, but has {str(version)[:40]!r}: "
+            f"{path} must have format version {FORMAT_VERSION}, but has {str(version)[:40]}: "
             "another version of taskaware wrote it"
         )
     if not set(content) >= _NEEDED:

@@ -11,15 +11,10 @@ import torch
 from torch import nn
 
 from taskaware.errors import NotFiniteError
-from taskaware.training.joint import (
-    LossArguments,
-    Support,
-    batch_loss,
-    choose_support,
-    task_indices,
-)
-from taskaware.training.meta import BatchLoss, episode_loss
+from taskaware.training.joint import LossArguments, Support, choose_support, task_indices
+from taskaware.training.meta import BatchLoss, EpisodeLoss
 from taskaware.training.optimiser import learning_rate
+from taskaware.training.shared_loss import SharedLoss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +32,10 @@ if TYPE_CHECKING:
         TrainingSettings,
     )
     from taskaware.types import Batch, Task
+
+
+_NAMED_EXAMPLES = 5  # of a batch, where an update is not finite
+_NAMED_BATCHES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +97,7 @@ class Step:
         self._task_index = {task.name: index for index, task in enumerate(tasks)}
         self._recipe = recipe
         self._processes = processes
+        self._loss = SharedLoss(self._create_loss(), model, processes)
 
     def __call__(
         self,
@@ -121,18 +121,28 @@ class Step:
             group["lr"] = rate
         self._model.train()
         state.optimiser.zero_grad(set_to_none=True)
-        for group in groups:
+        if retention is None:
+            self._loss.connect()
+        for number, group in enumerate(groups, start=1):
             group_on_device = [batch.to(self._processes.device) for batch in group]
-            self._add_gradient(group_on_device, state.generator, len(groups), meter)
+            self._add_gradient(
+                group_on_device,
+                state.generator,
+                meter,
+                num_groups=len(groups),
+                is_last=number == len(groups),
+            )
             if retention is not None:
                 with self._autocast():
                     retention.add_gradient(group_on_device, state.generator, share=1 / len(groups))
-        self._processes.average_gradients(self._model)
+        if retention is not None:  # it comes after the loss, which could not wait for it
+            self._processes.average_gradients(self._model)
         norm = self._clip()
         if not math.isfinite(norm):  # the weights are still as they were
             raise NotFiniteError(
                 f"the gradient must be finite, but its norm is {norm} in update "
                 f"{state.update + 1} at learning rate {rate:.2e} ({meter.newest()})"
+                f"{_examples_of(groups)}"
             )
         state.optimiser.step()
         return rate, norm
@@ -142,7 +152,7 @@ class Step:
     ) -> None:
         """Add the gradient of a group of batches to the model's, as an update does."""
         self._model.train()
-        self._add_gradient(group, generator, 1, meter)
+        self._add_gradient(group, generator, meter, num_groups=1, is_last=False)
 
     def forget_gradient(self) -> None:
         """Leave the model without a gradient."""
@@ -152,8 +162,10 @@ class Step:
         self,
         group: Sequence[Batch],
         generator: torch.Generator,
-        num_groups: int,
         meter: Meter,
+        *,
+        num_groups: int,
+        is_last: bool,
     ) -> None:
         # Autocast keeps the casts of weights until it is left: one cast serves all batches. What
         # goes back runs without it, in the types that the way forward had.
@@ -161,10 +173,15 @@ class Step:
         with self._autocast():
             for batch in group:
                 support = self._support(batch, generator)
-                loss = batch_loss(self._model, batch, support, self._arguments(support))
-                with torch.autocast(kind, enabled=False):
-                    (loss.total / num_groups).backward()
+                with self._loss.passing(is_last=is_last and batch is group[-1]):
+                    loss = self._loss(batch, support, self._arguments(support))
+                    with torch.autocast(kind, enabled=False):
+                        (loss.total / num_groups).backward()
                 meter.add(batch, loss.by_task, loss.num_pieces)
+
+    def _create_loss(self) -> nn.Module:
+        """Return what one pass of an update minimises, a module that returns a ``TaskLoss``."""
+        return BatchLoss(self._model)
 
     def _support(self, batch: Batch, generator: torch.Generator) -> Support:
         return choose_support(batch, self._recipe.conditioning, generator)
@@ -194,37 +211,43 @@ class MetaStep(Step):
     A group holds two batches of each task, one after the other: support and query.
     """
 
-    def __init__(
-        self,
-        model: TaskAwareTransformer,
-        tasks: Sequence[Task],
-        recipe: Recipe,
-        processes: Processes,
-    ) -> None:
-        super().__init__(model, tasks, recipe, processes)
-        self._module = BatchLoss(model)
+    def _create_loss(self) -> nn.Module:
+        return EpisodeLoss(BatchLoss(self._model), self._recipe.learning)
 
     def _add_gradient(
         self,
         group: Sequence[Batch],
         generator: torch.Generator,
-        num_groups: int,
         meter: Meter,
+        *,
+        num_groups: int,
+        is_last: bool,
     ) -> None:
-        learning = self._recipe.learning
         for support, query in zip(group[::2], group[1::2], strict=True):
-            # The set is chosen out here, because inside other weights stand for the model's.
-            with self._autocast(), self._model.adapters.use(query.task.name):
-                looks_at = self._support(query, generator)
-                loss = episode_loss(
-                    self._module,
-                    (support, self._support(support, generator)),
-                    (query, looks_at),
-                    arguments=self._arguments(looks_at),
-                    inner_learning_rate=learning.inner_learning_rate,
-                    inner_steps=learning.inner_steps,
-                    second_order=learning.second_order,
-                )
-            (loss.total / num_groups).backward()
+            with self._loss.passing(is_last=is_last and query is group[-1]):
+                # The set is chosen out here, because inside other weights stand for the model's.
+                with self._autocast(), self._model.adapters.use(query.task.name):
+                    looks_at = self._support(query, generator)
+                    loss = self._loss(
+                        (support, self._support(support, generator)),
+                        (query, looks_at),
+                        self._arguments(looks_at),
+                    )
+                (loss.total / num_groups).backward()
             meter.count(support, int(support.target_lengths.sum()))
             meter.add(query, loss.by_task, loss.num_pieces)
+
+
+def _examples_of(groups: Sequence[Sequence[Batch]]) -> str:
+    """Name the first examples of an update's batches, so that a user can look at them."""
+    batches = [batch for group in groups for batch in group if batch.example_ids]
+    named = [
+        ", ".join(batch.example_ids[:_NAMED_EXAMPLES])
+        + (f" and {more:,} more" if (more := len(batch.example_ids) - _NAMED_EXAMPLES) > 0 else "")
+        for batch in batches[:_NAMED_BATCHES]
+    ]
+    if not named:
+        return ""
+    others = len(batches) - len(named)
+    last = f"; and those of {others:,} more batches" if others > 0 else ""
+    return f"; its examples: {'; '.join(named)}{last}"

@@ -15,7 +15,7 @@ from taskaware.data.prepared.marker import read_contents
 from taskaware.data.prepared.split import Contents, Split
 from taskaware.data.prepared.storage import Store, open_store
 from taskaware.data.vocabulary.vocabulary import Vocabulary
-from taskaware.errors import DataError, UnknownTaskError, nearest
+from taskaware.errors import DataError, nearest, unknown_task
 from taskaware.files import parse_json
 
 if TYPE_CHECKING:
@@ -109,10 +109,7 @@ class PreparedData:
             if task.name == name:
                 return task
         names = [task.name for task in self.tasks]
-        raise UnknownTaskError(
-            f"{self.folder}: the task must be one of {', '.join(names)}, but is '{name}'"
-            f"{nearest(name, names)}"
-        )
+        raise unknown_task(name, names, of=str(self.folder))
 
     def split(self, name: str) -> Split:
         """Return a split; its shards are read when they are needed.

@@ -10,7 +10,7 @@ from taskaware.data.prepared.shards import ShardRecord
 from taskaware.data.sound.settings import FeatureSettings
 from taskaware.errors import DataError, ExperimentError
 from taskaware.settings import typed
-from taskaware.types import Task
+from taskaware.types import MODALITIES, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,10 +49,7 @@ def read_contents(marker: Mapping[str, Any], where: str) -> MarkedContents:
     """
     try:
         settings = _part(marker, "settings", dict)
-        tasks = tuple(
-            typed.from_mapping(Task, _checked(task, "tasks", dict), where=f"{where}, tasks")
-            for task in _part(marker, "tasks", list)
-        )
+        tasks = tuple(_task(task) for task in _part(marker, "tasks", list))
         encoder = marker.get("encoder")
         contents = MarkedContents(
             tasks=tasks,
@@ -77,6 +74,18 @@ def read_contents(marker: Mapping[str, Any], where: str) -> MarkedContents:
             error
         )
     return contents
+
+
+def _task(said: Any) -> Task:
+    """Return a task; its kind of source may be one that a user has added to the table."""
+    said = _checked(said, "tasks", dict)
+    try:
+        task = Task(**{name: _checked(value, name, str) for name, value in said.items()})
+    except TypeError as error:  # a field is missing, or unknown
+        raise ValueError(f"`tasks`: {error}") from error
+    if task.source_modality not in MODALITIES:
+        raise ValueError(f"`tasks`: no source is of the kind '{task.source_modality[:80]}'")
+    return task
 
 
 def _shards(split: Any, where: str) -> tuple[ShardRecord, ...]:

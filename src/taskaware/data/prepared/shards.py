@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import tarfile
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -29,11 +28,7 @@ import numpy as np
 from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
 from taskaware.files import (
-    NUMPY_ERRORS,
     atomic_file,
-    file_sha256,
-    parse_json,
-    require_regular,
     to_json,
 )
 from taskaware.types import MODALITIES, Example, Speech
@@ -341,104 +336,3 @@ class ShardWriter:
         task = self._task_numbers[example.task]
         self._rows.append((task, entry, source_length, target_length, *places))
         self._counts[example.task] = self._counts.get(example.task, 0) + 1
-
-
-class OpenShard:
-    """A shard, opened; its bytes are read when they are asked for.
-
-    Several processes may share one: no position is kept.
-
-    Attributes:
-        index: ``[examples]`` of ``INDEX``.
-    """
-
-    def __init__(self, path: Path, index_path: Path, *, num_examples: int | None = None) -> None:
-        """Open the two files; the index must have ``num_examples`` rows, where that is known.
-
-        Raises:
-            DataError: One is missing or damaged.
-        """
-        self.path = path
-        self.index = read_index(index_path, num_examples=num_examples)
-        try:
-            require_regular(path)
-            self._file = os.open(path, os.O_RDONLY)
-            self._num_bytes = os.fstat(self._file).st_size
-        except OSError as error:
-            raise DataError(f"{path}: the shard is missing or damaged ({error})") from error
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
-
-    def example(self, row: int) -> Example:
-        """Return an example."""
-        place = self.index[row]
-        data = self._read(int(place["example_offset"]), int(place["example_bytes"]))
-        try:
-            fields = parse_json(data)
-            return example_from_record(
-                fields[int(place["entry"])] if isinstance(fields, list) else fields
-            )
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise DataError(
-                f"{self.path}: example {row:,} must be as it was written, but is not ({error}): "
-                "prepare the folder again with `taskaware prepare`"
-            ) from error
-
-    def source(self, row: int) -> bytes:
-        """Return the bytes of a source that is not a text."""
-        place = self.index[row]
-        return self._read(int(place["source_offset"]), int(place["source_bytes"]))
-
-    def _read(self, offset: int, num_bytes: int) -> bytes:
-        ends_inside = offset + num_bytes <= self._num_bytes
-        data = os.pread(self._file, num_bytes, offset) if ends_inside else b""
-        if len(data) != num_bytes or not ends_inside:
-            raise DataError(f"{self.path}: the shard is truncated")
-        return data
-
-
-def read_index(path: Path, *, num_examples: int | None = None) -> NDArray[np.void]:
-    """Return the rows of an index file, ``[examples]`` of ``INDEX``.
-
-    Raises:
-        DataError: It is missing or damaged, or has another number of rows than ``num_examples``.
-    """
-    try:
-        require_regular(path)
-        index = np.load(path, mmap_mode="r", allow_pickle=False)  # a header may claim any size
-    except NUMPY_ERRORS as error:
-        raise DataError(f"{path}: the index is missing or damaged ({error})") from error
-    if not isinstance(index, np.ndarray) or index.dtype != INDEX or index.ndim != 1:
-        raise DataError(f"{path}: the index must be a NumPy file of rows, but is something else")
-    if num_examples is not None and len(index) != num_examples:
-        raise DataError(
-            f"{path}: the index must have {num_examples:,} rows, as prepared.json says, but has "
-            f"{len(index):,}: prepare the folder again with `taskaware prepare`"
-        )
-    return np.array(index)
-
-
-def check_shard(path: Path, index_path: Path, record: ShardRecord) -> None:
-    """Compare the files of a shard with what is known of it.
-
-    Raises:
-        DataError: One is missing, has another size, or another byte anywhere.
-    """
-    for file in (path, index_path):
-        if not file.is_file():
-            raise _damaged(file, "is missing")
-    num_bytes = path.stat().st_size
-    if num_bytes != record.num_bytes:
-        raise _damaged(path, f"has {num_bytes:,} bytes and must have {record.num_bytes:,}")
-    for file, wanted in ((path, record.sha256), (index_path, record.index_sha256)):
-        if file_sha256(file) != wanted:
-            raise _damaged(file, "has other bytes than were written (its SHA-256 differs)")
-
-
-def _damaged(path: Path, what: str) -> DataError:
-    return DataError(
-        f"{path}: the shard {what}: restore the file, or prepare the folder again with "
-        "`taskaware prepare`; nothing of it is trained on"
-    )

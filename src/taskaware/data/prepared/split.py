@@ -13,13 +13,8 @@ import numpy as np
 import torch
 
 from taskaware.data.prepared.length_limits import LengthLimits, TaskLengths, within_limits
-from taskaware.data.prepared.shards import (
-    NPY_HEADER_BYTES,
-    OpenShard,
-    ShardRecord,
-    check_shard,
-    read_index,
-)
+from taskaware.data.prepared.open_shard import OpenShard, check_shard, read_index
+from taskaware.data.prepared.shards import NPY_HEADER_BYTES, ShardRecord
 from taskaware.data.sound import audio
 from taskaware.data.sound.features import log_mel
 from taskaware.errors import DataError

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MANY = 8  # names shown in one message
+_ALWAYS_HELD = 1 << 20  # numbers: the zeros in place of a tensor that is missing
+_ALWAYS_NAMED = 1000  # problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +144,9 @@ class Tensors:
             CheckpointError: It would be larger than all that the files hold together, or more is
                 missing than they hold: a configuration may claim any size, and any depth.
         """
-        is_too_much = min(shape) < 0 or math.prod(shape) > self._num_values
-        if is_too_much or len(self.problems) > self._num_tensors:
+        most_values = max(self._num_values, _ALWAYS_HELD)
+        is_too_much = min(shape) < 0 or math.prod(shape) > most_values
+        if is_too_much or len(self.problems) > max(self._num_tensors, _ALWAYS_NAMED):
             shown = f"{name}, of the shape {list(shape)}"
             self.problems.append(f"they cannot hold {shown}, and what comes after it")
             self.found.clear()

@@ -98,7 +98,7 @@ def test_save_and_load_keep_every_byte(tmp_path):
     [
         (b"{", "must be a JSON file"),
         (b"{}", "taskaware byte-level pieces"),
-        (file_bytes(size=0), "at least 1, but is 0"),
+        (file_bytes(size=0), "from 1 to 4,194,304, but is 0"),
         (file_bytes(size=100), "must be from 0 to 99"),
         (file_bytes(size=303), "belongs to another model"),
         (file_bytes(end=-1), "must be from 0 to"),

@@ -204,7 +204,7 @@ def test_what_our_model_has_no_option_for_is_refused(tmp_path, family, values, w
 def test_folders_that_are_no_models_are_named(tmp_path):
     assert "has no config.json" in refusal(tmp_path)
     (tmp_path / "config.json").write_text("[1]")
-    assert "must hold a JSON object" in refusal(tmp_path)
+    assert "must be a JSON object" in refusal(tmp_path)
     (tmp_path / "config.json").write_text("{")
     assert "must be readable JSON" in refusal(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "whisper"}')
