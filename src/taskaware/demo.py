@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from taskaware.model.conditioning_settings import Cue
     from taskaware.run.experiment import Experiment
     from taskaware.run.train import Display
+    from taskaware.training.ending import Ending
 
 _VOCABULARY_SIZE = 1000
 _WRITTEN = ("results.json", "report.html")
@@ -56,8 +57,8 @@ def run_demo(
     compare: bool,
     progress: Callable[[], AbstractContextManager[Callable[[str, int, int], None]]],
     training_display: Callable[[], AbstractContextManager[Display]],
-) -> DemoResult | None:
-    """Run the demo, or resume it; return ``None`` if training was interrupted.
+) -> DemoResult | Ending:
+    """Run the demo, or resume it; return how training ended where it was interrupted.
 
     Args:
         experiment: What to train; its data folder is replaced by the demo's own.
@@ -78,8 +79,9 @@ def run_demo(
     for name in _CUES if compare else ("implicit",):
         runs[name] = folder / name
         with _timed(seconds, f"training {name}"), training_display() as display:
-            if not _train(_variant(experiment, name, data), runs[name], display):
-                return None
+            ending = _train(_variant(experiment, name, data), runs[name], display)
+            if not ending:
+                return ending
     with _timed(seconds, "scoring"):
         with progress() as show:
             compared = score_runs(runs, data, "test", progress=show)
@@ -136,7 +138,7 @@ def _report(
     )
 
 
-def _train(experiment: Experiment, folder: Path, display: Display) -> bool:
+def _train(experiment: Experiment, folder: Path, display: Display) -> Ending:
     """Train in two processes on a CPU of two cores or more, with as many examples an update."""
     num_processes = 2 if (os.cpu_count() or 1) > 1 and not torch.cuda.is_available() else 1
     batching = experiment.batching

@@ -109,6 +109,10 @@ class LostProcessError(TrainingError):
     """A process that trains together with this one has ended."""
 
 
+class TerminatedInterrupt(KeyboardInterrupt):
+    """SIGTERM told the command to end: whoever cleans up after Ctrl-C does the same after it."""
+
+
 class SourceWarning(UserWarning):
     """A source that the model is unlikely to do well on: silent, or far longer than in training."""
 

@@ -235,6 +235,15 @@ def test_ctrl_c_stops_a_study_with_the_command_that_goes_on(
     assert results(tmp_path) == results(whole)
 
 
+def test_a_scheduler_stops_a_study_with_an_exit_code_of_its_own(study: Path, tmp_path: Path):
+    process = start(study, tmp_path)
+    wait_for_training(study, tmp_path, process)
+    os.kill(process.pid, signal.SIGTERM)  # to the first process alone; it tells the others
+    output, _ = process.communicate(timeout=240)
+    assert (process.returncode, b"Traceback" in output) == (75, False)
+    assert b"Resume with: taskaware study" in output
+
+
 def test_two_commands_divide_a_study_between_them(study: Path, whole: Path, tmp_path: Path):
     processes = [start(study, tmp_path) for _ in range(2)]
     for process in processes:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from taskaware.cli.display import StageDisplay, out, say, stage_display
-from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.failures import INTERRUPTED, TERMINATED
 from taskaware.cli.numbers import Count, Seed, Workers
-from taskaware.errors import UserError
+from taskaware.errors import TerminatedInterrupt, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,9 +238,9 @@ def _until_stopped(work: Callable[[StageDisplay], int]) -> int:
     try:
         with stage_display() as display:
             return work(display)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say("Stopped. Finished work is kept: the same command resumes it.")
-        return INTERRUPTED
+        return TERMINATED if isinstance(error, TerminatedInterrupt) else INTERRUPTED
 
 
 def _given(**fields: Any) -> dict[str, Any]:

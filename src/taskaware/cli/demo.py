@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from taskaware.cli.display import say, stage_display, training_display
-from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.endings import code_of
 
 
 def demo(
@@ -35,7 +35,7 @@ def demo(
     from taskaware.run import experiment as experiment_file
 
     described = experiment_file.load(experiment, ["data.folder=unused", *overrides])
-    from taskaware.demo import run_demo
+    from taskaware.demo import DemoResult, run_demo
 
     result = run_demo(
         described,
@@ -44,9 +44,9 @@ def demo(
         progress=stage_display,
         training_display=training_display,
     )
-    if result is None:
+    if not isinstance(result, DemoResult):
         say("Stopped; a checkpoint is written. The same command resumes the demo.")
-        return INTERRUPTED
+        return code_of(result)
     say("\nHeld-out sentences and voices, synthetic speech:")
     print_results({run.name: run.results for run in result.compared})
     spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())

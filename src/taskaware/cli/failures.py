@@ -26,7 +26,7 @@ from cyclopts import (
     ValidationError,
 )
 
-from taskaware.errors import TaskawareError, nearest
+from taskaware.errors import TaskawareError, TerminatedInterrupt, nearest
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FAILURE = 1
 MISUSE = 2
 INTERRUPTED = 128 + 2  # as a shell says of what SIGINT ended
+TERMINATED = 75  # EX_TEMPFAIL of sysexits.h: stopped with work left, the same command goes on
 READER_GONE = 128 + 13  # as a shell says of what SIGPIPE ended
 
 _WANTED = {int: "a whole number", float: "a number", bool: "true or false"}
@@ -66,6 +67,8 @@ def message_and_code(error: BaseException) -> tuple[str, int] | None:
             return _of_misuse(error), MISUSE
         case TaskawareError():
             return str(error), error.exit_code
+        case TerminatedInterrupt():
+            return "stopped by SIGTERM; the same command goes on", TERMINATED
         case KeyboardInterrupt():
             return "interrupted", INTERRUPTED
         case OSError():

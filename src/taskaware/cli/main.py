@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +29,7 @@ from taskaware.cli import (
     train,
 )
 from taskaware.cli.failures import READER_GONE, empty, message_and_code, reader_is_gone, say
-from taskaware.errors import UserError
+from taskaware.errors import TerminatedInterrupt, UserError
 
 app = App(
     name="taskaware",
@@ -58,9 +60,11 @@ app.register_install_completion_command(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    The exit code is 0, 1 (failure), 2 (misuse), 130 (Ctrl-C), or 141: whoever read the output
-    stopped reading.
+    The exit code is 0, 1 (failure), 2 (misuse), 75 (SIGTERM: run it again), 130 (Ctrl-C), or 141:
+    whoever read the output stopped reading.
     """
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, _terminate)
     # A stream that the shell closed (`>&-`) is none in Python, which every print would trip over.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
@@ -69,6 +73,11 @@ def main(arguments: list[str] | None = None) -> None:
             # A name that is not UTF-8, or a character that the terminal lacks, is shown as \x..
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _terminate(*_: object) -> None:
+    """End as after Ctrl-C, with what is half done taken away, and an exit code of its own."""
+    raise TerminatedInterrupt
 
 
 def run(arguments: list[str]) -> int:

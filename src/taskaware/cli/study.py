@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from taskaware.cli.display import out, say, stage_display
-from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Seed, Workers
 from taskaware.errors import TaskawareError, require_packages
 from taskaware.output_folder import require_usable
 
 if TYPE_CHECKING:
     from taskaware.study.plan import Plan
+    from taskaware.training.ending import Ending
 
 
 def study(
@@ -78,20 +79,20 @@ def study(
     command = shlex.join(["taskaware", "study", str(file), *overrides, "--size", size, *options])
     is_first = int(os.environ.get("RANK", "0")) == 0
     try:
-        finished = _do(plan, jobs)
+        ending = _do(plan, jobs)
     except TaskawareError:
         if is_first and finished_seeds(plan):
             _report(plan, command)  # of the seeds that are whole
         raise
     if not is_first:
-        return 0 if finished else INTERRUPTED
-    if not finished:
+        return code_of(ending)
+    if not ending:
         say(f"Stopped. Resume with: {command}")
-        return INTERRUPTED
+        return code_of(ending)
     return _report(plan, command)
 
 
-def _do(plan: Plan, jobs: int) -> bool:
+def _do(plan: Plan, jobs: int) -> Ending:
     from taskaware.cli.study_display import StudyDisplay
     from taskaware.study.scheduler import (
         do_jobs,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from taskaware.cli.advice import after_not_finite, train_command
 from taskaware.cli.display import say, training_display
-from taskaware.cli.failures import INTERRUPTED
+from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Processes
 from taskaware.errors import NotFiniteError
 
@@ -24,9 +24,9 @@ def train(
 ) -> int:
     """Train the experiment that a TOML file describes.
 
-    The run is written to runs/NAME. The same command resumes a run that was stopped (Ctrl-C writes
-    a checkpoint first). Its log is log.jsonl; with the extra `tensorboard`,
-    `tensorboard --logdir runs` shows it. With several devices:
+    The run is written to runs/NAME. The same command resumes a run that was stopped (Ctrl-C and
+    SIGTERM write a checkpoint first; after SIGTERM the exit code is 75). Its log is log.jsonl; with
+    the extra `tensorboard`, `tensorboard --logdir runs` shows it. With several devices:
     `torchrun --nproc-per-node 8 -m taskaware train FILE`.
 
     Parameters
@@ -70,7 +70,7 @@ def train(
 
     try:
         with training_display() as display:
-            finished = train_in_processes(
+            ending = train_in_processes(
                 described, folder, num_processes=processes, display=display, restart=restart
             )
     except NotFiniteError as error:
@@ -79,11 +79,11 @@ def train(
         )
         raise NotFiniteError(f"{error}\n{advice}") from error
     if int(os.environ.get("RANK", "0")) > 0:
-        return 0 if finished else INTERRUPTED  # the first process speaks for all
+        return code_of(ending)  # the first process speaks for all
     command = train_command(experiment, overrides, to=to, processes=processes)
-    if not finished:
+    if not ending:
         say(f"Stopped; a checkpoint is written. Resume with: {command}")
-        return INTERRUPTED
+        return code_of(ending)
     say(
         f"Done: {folder / 'model'}\n"
         f"Score it:  taskaware evaluate {folder} --data {described.data.folder} --split test\n"

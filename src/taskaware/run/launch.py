@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from taskaware.run.experiment import Experiment
     from taskaware.run.run import Run
+    from taskaware.training.ending import Ending
     from taskaware.training.loop import Validation
     from taskaware.training.progress import TrainingProgress
 
@@ -41,8 +42,8 @@ def train_in_processes(
     num_processes: int,
     display: Display,
     restart: bool = False,
-) -> bool:
-    """Train an experiment in several processes, this one the first; return whether it is finished.
+) -> Ending:
+    """Train an experiment in several processes, this one the first; return how it ended.
 
     Each process makes batches of the experiment's size: the examples of an update are as many times
     more. A process that dies ends the run; it resumes from its last checkpoint.

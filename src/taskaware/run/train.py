@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskaware.run.experiment import Experiment
+    from taskaware.training.ending import Ending
     from taskaware.training.progress import TrainingProgress
 
 
@@ -66,7 +67,7 @@ def train_experiment(
     display: Display,
     restart: bool = False,
     seat: Seat | None = None,
-) -> bool:
+) -> Ending:
     """Train an experiment, or resume it, in this process or as one of several.
 
     The processes connect and disconnect here; ``train_with`` is for those that are connected.
@@ -80,7 +81,7 @@ def train_experiment(
             only one.
 
     Returns:
-        Whether it is finished.
+        How it ended; true where it is finished.
 
     Raises:
         ExperimentError: A setting is impossible, the folder holds another experiment, or the data
@@ -103,7 +104,7 @@ def train_with(
     display: Display,
     restart: bool = False,
     is_known: bool = False,
-) -> bool:
+) -> Ending:
     """Train an experiment, or resume it, in processes that have joined; see there.
 
     Args:
@@ -153,7 +154,7 @@ def train_with(
             _log_changes(changes, state.update, log, note)
             display.start(run, first_update=state.update)
         with reporting_killed_workers():
-            finished = train(
+            ending = train(
                 state,
                 run.model,
                 batches,
@@ -167,10 +168,10 @@ def train_with(
                 frames_per_second=1000 / run.data.hop_ms,
             )
         with processes.together():
-            if finished and processes.is_first:
+            if ending and processes.is_first:
                 with stop_signals():  # a moment: better finished than interrupted
                     write_models(run, state, best_weights)
-    return finished
+    return ending
 
 
 def _say_nothing(_text: str) -> None:

@@ -29,6 +29,7 @@ from taskaware.model.parameters import parameters_by_part
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
 from taskaware.run.train import train_with
+from taskaware.training.ending import Ending
 from taskaware.training.processes import Seat, join
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from taskaware.training.processes import Processes
     from taskaware.training.progress import TrainingProgress
 
-Outcome = Literal["complete", "stopped", "locked"]
+Outcome = Literal["complete", "stopped", "terminated", "locked"]
 
 _SECONDS_BETWEEN_STATUS = 1.0
 _SECONDS_CURRENT = 60.0
@@ -89,8 +90,8 @@ def do_job(job: Job, *, num_threads: int = 0, processes: Processes | None = None
         processes: Which of several processes that do it together this is; ``None``: it is alone.
 
     Returns:
-        ``"complete"``; ``"stopped"`` on Ctrl-C, with a checkpoint written; ``"locked"`` where
-        another command works on it.
+        ``"complete"``; ``"stopped"`` on Ctrl-C and ``"terminated"`` on SIGTERM, with a checkpoint
+        written; ``"locked"`` where another command works on it.
     """
     if processes is None:
         with join(job.experiment.training.device, Seat()) as alone:
@@ -110,8 +111,8 @@ def do_job(job: Job, *, num_threads: int = 0, processes: Processes | None = None
         if processes.any(is_locked):
             return "locked"
         untrained = processes.any(processes.is_first and not job.is_trained)
-        if untrained and not _train(job, num_threads, processes):
-            return "stopped"
+        if untrained and not (ending := _train(job, num_threads, processes)):
+            return "terminated" if ending is Ending.TERMINATED else "stopped"
         if processes.is_first:
             threads = num_threads or job.experiment.training.num_threads
             if threads:
@@ -125,7 +126,7 @@ def do_job(job: Job, *, num_threads: int = 0, processes: Processes | None = None
     return "complete"
 
 
-def _train(job: Job, num_threads: int, processes: Processes) -> bool:
+def _train(job: Job, num_threads: int, processes: Processes) -> Ending:
     experiment = job.experiment
     if job.num_tasks:
         tasks = PreparedData.open(experiment.data.folder).tasks[: job.num_tasks]
@@ -135,12 +136,10 @@ def _train(job: Job, num_threads: int, processes: Processes) -> bool:
         training = replace(experiment.training, num_threads=num_threads)
         experiment = replace(experiment, training=training)
     # The folder's name is made of all that matters, and of no path.
-    finished = train_with(
-        processes, experiment, job.folder, display=_StatusFile(job), is_known=True
-    )
+    ending = train_with(processes, experiment, job.folder, display=_StatusFile(job), is_known=True)
     if processes.is_first:
         _write_cost(job)
-    return finished
+    return ending
 
 
 def _write_cost(job: Job) -> None:

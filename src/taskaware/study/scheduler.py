@@ -23,8 +23,9 @@ from filelock import FileLock
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare.folder import PrepareSettings, prepare
 from taskaware.data.prepared.folder import MARKER_NAME
-from taskaware.errors import TaskawareError, TrainingError
+from taskaware.errors import TaskawareError, TerminatedInterrupt, TrainingError
 from taskaware.study.job import do_job
+from taskaware.training.ending import Ending
 from taskaware.training.processes import join
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 _SECONDS_BETWEEN_RETRIES = 5.0
-_EXIT_CODES = {"complete": 0, "locked": 75, "stopped": 130}
+_EXIT_CODES = {"complete": 0, "locked": 76, "stopped": 130, "terminated": 75}
 _FAILED = 1
 
 
@@ -88,7 +89,7 @@ def sensible_num_workers(plan: Plan) -> int:
     return max(1, (os.cpu_count() or 1) // threads) if threads else 1
 
 
-def do_together(plan: Plan, seat: Seat) -> bool:
+def do_together(plan: Plan, seat: Seat) -> Ending:
     """Do the jobs in order, all processes of ``torchrun`` on each; return whether all are done.
 
     Raises:
@@ -98,20 +99,22 @@ def do_together(plan: Plan, seat: Seat) -> bool:
         for job in plan.jobs:
             match do_job(job, processes=processes):
                 case "stopped":
-                    return False
+                    return Ending.INTERRUPTED
+                case "terminated":
+                    return Ending.TERMINATED
                 case "locked":
                     raise TrainingError(
                         f"{job.folder} must not be in use, because torchrun does the runs in "
                         "order, but another command works on it: wait for that one, or stop it"
                     )
-    return True
+    return Ending.DONE
 
 
-def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> bool:
+def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> Ending:
     """Do the jobs, up to ``num_workers`` at a time, each in a process of its own.
 
     Returns:
-        Whether all are done; ``False`` where the command was interrupted.
+        Whether all are done, or how the command was interrupted.
 
     Raises:
         TrainingError: A job failed; the others were done, but for those that start from it.
@@ -122,17 +125,17 @@ def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> bool:
             while workers.step():
                 overview.show(plan, running=list(workers.running), failed=workers.failed)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         workers.stop()
-        return False
+        return Ending.by_interrupt(error)
     finally:
         overview.show(plan, running=list(workers.running), failed=workers.failed)
-    if workers.was_stopped:
-        return False
+    if workers.stopped is not None:
+        return workers.stopped
     if workers.failed:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in workers.failed.items())
         raise TrainingError(f"{len(workers.failed)} runs of the study failed: {reasons}")
-    return True
+    return Ending.DONE
 
 
 @contextmanager
@@ -140,7 +143,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
     """Let SIGTERM, which a scheduler sends to this process alone, stop the workers as well."""
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise TerminatedInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -162,7 +165,7 @@ class _Workers:
     slots: dict[Job, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     asked: dict[Job, float] = field(default_factory=dict)
-    was_stopped: bool = False
+    stopped: Ending | None = None
 
     def step(self) -> bool:
         """Take back workers that have ended, send out others; return whether there is more."""
@@ -172,7 +175,7 @@ class _Workers:
                 del self.running[job]
                 self._note_end(job, process)
         left = [job for job in self.plan.jobs if not job.is_complete and not self._is_lost(job)]
-        if self.was_stopped:
+        if self.stopped is not None:
             return bool(self.running)
         ready = [job for job in left if job not in self.running and self._is_ready(job)]
         for job in ready[: self.num_workers - len(self.running)]:
@@ -209,7 +212,9 @@ class _Workers:
         if process.exitcode == _EXIT_CODES["locked"]:
             self.asked[job] = time.monotonic()  # another command works on it: look again later
         elif process.exitcode == _EXIT_CODES["stopped"]:
-            self.was_stopped = True
+            self.stopped = Ending.INTERRUPTED
+        elif process.exitcode == _EXIT_CODES["terminated"]:
+            self.stopped = Ending.TERMINATED
         elif process.exitcode != 0 or not job.is_complete:
             path = job.folder / "error.txt"
             unforeseen = f"it ended with {process.exitcode}; see {job.folder / 'output.txt'}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.errors import NotFiniteError
 from taskaware.training.checkpoint import TrainState, checkpoints, require_finite, save_state
+from taskaware.training.ending import Ending
 from taskaware.training.memory import try_largest
 from taskaware.training.progress import Meter, TrainingProgress
 from taskaware.training.step import Recipe, create_step
@@ -79,8 +80,8 @@ def train(
     best_weights: BestWeights,
     watchers: Watchers,
     frames_per_second: float = 100.0,
-) -> bool:
-    """Train to the end, or until the process is told to stop; return whether the end is reached.
+) -> Ending:
+    """Train to the end, or until the process is told to stop; return how it ended.
 
     The end is the last update, or earlier where validations bring nothing more (``patience``).
     On SIGINT or SIGTERM the update under way is finished and a checkpoint written; on a second
@@ -151,8 +152,8 @@ def train(
             if done or stopping or _is_due(state.update, settings.checkpoint_interval):
                 _save(state, settings, processes, checkpoint_folder, best_weights)
             if stopping and not done:
-                return False
-    return True
+                return Ending.by_signal(stop.number)
+    return Ending.DONE
 
 
 def has_ended(state: TrainState, settings: TrainingSettings) -> bool:
@@ -242,9 +243,10 @@ def _is_due(update: int, every: int) -> bool:
 
 @dataclass
 class Stop:
-    """Whether the process was told to stop."""
+    """Whether the process was told to stop, and by which signal."""
 
     asked: bool = False
+    number: int | None = None
 
 
 @contextlib.contextmanager
@@ -256,6 +258,7 @@ def stop_signals() -> Iterator[Stop]:
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.asked = True
+        stop.number = number if stop.number is None else stop.number  # the first one counts
         if is_launched:
             return  # torchrun passes every signal on a second time; SIGKILL is the way out
         signal.signal(number, before[signal.Signals(number)])  # type: ignore[arg-type]

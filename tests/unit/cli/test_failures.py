@@ -171,6 +171,13 @@ def test_ctrl_c_inside_a_command_ends_with_130_and_no_traceback():
     assert (process.returncode, said) == (130, b"taskaware: interrupted\n")
 
 
+def test_sigterm_inside_a_command_ends_with_75_and_no_traceback():
+    process = started("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    _, said = process.communicate()
+    assert process.returncode == 75
+    assert said == b"taskaware: stopped by SIGTERM; the same command goes on\n"
+
+
 def test_output_that_the_shell_closed_is_no_mistake():
     program = (
         "import sys; sys.stdout = None; from taskaware.cli import main; main.main(['--version'])"
