@@ -28,6 +28,7 @@ from taskaware.files import atomic_folder, link_or_copy, read_json_object
 from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
+from taskaware.model.allocation import at_most
 from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import create_model
 from taskaware.settings import typed as settings_file
@@ -37,7 +38,6 @@ from taskaware.training.tensors import (
     fill_weights,
     load_tensors,
     read_metadata,
-    require_shapes,
     weights,
     write_tensors,
 )
@@ -45,8 +45,6 @@ from taskaware.types import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from taskaware.model.transformer import TaskAwareTransformer
 
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
@@ -57,6 +55,8 @@ MODEL_FILES = (
 _MADE_WITH = "weights_sha256"  # in the metadata of the task embeddings: whose they are
 _RUN_FILE = "experiment.toml"
 _DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
+# To make a model, some of its numbers are written twice, and a few besides.
+_DRAFTS, _FEW = 3, 1 << 20
 _COPY_AGAIN = "copy the whole folder again"
 
 
@@ -156,18 +156,14 @@ def _read_folder(folder: Path) -> ModelParts:
         longest = {str(k): int(v) for k, v in description.get("longest_sources", {}).items()}
         _require_few_layers(model, tensors)
 
-        def create() -> TaskAwareTransformer:
-            return create_model(
+        num_values = sum(tensor.numel() for tensor in tensors.values())
+        with at_most(_DRAFTS * num_values + _FEW):
+            transformer = create_model(
                 model,
                 vocabulary_size=vocabulary.size,
                 tasks=tasks,
                 adapter_tasks=tasks_with_sets(tensors, tasks),
             )
-
-        with torch.device("meta"):  # shapes alone: nothing is allocated that the file has not
-            shapes = create()
-        require_shapes(shapes, tensors, where=str(weights_path))
-        transformer = create()
     except MissingDependencyError:
         raise
     # A size that no number of bytes can hold is a RuntimeError of torch's.

@@ -133,7 +133,10 @@ def _plain(values: Mapping[str, Any]) -> dict[str, int]:
 def _additional(values: Mapping[str, Any]) -> list[str]:
     for key in ("additional_special_tokens", "extra_special_tokens"):
         if isinstance(values.get(key), list):
-            return [one["content"] if isinstance(one, dict) else str(one) for one in values[key]]
+            return [
+                str(one.get("content")) if isinstance(one, dict) else str(one)
+                for one in values[key]
+            ]
     return []
 
 

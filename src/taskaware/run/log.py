@@ -30,7 +30,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     may be read while it is written.
     """
     path = folder / "log.jsonl"
-    if not path.exists():
+    if not path.is_file():  # a device would have no end
         return []
     return list(_lines(path.read_text(encoding="utf-8", errors="replace")))
 

@@ -105,16 +105,6 @@ def fill_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, where: str)
     Raises:
         CheckpointError: Names or shapes differ; the first few are named.
     """
-    require_shapes(model, tensors, where=where)
-    model.load_state_dict(dict(tensors))
-
-
-def require_shapes(model: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Compare tensors with a model's names and shapes; it may be one on the device ``meta``.
-
-    Raises:
-        CheckpointError: Names or shapes differ; the first few are named.
-    """
     own = model.state_dict()
     differences = [f"{name} is missing" for name in own if name not in tensors]
     differences += [f"{name} is unknown" for name in tensors if name not in own]
@@ -128,3 +118,4 @@ def require_shapes(model: nn.Module, tensors: Mapping[str, Tensor], *, where: st
             f"{where} must have the weights of this model, but {'; '.join(differences[:5])}"
             + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         )
+    model.load_state_dict(dict(tensors))

@@ -214,7 +214,14 @@ class Split:
     def example(self, index: int) -> Example:
         """Return an example."""
         number, row = self._place(index)
-        return self._shard(number).example(row)
+        example = self._shard(number).example(row)
+        if example.task not in self._numbers:
+            raise DataError(
+                f"{self._store.address}, {self.name}: example {index:,} must be of a task that "
+                f"there is, but is of {str(example.task)[:80]!r}: prepare the folder again with "
+                "`taskaware prepare`"
+            )
+        return example
 
     def source(self, index: int) -> np.ndarray:
         """Return a source: float32 ``[S, F]``, or the piece ids of a source text, int64 ``[S]``.

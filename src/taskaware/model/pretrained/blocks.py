@@ -27,7 +27,7 @@ _ACTIVATIONS: dict[Any, Literal["relu", "gelu", "swish"]] = {
 def block_settings(config: Config) -> dict[str, Any]:
     """Return the settings that all families say alike."""
     activation = config.values.get("activation_function")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise CheckpointError(
             f"{config.where}: activation_function must be one of {', '.join(_ACTIVATIONS)}, but is "
             f"{activation!r}"
