@@ -234,9 +234,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_error(path: Path, error: Exception) -> WriteError:
-    """Return the exception for a file or folder that could not be written."""
+def write_error(path: Path, error: Exception, *, num_bytes: int = 0) -> WriteError:
+    """Return the exception for a file or folder that could not be written.
+
+    Args:
+        path: The file or folder.
+        error: Why.
+        num_bytes: What was to be written, where that is known.
+    """
     reason = getattr(error, "strerror", None) or str(error)
+    if num_bytes:
+        reason += f" ({num_bytes / 1e6:,.1f} MB are to be written)"
     return WriteError(
         f"{path} must be writable, but: {reason}. Make room on the disk, or make the folder "
         "writable, and give the same command again; what was there before is unchanged"

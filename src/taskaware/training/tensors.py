@@ -57,7 +57,8 @@ def write_tensors(
         try:
             save_file(dict(tensors), path, metadata=dict(metadata) if metadata else None)
         except SafetensorError as error:
-            raise write_error(path, error) from error
+            num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+            raise write_error(path, error, num_bytes=num_bytes) from error
         path.chmod(mode)  # safetensors puts a file of its own there, for the owner alone
 
 

@@ -1,4 +1,4 @@
-"""A prepared folder of a stranger: what it names is inside it, and what it links to stays as it is."""
+"""A prepared folder of a stranger: what it names is inside it, what it links to stays as it is."""
 
 from __future__ import annotations
 
