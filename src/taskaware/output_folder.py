@@ -324,6 +324,7 @@ def _make(folder: Path) -> list[Path]:
 
 @contextmanager
 def _locked(folder: Path, *, waits: bool) -> Iterator[None]:
+    require_no_link(folder / LOCK_NAME)
     lock = FileLock(folder / LOCK_NAME, timeout=_SECONDS_TO_WAIT if waits else 0)
     with _as_output_error(folder, "written"):
         try:
@@ -380,8 +381,22 @@ def listed(folder: Path, names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
+def require_no_link(path: Path) -> None:
+    """Require that a file that is written in place is no link, which a stranger may have put there.
+
+    Raises:
+        OutputError: It is one: what it leads to would be changed.
+    """
+    if path.is_symlink():
+        raise OutputError(
+            f"{path} must be a file, but is a link, through which nothing is written: delete it, "
+            "or give another folder"
+        )
+
+
 def _read_record(path: Path) -> dict[str, str]:
     """Return what was written, with size, time and SHA-256 where they were noted."""
+    require_no_link(path)
     try:
         lines = read_regular(path).decode("utf-8").split("\n")
     except FileNotFoundError:

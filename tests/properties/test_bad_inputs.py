@@ -124,11 +124,28 @@ def refusal(use: Callable[[Path], object], path: Path, number: int) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 def test_damaged_files_are_refused_with_one_of_our_errors(case: str, good: Path, tmp_path: Path):
-    name, inside, use = CASES[case]
-    draw = random.Random(case)
+    refuse(CASES[case], good, tmp_path, NUM_OF_EACH, draw=random.Random(case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_twenty_times_as_many_are_refused(case: str, good: Path, tmp_path: Path):
+    refuse(CASES[case], good, tmp_path, 20 * NUM_OF_EACH, draw=random.Random(f"more: {case}"))
+
+
+def refuse(
+    case: tuple[str, str, Callable[[Path], object]],
+    good: Path,
+    tmp_path: Path,
+    count: int,
+    *,
+    draw: random.Random,
+) -> None:
+    """Use many damaged copies of a good file or folder."""
+    name, inside, use = case
     content = (good / name / inside if inside else good / name).read_bytes()
     refused = 0
-    for number in range(NUM_OF_EACH):
+    for number in range(count):
         place = tmp_path / str(number)
         place.mkdir()
         copy = place / name
@@ -142,4 +159,4 @@ def test_damaged_files_are_refused_with_one_of_our_errors(case: str, good: Path,
         assert len(said) < 5000, number
         assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
         shutil.rmtree(place)
-    assert refused > NUM_OF_EACH // 4
+    assert refused > count // 4

@@ -183,3 +183,15 @@ def test_a_link_to_a_folder_is_that_folder(tmp_path: Path):
     (tmp_path / "mine/a.txt").unlink()
     write(tmp_path / "link", "b.txt")
     assert contents(tmp_path / "mine") == {"b.txt": b"ours"}
+
+
+@pytest.mark.parametrize("name", [RECORD_NAME, LOCK_NAME])
+def test_nothing_is_written_through_a_link_that_a_stranger_put_there(name: str, tmp_path: Path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    write(tmp_path / "out", "a.txt")
+    (tmp_path / "out" / name).unlink(missing_ok=True)
+    (tmp_path / "out" / name).symlink_to(mine)
+    with pytest.raises(OutputError, match="must be a file, but is a link"):
+        write(tmp_path / "out", "b.txt")
+    assert mine.read_text() == "mine"

@@ -159,7 +159,10 @@ def _stream(name: str, stream: BinaryIO, reading: Reading) -> Input:
     head = stream.read(_HEAD_BYTES)
     whole = io.BufferedReader(_Rewound(head, stream))
     if not _is_text(head, name):
-        item = Item(file=name, modality="speech", source=whole.read(), shown=name, fields={})
+        from taskaware.data.sound.audio import read_piped
+
+        content = read_piped(whole, name)
+        item = Item(file=name, modality="speech", source=content, shown=name, fields={})
         return Input(name=name, items=[item], modalities=frozenset({"speech"}), total=1)
     if reading == "manifest" or (reading == "auto" and _begins_like_a_list(head)):
         raise UserError(

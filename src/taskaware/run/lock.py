@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from taskaware.errors import RunInUseError
 from taskaware.files import reporting
-from taskaware.output_folder import require_usable
+from taskaware.output_folder import require_no_link, require_usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ def lock(folder: Path) -> Iterator[None]:
         WriteError: The folder may not be written.
     """
     require_usable(folder, whole=False)
+    require_no_link(folder / LOCK_NAME)
     held = FileLock(folder / LOCK_NAME, blocking=False)
     with reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from taskaware.types import Example, Task
 
+_MOST_LINE_BYTES = 1 << 26
 _LINES_PER_CALL = 20_000
 _MAX_SHOWN = 80  # characters of a name that is none
 _REQUIRED_COLUMNS = ("task", "target_text")
@@ -265,7 +266,13 @@ def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
     offset = 0
     try:
         with path.open("rb") as file:
-            for number, data in enumerate(file, start=1):
+            lines = iter(lambda: file.readline(_MOST_LINE_BYTES + 1), b"")
+            for number, data in enumerate(lines, start=1):
+                if len(data) > _MOST_LINE_BYTES:  # a device, for one, has no end
+                    raise ManifestError(
+                        f"{path}, line {number}: a line must have at most {_MOST_LINE_BYTES:,} "
+                        "bytes, but has more"
+                    )
                 wrong = wrong_form(data) if number == 1 else None
                 if wrong is not None:
                     raise ManifestError(f"{path}: {wrong}")

@@ -277,7 +277,8 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
         name, source = shown(path), _openable(path)
         _check_is_file(Path(path), name)
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
-            source = io.BytesIO(read_piped(Path(path)))
+            with Path(path).open("rb") as stream:
+                source = io.BytesIO(read_piped(stream, name))
     else:
         name, source = shown(getattr(path, "name", "the recording")), seekable(path)
     try:
@@ -339,17 +340,16 @@ def _reason(error: Exception) -> str:
     return "" if "does not exist" in reason else f" ({reason.rstrip('.')})"
 
 
-def read_piped(path: Path) -> bytes:
+def read_piped(stream: BinaryIO, name: str) -> bytes:
     """Return what comes through a pipe.
 
     Raises:
         AudioError: It does not end.
     """
-    with path.open("rb") as file:
-        content = file.read(_MOST_PIPED_BYTES + 1)
+    content = stream.read(_MOST_PIPED_BYTES + 1)
     if len(content) > _MOST_PIPED_BYTES:
         raise AudioError(
-            f"{shown(path)}: a pipe must bring at most {_MOST_PIPED_BYTES:,} bytes, but has more: "
+            f"{name}: a pipe must bring at most {_MOST_PIPED_BYTES:,} bytes, but brings more: "
             "write the recording to a file first"
         )
     return content
@@ -357,4 +357,6 @@ def read_piped(path: Path) -> bytes:
 
 def seekable(stream: BinaryIO) -> BinaryIO:
     """Standard input cannot seek, and libsndfile must."""
-    return stream if stream.seekable() else io.BytesIO(stream.read())
+    if stream.seekable():
+        return stream
+    return io.BytesIO(read_piped(stream, shown(getattr(stream, "name", "the recording"))))

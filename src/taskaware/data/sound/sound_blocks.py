@@ -115,7 +115,8 @@ def long_sound(
     if isinstance(source, str | Path):
         file = Path(source)
         if file.exists() and not file.is_file() and not file.is_dir():  # a pipe: read once
-            file = io.BytesIO(audio.read_piped(file))
+            with file.open("rb") as stream:
+                file = io.BytesIO(audio.read_piped(stream, audio.shown(file)))
     else:
         file = audio.seekable(source)
     position = 0 if isinstance(file, Path) else file.tell()

@@ -358,3 +358,8 @@ def test_a_compressed_manifest_is_told_as_such(tmp_path: Path):
     (tmp_path / "a.tsv.gz").write_bytes(b"\x1f\x8b\x08\0\0")
     with pytest.raises(ManifestError, match="is compressed by gzip: unpack it"):
         read_manifest(tmp_path / "a.tsv.gz")
+
+
+def test_a_line_without_an_end_is_refused():
+    with pytest.raises(ManifestError, match=r"/dev/zero.* "):
+        read_manifest("/dev/zero")

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import threading
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -321,3 +322,28 @@ def test_a_named_pipe_is_read_once(tmp_path: Path):
     writer.start()
     assert len(audio.read(pipe, sample_rate_hz=RATE_HZ)) == RATE_HZ // 2
     writer.join()
+
+
+@pytest.mark.parametrize("time", [{"start_seconds": 1e308}, {"duration_seconds": 1e308}])
+def test_a_time_of_any_size_is_refused(time: dict[str, float], tmp_path: Path):
+    path = write(tmp_path / "a.wav", sine(1.0))
+    with pytest.raises(AudioError, match=r"must (start|end) before the end"):
+        audio.read(path, sample_rate_hz=RATE_HZ, **time)
+
+
+def test_a_device_is_no_recording():
+    with pytest.raises(AudioError, match="must be a recording, but is a device"):
+        audio.read("/dev/zero", sample_rate_hz=RATE_HZ)
+
+
+def test_a_header_that_claims_a_hundred_thousand_hours_takes_no_room_for_them(tmp_path: Path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sine(1.0), RATE_HZ)
+    data = bytearray(path.read_bytes())
+    data[21] |= 0x01  # of the number of samples, 2**32 more
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(AudioError, match="truncated"):
+        audio.read(path, sample_rate_hz=RATE_HZ)
+    assert tracemalloc.get_traced_memory()[1] < 600e6
+    tracemalloc.stop()
