@@ -24,6 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import WriteError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -161,21 +166,73 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     such as a user's notes, are kept.
 
     Raises:
-        WriteError: See ``atomic_file``.
+        WriteError: See ``atomic_file``; or another process is writing the folder.
     """
     partial = folder.with_name(f".{folder.name}.partial")
-    with reporting(folder):
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        partial.mkdir(parents=True)
-    try:
+    with contextlib.ExitStack() as stack:
         with reporting(folder):
-            yield partial
-            for path in partial.rglob("*"):
-                sync(path)
-            _exchange(partial, folder)
-            sync(folder.parent)
+            stack.enter_context(_held(partial, folder))
+        try:
+            with reporting(folder):
+                _clear(partial)  # of a process that was killed
+                yield partial
+                for path in partial.rglob("*"):
+                    sync(path)
+                _exchange(partial, folder)
+                sync(folder.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(partial: Path, folder: Path) -> Iterator[None]:
+    """Make a folder and hold it by a lock of the system's, which ends with the process."""
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        with _opened(partial) as descriptor:
+            if descriptor is None:  # renamed by the process that held it
+                continue
+            try:
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise WriteError(
+                    f"{folder} must be free, but another command is writing it: wait until it is "
+                    "done, or give another folder"
+                ) from None
+            except OSError:
+                pass  # some network file systems have no such locks
+            if _is_still(partial, descriptor):
+                yield
+                return
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield descriptor
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

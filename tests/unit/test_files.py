@@ -121,3 +121,18 @@ def test_a_second_name_has_the_same_content_with_and_without_hard_links(
     assert (tmp_path / "two").read_text() == "weights"
     assert (tmp_path / "one").samefile(tmp_path / "two") == has_links
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+
+
+def test_one_writer_of_a_folder_at_a_time(tmp_path: Path):
+    with atomic_folder(tmp_path / "model") as partial:
+        (partial / "weights").write_text("first")
+        with (
+            pytest.raises(WriteError, match="another command is writing it"),
+            atomic_folder(tmp_path / "model"),
+        ):
+            pass
+    assert (tmp_path / "model" / "weights").read_text() == "first"
+    with atomic_folder(tmp_path / "model") as partial:
+        (partial / "weights").write_text("second")
+    assert (tmp_path / "model" / "weights").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -58,8 +58,7 @@ def import_model(
     from taskaware.pretrained.importing import import_joined
     from taskaware.pretrained.importing import import_model as read
 
-    if to.exists():
-        raise UserError(f"{to} must not be there yet, but is: choose another folder for the model")
+    _require_new(to)
     names, texts = _listed(tasks), _listed(pieces_of)
     if decoder_of is None:
         if bridge_layers is not None:
@@ -74,6 +73,7 @@ def import_model(
             pieces_of=texts,
             bridge_layers=bridge_layers or 2,
         )
+    _require_new(to)  # another command may have written it meanwhile
     to.parent.mkdir(parents=True, exist_ok=True)
     model.save(to)
     whole = model.provenance.get("pieces_before")
@@ -90,6 +90,13 @@ def import_model(
             highlight=False,
         )
     return 0
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists():
+        raise UserError(
+            f"{folder} must not be there yet, but is: choose another folder for the model"
+        )
 
 
 def _listed(values: tuple[str, ...]) -> list[str]:
