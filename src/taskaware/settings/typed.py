@@ -53,6 +53,7 @@ MOST_WORKERS = 1024
 
 _BEYOND_INTEGERS = 1 << 63  # what libraries of other languages count with ends there
 _MOST_BYTES = 1 << 24  # of a settings file
+_MOST_PROBLEMS = 50  # that are told at once
 _INVALID = object()  # stands for a value whose problem has been noted
 
 
@@ -137,9 +138,13 @@ class _Reading:
 
 
 def _finish(cls: type[T], mapping: Mapping[str, Any], reading: _Reading) -> T:
+    if not isinstance(mapping, Mapping):  # what a JSON file says may be anything
+        raise ExperimentError(f"{reading.name}: must be a table, but is {shown(mapping)}")
     settings = _build(cls, mapping, (), reading)
-    if reading.problems:
-        raise ExperimentError("\n".join(reading.problems))
+    if problems := reading.problems:
+        more = len(problems) - _MOST_PROBLEMS
+        rest = [f"and {more:,} more of the kind"] if more > 0 else []
+        raise ExperimentError("\n".join([*problems[:_MOST_PROBLEMS], *rest]))
     return settings
 
 

@@ -417,3 +417,16 @@ def test_an_object_made_in_python_is_checked_as_one_that_is_read():
         ExperimentError, match=r"(?s)mine: betas\[0\].*finite.*mine: model\.d_model"
     ):
         require_valid(wrong, where="mine")
+
+
+@pytest.mark.parametrize("said", ["9" * 5000, 1, None, ["a"]])
+def test_what_is_no_table_is_refused_in_few_words(said: object):
+    with pytest.raises(ExperimentError, match="must be a table, but is") as caught:
+        from_mapping(Model, said)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 200
+
+
+def test_of_very_many_mistakes_the_first_are_told():
+    with pytest.raises(ExperimentError, match="and 950 more") as caught:
+        from_mapping(Model, {f"x{number}": 1 for number in range(1000)})
+    assert len(str(caught.value).splitlines()) == 51
