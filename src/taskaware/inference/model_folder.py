@@ -246,7 +246,7 @@ def _check_version(description: Mapping[str, Any], path: Path) -> None:
     if description["format_version"] != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} must have format version {FORMAT_VERSION}, but has "
-            f"{description['format_version']!r}: another version of taskaware wrote it"
+            f"{repr(description['format_version'])[:40]}: another version of taskaware wrote it"
         )
 
 
