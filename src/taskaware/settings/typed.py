@@ -51,7 +51,8 @@ T = TypeVar("T", bound="DataclassInstance")
 MOST_WORKERS = 1024
 """Threads or processes that a setting may ask for: with many more, libraries end the process."""
 
-_BEYOND_INTEGERS = 1 << 63  # what libraries of other languages count with ends there
+# What TOML promises (https://toml.io/en/v1.0.0#integer), and other languages' libraries count with.
+_LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 63) - 1
 _MOST_BYTES = 1 << 24  # of a settings file
 _MOST_PROBLEMS = 50  # that are told at once
 _INVALID = object()  # stands for a value whose problem has been noted
@@ -269,8 +270,9 @@ def _convert_scalar(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
             if math.isfinite(value):
                 return float(value)
         return reading.note(key, f"must be a finite number, but is {shown(value)}")
-    elif type(value) is int and not -_BEYOND_INTEGERS <= value < _BEYOND_INTEGERS:
-        return reading.note(key, f"must be a number of at most 18 digits, but is {shown(value)}")
+    elif type(value) is int and not _LEAST_INTEGER <= value <= _GREATEST_INTEGER:
+        allowed = f"from {_LEAST_INTEGER} to {_GREATEST_INTEGER}"
+        return reading.note(key, f"must be a number {allowed}, but is {shown(value)}")
     elif type(value) is hint:
         return value
     return reading.note(key, f"must be {SCALARS[hint]}, but is {shown(value)}")

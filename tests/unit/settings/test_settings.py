@@ -335,6 +335,21 @@ def test_lines_of_keys_are_found_under_any_spelling() -> None:
     assert lines["g", "h", 1, "k"] == 11
 
 
+INTEGERS = (-(1 << 63), (1 << 63) - 1)  # those of 64 bits, which TOML promises
+
+
+@pytest.mark.parametrize(
+    "seed", [INTEGERS[0] - 1, INTEGERS[1] + 1, 10**5000], ids=["below", "above", "of many digits"]
+)
+def test_a_whole_number_of_more_than_64_bits_is_refused_wherever_it_comes_from(seed: int):
+    with pytest.raises(
+        ExperimentError, match=r"seed must be a number from -9223372036854775808 to"
+    ):
+        from_mapping(Experiment, {"name": "a", "seed": seed})
+    with pytest.raises(ExperimentError, match=r"seed must be a number from"):
+        require_valid(Experiment(name="a", seed=seed))
+
+
 # No surrogates: they cannot be written as UTF-8.
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -342,7 +357,7 @@ schedules = st.builds(Schedule, kind=st.sampled_from(["noam", "constant"]))
 experiments = st.builds(
     Experiment,
     name=words,
-    seed=st.none() | st.integers(),
+    seed=st.none() | st.integers(*INTEGERS),
     folder=st.builds(Path, words.filter(lambda word: "\0" not in word)),
     verbose=st.booleans(),
     betas=st.tuples(numbers, numbers),
@@ -420,9 +435,9 @@ def test_an_object_made_in_python_is_checked_as_one_that_is_read():
 
 
 @pytest.mark.parametrize("said", ["9" * 5000, 1, None, ["a"]])
-def test_what_is_no_table_is_refused_in_few_words(said: object):
+def test_what_is_no_table_is_refused_in_few_words(said: Any):
     with pytest.raises(ExperimentError, match="must be a table, but is") as caught:
-        from_mapping(Model, said)  # type: ignore[arg-type]
+        from_mapping(Model, said)
     assert len(str(caught.value)) < 200
 
 
