@@ -1,7 +1,7 @@
 """The page of `taskaware serve` in headless Chromium, as a user meets it.
 
-Skips where there is no Chromium or no Playwright (``pip install playwright``; a browser of the
-system is used, none is downloaded).
+Skips where there is no Chromium or no Playwright (the extra ``browser``; a browser of the system
+is used, none is downloaded).
 """
 
 from __future__ import annotations
@@ -22,16 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is not there")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium", allow_module_level=True)
-
-import uvicorn  # noqa: E402
-
-from taskaware.serve.app import create_app  # noqa: E402
-from taskaware.serve.service import Service  # noqa: E402
-from taskaware.serve.settings import ServeSettings  # noqa: E402
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
 KEY = "a key of some length"
 FLAGS = [
@@ -49,6 +42,12 @@ FLAGS = [
 
 def serving(api_key: str | None = None) -> Iterator[str]:
     """Serve a model of random weights, in a thread, and give its address."""
+    import uvicorn  # of the extra `serve`, without which tiny_service has skipped all tests
+
+    from taskaware.serve.app import create_app
+    from taskaware.serve.service import Service
+    from taskaware.serve.settings import ServeSettings
+
     service = Service(random_model(), name="tiny", settings=ServeSettings())
     app = create_app(service, api_key=api_key)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
@@ -224,9 +223,11 @@ def test_a_service_with_a_key_asks_for_it_and_goes_on(browser: api.Browser):
         page = browser.new_page()
         page.goto(address)
         page.wait_for_selector("#key-part[open]")
+        assert page.query_selector_all("#tasks input") == []
         page.fill("#key", KEY)
         page.press("#key", "Enter")
         page.wait_for_selector("#tasks input")
+        assert len(page.query_selector_all("#tasks input")) == 3
         page.close()
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -151,9 +151,10 @@ def test_a_task_embedding_of_speech_tells_the_targets_language(model: TaskAwareM
 
 
 def test_a_task_that_is_a_recording_by_mistake_is_refused_in_few_words(model: TaskAwareModel):
-    for wrong in (bytes(100_000), np.zeros(100_000), "one two three " * 10_000):
+    wrongs: list[Any] = [bytes(100_000), np.zeros(100_000), "one two three " * 10_000]
+    for wrong in wrongs:
         with pytest.raises(UnknownTaskError, match="must be one of asr_en") as caught:
-            model.run(wrong, "one")  # type: ignore[arg-type]
+            model.run(wrong, "one")
         assert len(str(caught.value)) < 400
 
 
