@@ -23,16 +23,8 @@ _DOCS = Path(__file__).resolve().parents[1]
 _PARTS = {
     "Use": (
         *("install", "tutorial_pretrained", "commands", "data", "experiment", "site/fields"),
-        *(
-            "scale",
-            "predict",
-            "long_recordings",
-            "pretrained",
-            "export",
-            "serve",
-            "modulate",
-            "studies",
-        ),
+        *("scale", "predict", "long_recordings", "pretrained", "export", "serve", "modulate"),
+        "studies",
     ),
     "Reference": ("site/api", "method", "results/README", "../CHANGELOG"),
     "Inside": (

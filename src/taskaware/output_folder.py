@@ -16,16 +16,18 @@ import os
 import shutil
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from taskaware.errors import OutputError
-from taskaware.files import atomic_file, file_sha256, parse_json, read_regular, write_text
+from taskaware.files import atomic_file, file_sha256, write_text
+from taskaware.output_record import is_inside, is_pattern, read_record, require_no_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
 RECORD_NAME = ".taskaware-written"
 LOCK_NAME = ".taskaware-lock"
@@ -48,13 +50,13 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._record = path / RECORD_NAME
-        self._written = _read_record(self._record)
-        self._patterns = [name for name in self._written if _is_pattern(name)]
+        self._written = read_record(self._record)
+        self._patterns = [name for name in self._written if is_pattern(name)]
 
     @property
     def holds_ours(self) -> bool:
         """Whether anything is there that a command of ours wrote."""
-        return any(_is_pattern(name) or os.path.lexists(self.path / name) for name in self._written)
+        return any(is_pattern(name) or os.path.lexists(self.path / name) for name in self._written)
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -71,11 +73,11 @@ class OutputFolder:
         In a pattern a star stands for any characters, as in ``"tensorboard/*tfevents*"``, and
         ``[0-9]`` for a digit.
         """
-        self._note({name: "" for name in names if name not in self._written and _is_inside(name)})
+        self._note({name: "" for name in names if name not in self._written and is_inside(name)})
 
     def assume(self, names: Iterable[str]) -> None:
         """Record files as ``adopt`` does, but for this object alone: nothing is written."""
-        new = [name for name in names if name not in self._written and _is_inside(name)]
+        new = [name for name in names if name not in self._written and is_inside(name)]
         self._remember(dict.fromkeys(new, ""))
 
     def require_free(self, names: Iterable[str]) -> None:
@@ -177,7 +179,7 @@ class OutputFolder:
         kept = {
             name: of
             for name, of in self._written.items()
-            if _is_pattern(name) or os.path.lexists(self.path / name)
+            if is_pattern(name) or os.path.lexists(self.path / name)
         }
         self._written = kept
         if not kept:
@@ -192,7 +194,7 @@ class OutputFolder:
         if not path.is_dir():
             return self.owns(name)
         inside = [each for each in self._written if each.startswith(f"{name}/")]
-        is_ours = any(_is_pattern(each) or os.path.lexists(self.path / each) for each in inside)
+        is_ours = any(is_pattern(each) or os.path.lexists(self.path / each) for each in inside)
         return is_ours or not _holds_a_file(path)
 
     def _owns_file(self, name: str) -> bool:
@@ -225,7 +227,7 @@ class OutputFolder:
 
     def _remember(self, names: dict[str, str]) -> None:
         self._written |= names
-        self._patterns += [name for name in names if _is_pattern(name)]
+        self._patterns += [name for name in names if is_pattern(name)]
 
 
 @contextmanager
@@ -379,46 +381,3 @@ def listed(folder: Path, names: Sequence[str]) -> str:
     shown = [f"{name}/" if (folder / name).is_dir() else name for name in names[:_NUM_NAMED]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
-
-
-def require_no_link(path: Path) -> None:
-    """Require that a file that is written in place is no link, which a stranger may have put there.
-
-    Raises:
-        OutputError: It is one: what it leads to would be changed.
-    """
-    if path.is_symlink():
-        raise OutputError(
-            f"{path} must be a file, but is a link, through which nothing is written: delete it, "
-            "or give another folder"
-        )
-
-
-def _read_record(path: Path) -> dict[str, str]:
-    """Return what was written, with size, time and SHA-256 where they were noted."""
-    require_no_link(path)
-    try:
-        lines = read_regular(path).decode("utf-8").split("\n")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise OutputError(f"{path}: the record of the folder cannot be read ({error})") from error
-    written: dict[str, str] = {}
-    for line in lines:
-        try:
-            entry = parse_json(line)
-        except ValueError:  # empty, or half a line: what no line vouches for is not ours
-            continue
-        match entry:
-            case [str(name), str(noted)] if _is_inside(name):
-                written[name] = noted
-    return written
-
-
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts
-
-
-def _is_pattern(name: str) -> bool:
-    return "*" in name or "[0-9]" in name

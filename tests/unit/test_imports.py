@@ -20,6 +20,7 @@ ROOT = Path(taskaware.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "version"),
     ("files", "threads", "settings", "data.hashes", "data.writing_systems"),
+    ("output_record",),
     ("output_folder",),
     ("data.vocabulary", "data.manifest", "data.sound", "model"),
     ("data.prepared", "data.embedded"),

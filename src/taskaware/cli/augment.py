@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from taskaware.cli.display import StageDisplay, out, say, stage_display
-from taskaware.cli.failures import INTERRUPTED, TERMINATED
+from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Count, Seed, Workers
-from taskaware.errors import TerminatedInterrupt, UserError
+from taskaware.errors import UserError
+from taskaware.training.ending import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,7 +241,7 @@ def _until_stopped(work: Callable[[StageDisplay], int]) -> int:
             return work(display)
     except KeyboardInterrupt as error:
         say("Stopped. Finished work is kept: the same command resumes it.")
-        return TERMINATED if isinstance(error, TerminatedInterrupt) else INTERRUPTED
+        return code_of(Ending.by_interrupt(error))
 
 
 def _given(**fields: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from taskaware.errors import RunInUseError
 from taskaware.files import reporting
-from taskaware.output_folder import require_no_link, require_usable
+from taskaware.output_folder import require_usable
+from taskaware.output_record import require_no_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

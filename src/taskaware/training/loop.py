@@ -245,8 +245,12 @@ def _is_due(update: int, every: int) -> bool:
 class Stop:
     """Whether the process was told to stop, and by which signal."""
 
-    asked: bool = False
     number: int | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was told."""
+        return self.number is not None
 
 
 @contextlib.contextmanager
@@ -257,8 +261,7 @@ def stop_signals() -> Iterator[Stop]:
     is_launched = "TORCHELASTIC_RUN_ID" in os.environ
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        stop.asked = True
-        stop.number = number if stop.number is None else stop.number  # the first one counts
+        stop.number = stop.number or number  # the first one counts
         if is_launched:
             return  # torchrun passes every signal on a second time; SIGKILL is the way out
         signal.signal(number, before[signal.Signals(number)])  # type: ignore[arg-type]

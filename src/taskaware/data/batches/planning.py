@@ -88,12 +88,29 @@ class UpdatePlanner:
             },
         }
 
-    def go_to(self, updates: int, positions: Mapping[str, Sequence[int]]) -> None:
-        """Continue from another place."""
+    def go_to(self, updates: Any, positions: Mapping[str, Any]) -> None:
+        """Continue from another place.
+
+        Args:
+            updates: How many are done.
+            positions: Of each order: epoch, window and batch, each from 0.
+
+        Raises:
+            ValueError: These are no such numbers.
+            IndexError: The data have no such place.
+        """
+        if not _are_counts([updates]) or not all(map(_are_counts, positions.values())):
+            raise ValueError("updates and positions must be whole numbers from 0 up")
         self._updates = updates
         for name, (epoch, window, batch) in positions.items():
             self.orders[name].position = (epoch, window, batch)
         self.states.clear()
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        type(one) is int and 0 <= one < 1 << 62 for one in values
+    )
 
 
 def _sharing_batches(tasks: Sequence[Task], settings: BatchingSettings) -> list[list[Task]]:

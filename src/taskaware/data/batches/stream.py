@@ -217,16 +217,11 @@ class TrainingBatches:
                 f"{sorted(positions) if isinstance(positions, dict) else positions!r}, but has "
                 f"{sorted(known)}"
             )
-        places = [state.get("updates")]
-        for each in positions.values():
-            places += each if isinstance(each, list) and len(each) == 3 else [None]
         self.close()  # what was read ahead is of no use
         try:
-            if not all(type(place) is int and 0 <= place < 1 << 62 for place in places):
-                raise IndexError
-            self._planner.go_to(int(state["updates"]), positions)
+            self._planner.go_to(state.get("updates"), positions)
             self._state = self._planner.state()
-        except IndexError as error:
+        except (ValueError, IndexError) as error:
             raise DataError(
                 f"a checkpoint must say where in the data it stands, but says {str(state)[:80]}"
             ) from error

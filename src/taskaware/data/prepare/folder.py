@@ -20,13 +20,11 @@ from taskaware.data.prepare import extraction
 from taskaware.data.prepare.encoding import require_usable_encoder
 from taskaware.data.prepare.inputs import Filter, Inputs, Removed, kept_names, read_inputs
 from taskaware.data.prepare.problems import ProblemReport
-from taskaware.data.prepare.results import PrepareReport, SplitReport
+from taskaware.data.prepare.results import PrepareReport, SplitReport, complete_report
 from taskaware.data.prepare.settings import PrepareSettings
 from taskaware.data.prepare.split_writer import Journal, SplitWriter
 from taskaware.data.prepared import folder as prepared
 from taskaware.data.prepared.files import WORK_NAME, written_earlier, written_names
-from taskaware.data.prepared.shards import ShardRecord
-from taskaware.data.prepared.storage import LocalStore
 from taskaware.data.prepared.users import stale_runs
 from taskaware.data.quality.checks import Finding
 from taskaware.data.quality.cleaning import Cleaner
@@ -135,7 +133,7 @@ def _prepare(
         if encoder is not None and not inputs.has_speech:
             raise UserError("an encoder must have recordings to encode, but no example has one")
         fingerprint = _fingerprint(inputs, settings, vocabulary, encoder)
-        complete = _complete_report(folder, fingerprint)
+        complete = complete_report(folder, fingerprint)
         if complete is not None:
             problems.close()
             output.remove_below(WORK_NAME)
@@ -248,35 +246,6 @@ def _fingerprint(
     if encoder is not None:
         decisive["encoder"] = encoder.record.sha256
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _complete_report(folder: Path, fingerprint: str) -> PrepareReport | None:
-    """Return the report of a folder that is complete, undamaged and made from the same."""
-    try:
-        marker = prepared.read_marker(LocalStore(folder))
-    except DataError:  # damaged, or of another version: made again
-        return None
-    if marker is None or marker.get("fingerprint") != fingerprint:
-        return None
-    try:
-        data = prepared.PreparedData.open(folder)
-        for name in data.split_names:
-            split = data.split(name)
-            split.open_shards(range(len(split.records)))
-        return PrepareReport(
-            folder=folder,
-            splits={name: _split_report(record) for name, record in marker["splits"].items()},
-            warnings=tuple(marker["warnings"]),
-            vocabulary_size=marker["vocabulary_size"],
-            reused=True,
-        )
-    except (DataError, OSError, KeyError, TypeError):  # a shard, or the file, is damaged
-        return None
-
-
-def _split_report(record: Mapping[str, Any]) -> SplitReport:
-    shards = tuple(ShardRecord(**shard) for shard in record["shards"])
-    return SplitReport(**{**record, "shards": shards})
 
 
 def _make_vocabulary(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepared import folder as prepared
+from taskaware.data.prepared.shards import ShardRecord
+from taskaware.data.prepared.storage import LocalStore
+from taskaware.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from taskaware.data.prepared.shards import ShardRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +95,32 @@ class SplitReport:
     def num_lines(self) -> int:
         """Number of lines in the manifests, good and bad."""
         return sum(self.examples.values()) + self.num_left_out
+
+
+def complete_report(folder: Path, fingerprint: str) -> PrepareReport | None:
+    """Return the report of a folder that is complete, undamaged and made from the same."""
+    try:
+        marker = prepared.read_marker(LocalStore(folder))
+    except DataError:  # damaged, or of another version: made again
+        return None
+    if marker is None or marker.get("fingerprint") != fingerprint:
+        return None
+    try:
+        data = prepared.PreparedData.open(folder)
+        for name in data.split_names:
+            split = data.split(name)
+            split.open_shards(range(len(split.records)))
+        return PrepareReport(
+            folder=folder,
+            splits={name: _split_report(record) for name, record in marker["splits"].items()},
+            warnings=tuple(marker["warnings"]),
+            vocabulary_size=marker["vocabulary_size"],
+            reused=True,
+        )
+    except (DataError, OSError, KeyError, TypeError):  # a shard, or the file, is damaged
+        return None
+
+
+def _split_report(record: Mapping[str, Any]) -> SplitReport:
+    shards = tuple(ShardRecord(**shard) for shard in record["shards"])
+    return SplitReport(**{**record, "shards": shards})

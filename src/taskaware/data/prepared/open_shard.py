@@ -29,8 +29,8 @@ class OpenShard:
         index: ``[examples]`` of ``INDEX``.
     """
 
-    def __init__(self, path: Path, index_path: Path, *, num_examples: int | None = None) -> None:
-        """Open the two files; the index must have ``num_examples`` rows, where that is known.
+    def __init__(self, path: Path, index_path: Path, *, num_examples: int) -> None:
+        """Open the two files; the index must have ``num_examples`` rows.
 
         Raises:
             DataError: One is missing or damaged.
@@ -69,14 +69,15 @@ class OpenShard:
         return self._read(int(place["source_offset"]), int(place["source_bytes"]))
 
     def _read(self, offset: int, num_bytes: int) -> bytes:
+        # Before room is taken for so many bytes: an index may claim any number.
         ends_inside = offset + num_bytes <= self._num_bytes
-        data = os.pread(self._file, num_bytes, offset) if ends_inside else b""
-        if len(data) != num_bytes or not ends_inside:
+        data = os.pread(self._file, num_bytes, offset) if ends_inside else None
+        if data is None or len(data) != num_bytes:
             raise DataError(f"{self.path}: the shard is truncated")
         return data
 
 
-def read_index(path: Path, *, num_examples: int | None = None) -> NDArray[np.void]:
+def read_index(path: Path, *, num_examples: int) -> NDArray[np.void]:
     """Return the rows of an index file, ``[examples]`` of ``INDEX``.
 
     Raises:
@@ -89,7 +90,7 @@ def read_index(path: Path, *, num_examples: int | None = None) -> NDArray[np.voi
         raise DataError(f"{path}: the index is missing or damaged ({error})") from error
     if not isinstance(index, np.ndarray) or index.dtype != INDEX or index.ndim != 1:
         raise DataError(f"{path}: the index must be a NumPy file of rows, but is something else")
-    if num_examples is not None and len(index) != num_examples:
+    if len(index) != num_examples:
         raise DataError(
             f"{path}: the index must have {num_examples:,} rows, as prepared.json says, but has "
             f"{len(index):,}: prepare the folder again with `taskaware prepare`"

@@ -27,10 +27,7 @@ import numpy as np
 
 from taskaware.data.prepared.settings import MAX_BYTES
 from taskaware.errors import DataError
-from taskaware.files import (
-    atomic_file,
-    to_json,
-)
+from taskaware.files import atomic_file, to_json
 from taskaware.types import MODALITIES, Example, Speech
 
 if TYPE_CHECKING:

@@ -206,7 +206,7 @@ class Split:
         for number in self.shards(task_name):
             record = self.records[number]
             path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
-            rows = read_index(path, num_examples=self.records[number].num_examples)
+            rows = read_index(path, num_examples=record.num_examples)
             lengths = rows["source_length"][rows["task"] == task]
             longest = max(longest, int(lengths[lengths <= at_most].max(initial=0)))
         return longest

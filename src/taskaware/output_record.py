@@ -1,0 +1,61 @@
+"""The record of what was written into a folder, as it is read: it may come from a stranger."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from taskaware.errors import OutputError
+from taskaware.files import parse_json, read_regular
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def require_no_link(path: Path) -> None:
+    """Require that a file that is written in place is no link, which a stranger may have put there.
+
+    Raises:
+        OutputError: It is one: what it leads to would be changed.
+    """
+    if path.is_symlink():
+        raise OutputError(
+            f"{path} must be a file, but is a link, through which nothing is written: delete it, "
+            "or give another folder"
+        )
+
+
+def read_record(path: Path) -> dict[str, str]:
+    """Return what was written, with size, time and SHA-256 where they were noted.
+
+    Raises:
+        OutputError: The record is a link, or cannot be read.
+    """
+    require_no_link(path)
+    try:
+        lines = read_regular(path).decode("utf-8").split("\n")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path}: the record of the folder cannot be read ({error})") from error
+    written: dict[str, str] = {}
+    for line in lines:
+        try:
+            entry = parse_json(line)
+        except ValueError:  # empty, or half a line: what no line vouches for is not ours
+            continue
+        match entry:
+            case [str(name), str(noted)] if is_inside(name):
+                written[name] = noted
+    return written
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name stands for a file of the folder, and of no other one."""
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for several files; see ``OutputFolder.adopt``."""
+    return "*" in name or "[0-9]" in name
