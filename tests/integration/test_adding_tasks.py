@@ -186,6 +186,7 @@ TRAINED = {  # the parts of the model of which something is trained
     "decoder": {"token_embedding", "decoder", "decoder_norm", "task_network"},
     "task_network_and_norms": {"encoder", "decoder", "encoder_norm", "decoder_norm"}
     | {"task_network"},
+    "task_network_and_bottlenecks": {"task_network"},  # the starts have no bottleneck
     "task_network": {"task_network"},
     "task_embedding": {"task_vectors"},
 }
@@ -247,6 +248,35 @@ def test_old_tasks_are_kept_where_the_base_trains(
     assert [task.name for task in kept.tasks] == [*TASK_NAMES, NEW]
     left, right = kept.transformer.state_dict(), plain.transformer.state_dict()
     assert any(not torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("cue", CUES)
+def test_bottlenecks_learn_again_and_tasks_that_they_are_closed_to_stay_bit_for_bit(
+    cue: str, data: Path, new_data: Path, starts: dict[str, Path], tmp_path: Path
+):
+    before = taskaware.load(starts["none"], device="cpu")
+    with_bottlenecks: dict[str, Any] = {"cue": cue, "bottleneck": 4}
+    experiment = tiny_experiment(
+        new_data, start=starts["none"], conditioning=with_bottlenecks, trains="task_network"
+    )
+    assert train_experiment(experiment, tmp_path / "first", display=Silent())
+    again = tiny_experiment(
+        new_data,
+        start=tmp_path / "first",
+        conditioning=with_bottlenecks,
+        trains="task_network_and_bottlenecks",
+        tasks=(NEW,),
+    )
+    assert train_experiment(again, tmp_path / "second", display=Silent())
+    first, second = (taskaware.load(tmp_path / name, device="cpu") for name in ("first", "second"))
+    opened = PreparedData.open(data)
+    for name in TASK_NAMES:
+        assert torch.equal(logits(before, opened, name), logits(second, opened, name))
+    old = first.transformer.state_dict()
+    for name, value in second.transformer.state_dict().items():
+        is_trained = ".bottleneck." in name or name.startswith("task_network.")
+        assert torch.equal(value, old[name]) != is_trained, name
+    assert not torch.equal(first.task_embeddings[NEW], second.task_embeddings[NEW])
 
 
 @pytest.mark.parametrize("cue", CUES)

@@ -41,8 +41,8 @@ TOY = (
     "decoding.beam=1",
     "decoding.extra_pieces=2",
 )
-# This study names tasks that the toy corpus does not have.
-TASKS = {"table2": ('data.tasks=["mt_en_de", "st_en_de"]',)}
+# These studies name tasks that the toy corpus does not have.
+TASKS = dict.fromkeys(("table2", "cue_examples"), ('data.tasks=["mt_en_de", "st_en_de"]',))
 
 
 @pytest.fixture(scope="module")

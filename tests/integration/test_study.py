@@ -9,16 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from taskaware.cli.main import run as taskaware
+from taskaware.data.embedded.settings import EmbeddedCorpusSettings
+from taskaware.data.prepared import PreparedData
 from taskaware.run import experiment as experiment_file
 from taskaware.study import settings as study_file
 from taskaware.study.collect import collect
 from taskaware.study.job import do_job, read_status
 from taskaware.study.plan import make_plan
+from taskaware.study.scheduler import make_data
+from taskaware.study.settings import DataSource
 from tiny_corpus import prepare_corpus, tiny_experiment
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
@@ -379,6 +384,38 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(study: Path, tmp_path
 
 
 # --- the studies that come with it ---
+
+
+def test_what_dev_or_test_have_as_well_is_left_out_of_a_corpus_that_the_study_makes(
+    study: Path, tmp_path: Path
+):
+    # Turkish has one word for he, she and it: different English sentences have one translation.
+    corpus = EmbeddedCorpusSettings(
+        languages=("tr",),
+        num_train_sentences=400,
+        num_dev_sentences=50,
+        num_test_sentences=150,
+        lexicon_share=0.2,
+        max_words=5,
+    )
+    opened = study_file.load(study)
+    size = replace(
+        opened.sizes["tiny"], data={"main": DataSource(embedded=corpus, vocabulary_size=350)}
+    )
+    made = make_plan(replace(opened, sizes={"tiny": size}), study, "tiny", tmp_path)
+    make_data(made)
+    data = PreparedData.open(made.data_folders["main"])
+    texts = {
+        split: {
+            example.target_text
+            for example in data.split(split).examples
+            if example.task == "st_en_tr" and len(example.target_text.split()) >= 4
+        }
+        for split in ("train", "dev", "test")
+    }
+    assert len(texts["test"]) > 10
+    assert 300 < data.split("train").num_examples("st_en_tr") < 400
+    assert not texts["train"] & (texts["dev"] | texts["test"])
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)

@@ -73,7 +73,7 @@ class Experiment:
                 "must not have the mix 'within_batches' where the model has adapters: a batch is "
                 "read with those of one task",
             )
-        only_task_network = self.start.trains in ("task_network", "task_embedding")
+        only_task_network = self.start.keeps_task_embeddings and not has_adapters
         if only_task_network and not self.model.conditioning.has_task_network:
             yield (
                 "start",

@@ -139,7 +139,7 @@ class Run:
         """Return the mean t_e of random training examples for each task, ``[1, O]`` each.
 
         What is trained as a vector is that vector. A task of the start keeps the embedding that it
-        had there where the data has no examples of it, and where nothing that it needs is trained.
+        had there where the data has no examples of it, and where the base is frozen.
 
         Args:
             model: The network.
@@ -163,8 +163,8 @@ class Run:
 
     def _is_kept(self, task: Task) -> bool:
         """Return whether the start has a t_e of a task that this run does not change."""
-        is_frozen = self.experiment.start.freezes_base and task not in self.trained_tasks
-        return is_frozen and self.start is not None and task.name in self.start.task_embeddings
+        is_kept = self.experiment.start.keeps_task_embeddings and task not in self.trained_tasks
+        return is_kept and self.start is not None and task.name in self.start.task_embeddings
 
 
 def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
@@ -244,8 +244,8 @@ def _add_adapters(
 def _embeddings_of_the_start(run: Run, start: Start) -> dict[str, Tensor]:
     """Return the t_e of the start's tasks, with those that the start itself does not keep.
 
-    Where it has no task network, they modulate nothing. Of a checkpoint they are computed where the
-    base is frozen: they are then kept as they are.
+    Where it has no task network, they modulate nothing. Of a checkpoint they are computed where
+    they are kept as they are.
     """
     settings = run.experiment.model
     if not settings.conditioning.has_task_network:
@@ -253,7 +253,7 @@ def _embeddings_of_the_start(run: Run, start: Start) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     if not start.has_task_network:
         found = {task.name: neutral_task_embedding(settings)[None] for task in start.tasks}
-    elif run.experiment.start.freezes_base and not start.task_embeddings:
+    elif run.experiment.start.keeps_task_embeddings and not start.task_embeddings:
         found = _computed(run)
     return found | dict(start.task_embeddings)
 

@@ -51,10 +51,11 @@ class StartSettings:
             optimiser. `everything`; `decoder`: its blocks and norms, the embedding, the task
             network, and the bridge to it, if any; `bridge`: the bridge, the task network and the
             decoder's attention to the encoder; `task_network_and_norms`: the task network, if any,
-            and all layer norms; `task_network`; `task_embedding`: the t_e of the tasks that are
-            trained, a vector each, as prompt tuning does; `adapters`: the `model.adapters` of the
-            tasks that are trained. With the last three the tasks that are not trained keep their
-            outputs bit for bit.
+            and all layer norms; `task_network_and_bottlenecks`: the task network and the
+            bottlenecks that t_e scales, also those that the start has; `task_network`;
+            `task_embedding`: the t_e of the tasks that are trained, a vector each, as prompt tuning
+            does; `adapters`: the `model.adapters` of the tasks that are trained. With the last
+            three the tasks that are not trained keep their outputs bit for bit.
         retention: What keeps the start's other tasks from being forgotten.
     """
 
@@ -66,6 +67,11 @@ class StartSettings:
     def freezes_base(self) -> bool:
         """Whether nothing is trained that the outputs of a task that is not trained depend on."""
         return self.trains in ("task_network", "task_embedding", "adapters")
+
+    @property
+    def keeps_task_embeddings(self) -> bool:
+        """Whether tasks that are not trained keep their t_e."""
+        return self.freezes_base or self.trains == "task_network_and_bottlenecks"
 
     @property
     def freezes_encoder(self) -> bool:

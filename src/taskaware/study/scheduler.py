@@ -23,6 +23,7 @@ from filelock import FileLock
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare.folder import PrepareSettings, prepare
 from taskaware.data.prepared.folder import MARKER_NAME
+from taskaware.data.quality.settings import OverlapSettings
 from taskaware.errors import TaskawareError, TerminatedInterrupt, TrainingError
 from taskaware.study.job import do_job
 from taskaware.training.ending import Ending
@@ -56,7 +57,11 @@ class Overview(Protocol):
 
 
 def make_data(plan: Plan, *, progress: Callable[[str, int, int], None] | None = None) -> None:
-    """Make the embedded corpora that the study needs and that are not there yet."""
+    """Make the embedded corpora that the study needs and that are not there yet.
+
+    No two sentences have the same English, but two may have the same translation: what dev or test
+    has as well is left out of train.
+    """
     for name, source in plan.size.data.items():
         folder = plan.data_folders[name]
         if source.embedded is None or (folder / MARKER_NAME).is_file():
@@ -74,7 +79,9 @@ def make_data(plan: Plan, *, progress: Callable[[str, int, int], None] | None = 
             prepare(
                 {split: [corpus / f"{split}.tsv"] for split in embedded.SPLITS},
                 folder,
-                PrepareSettings(vocabulary_size=source.vocabulary_size),
+                PrepareSettings(
+                    vocabulary_size=source.vocabulary_size, overlap=OverlapSettings(action="drop")
+                ),
                 progress=progress,
             )
 

@@ -16,6 +16,7 @@ Trains = Literal[
     "decoder",
     "bridge",
     "task_network_and_norms",
+    "task_network_and_bottlenecks",
     "task_network",
     "task_embedding",
     "adapters",

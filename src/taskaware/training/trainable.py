@@ -35,8 +35,8 @@ def freeze_all_but(
     """Let gradients reach what is trained alone (``run.settings.StartSettings`` says what it is).
 
     Task vectors, where the model has some, are always trained. The bottlenecks that t_e scales are
-    trained with the task network where they are new: no other task uses them yet. Of adapters,
-    those of the tasks that are trained.
+    trained with the task network where they are new, as no other task uses them yet, and where
+    ``trains`` names them. Of adapters, those of the tasks that are trained.
     """
     match trains:
         case "everything":
@@ -47,6 +47,8 @@ def freeze_all_but(
             trained = (*_BRIDGE, *_cross_attention(model))
         case "task_network_and_norms":
             trained = (*_TASK_NETWORK, *_norms(model))
+        case "task_network_and_bottlenecks":
+            trained = (*_TASK_NETWORK, *_bottlenecks(model))
         case "task_network":
             trained = _TASK_NETWORK
         case "adapters":
@@ -67,6 +69,12 @@ def _adapters(model: nn.Module, task_indices: Sequence[int]) -> Iterator[str]:
 def _cross_attention(model: nn.Module) -> Iterator[str]:
     for name, _ in model.named_parameters():
         if _CROSS_ATTENTION.match(name):
+            yield name
+
+
+def _bottlenecks(model: nn.Module) -> Iterator[str]:
+    for name, _ in model.named_parameters():
+        if BOTTLENECK in name:
             yield name
 
 
