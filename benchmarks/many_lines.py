@@ -19,13 +19,13 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from taskaware.evaluation.machine import processor_name
+from taskaware.held_memory import peak_mib
 
 WORDS_PER_LINE = (4, 24)
 NUM_WORDS = 30_000
@@ -110,7 +110,7 @@ def prepare_it(manifest: Path, folder: Path, vocabulary_size: int) -> None:
         return
     for name, (first, last) in stages.items():
         print(f"prepare, {name}: {last - first:.0f} s")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     print(
         f"prepare: {time.perf_counter() - began:.0f} s in all, "
         f"{report.splits['train'].num_lines:,} lines, "

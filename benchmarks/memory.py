@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskaware.evaluation.machine import processor_name
+from taskaware.held_memory import held_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +120,7 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     began = time.process_time()
     for update in range(options.updates + 1):
         if update % options.every == 0:
-            yield update, resident_mib(), time.process_time() - began
+            yield update, held_mib(), time.process_time() - began
         step(state, [[random_batch(task, update) for task in tasks]], Meter(num_ranks=1))
 
 
@@ -149,12 +148,6 @@ def random_batch(task: Task, seed: int) -> Batch:
         [random.integers(10, NUM_PIECES, n) for n in targets],
         cue=TextCue(),
     )
-
-
-def resident_mib() -> float:
-    """Return the memory that this process holds, MiB (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -287,6 +287,6 @@ def assert_same_models(left: Path, right: Path) -> None:
 def figures(folder: Path) -> list[dict]:
     """Return the log without what depends on the clock, and on where the run was stopped."""
     timed = ("seconds", "examples_per_second", "pieces_per_second", "waiting")
-    timed += ("speech_hours_per_second",)
+    timed += ("speech_hours_per_second", "memory_mib")
     lines = [line for line in read_log(folder) if line["kind"] != "resumed"]
     return [{k: v for k, v in line.items() if k not in timed} for line in lines]

@@ -15,8 +15,9 @@ STATM = Path("/proc/self/statm")
 WORDS = ("red", "house", "tree", "river", "bird", "stone", "cloud", "road")
 # Trains as a user does, in a process of its own, and prints the memory that it holds at the end.
 PROGRAM = """
-import os, sys
+import sys
 from pathlib import Path
+from taskaware.held_memory import held_mib
 from taskaware.run.train import train_experiment
 from tiny_corpus import Silent, tiny_experiment
 
@@ -31,8 +32,7 @@ experiment = tiny_experiment(
 held = []
 
 def measure(update):
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    held.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    held.append(held_mib())
 
 train_experiment(experiment, Path(folder), display=Silent(measure))
 print(held[9], max(held))

@@ -430,3 +430,4 @@ def test_the_log_says_how_long_training_waited_and_how_much_was_padding(trained:
         assert set(line["padding"]) == set(TASK_NAMES)
         assert all(0 <= share < 1 for share in line["padding"].values())
         assert line["speech_hours_per_second"] > 0
+        assert 100 < line["memory_mib"] < 10_000  # torch alone takes more than the lower one

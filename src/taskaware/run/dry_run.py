@@ -5,8 +5,6 @@ Where its data is not there yet, batches of stated sizes stand for it, and what 
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from taskaware.data.batches.batching import TextCue, collate
+from taskaware.held_memory import peak_mib
 from taskaware.model.transformer import create_model
 from taskaware.run.checks import check_run
 from taskaware.run.feed import training_batches
@@ -249,7 +248,7 @@ def _measure(
         seconds_per_update=fmean(totals),
         waiting=sum(waits) / sum(totals),
         examples_per_update=fmean(sizes),
-        memory_mib=_peak_mib(device),
+        memory_mib=peak_mib(device),
         operations=operations,
         share_of_processor=1.0 if device.type == "cuda" else worked / sum(totals),
         validation_seconds=0.0,
@@ -266,17 +265,6 @@ def _operations(step: Step, groups: Groups, device: torch.device) -> int:
             step.add_gradient(on_device, torch.Generator(), Meter(num_ranks=1))
     step.forget_gradient()
     return counter.get_total_flops()
-
-
-def _peak_mib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if os.name != "posix":
-        return float("nan")  # nothing in Python's library tells it there
-    import resource
-
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held / 2**20 if sys.platform == "darwin" else held / 2**10
 
 
 def _task(name: str) -> Task:

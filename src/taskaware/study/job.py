@@ -20,8 +20,9 @@ from taskaware.errors import RunInUseError
 from taskaware.evaluation.embedding_points import embedding_points
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
-from taskaware.evaluation.machine import device_name, peak_memory_mib
+from taskaware.evaluation.machine import device_name
 from taskaware.files import write_text
+from taskaware.held_memory import peak_mib
 from taskaware.inference.data_fit import require_vocabulary
 from taskaware.inference.model import load
 from taskaware.inference.task_embeddings import support_task_embeddings
@@ -138,11 +139,11 @@ def _train(job: Job, num_threads: int, processes: Processes) -> Ending:
     # The folder's name is made of all that matters, and of no path.
     ending = train_with(processes, experiment, job.folder, display=_StatusFile(job), is_known=True)
     if processes.is_first:
-        _write_cost(job)
+        _write_cost(job, processes.device)
     return ending
 
 
-def _write_cost(job: Job) -> None:
+def _write_cost(job: Job, device: torch.device) -> None:
     """Write what training took so far; memory is the largest of all the processes that did it."""
     try:
         before = json.loads((job.folder / "cost.json").read_text())["peak_memory_mib"]
@@ -152,7 +153,7 @@ def _write_cost(job: Job) -> None:
     cost = {
         "updates": progress[-1]["update"] if progress else 0,
         "seconds": progress[-1]["seconds"] if progress else 0.0,
-        "peak_memory_mib": max(before, peak_memory_mib()),
+        "peak_memory_mib": max(before, peak_mib(device)),
         "device": device_name(),
     }
     write_text(job.folder / "cost.json", json.dumps(cost, indent=1))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taskaware.errors import NotFiniteError
+from taskaware.held_memory import held_mib
 from taskaware.training.checkpoint import TrainState, checkpoints, require_finite, save_state
 from taskaware.training.ending import Ending
 from taskaware.training.memory import try_largest
@@ -123,7 +124,13 @@ def train(
         return rate, norm
 
     def report(rate: float, norm: float) -> None:
-        progress = meter.read(state, rate=rate, norm=norm, epochs=batches.epochs())
+        progress = meter.read(
+            state,
+            rate=rate,
+            norm=norm,
+            epochs=batches.epochs(),
+            memory_mib=held_mib(processes.device),
+        )
         _check_finite(progress)
         if processes.is_first:
             watchers.on_progress(progress)

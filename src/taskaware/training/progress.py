@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ class TrainingProgress:
         waiting: Share of the time in which training waited for batches.
         speech_hours_per_second: Hours of speech a second, all processes together; features that are
             no speech count as if they were.
+        memory_mib: What the first process holds now, or of its CUDA device (``held_mib``);
+            ``None`` where the system does not tell.
     """
 
     update: int
@@ -46,6 +49,7 @@ class TrainingProgress:
     padding: dict[str, float]
     waiting: float
     speech_hours_per_second: float
+    memory_mib: float | None
 
 
 class Meter:
@@ -98,7 +102,13 @@ class Meter:
         self._waited += seconds
 
     def read(
-        self, state: TrainState, *, rate: float, norm: float, epochs: Mapping[str, float]
+        self,
+        state: TrainState,
+        *,
+        rate: float,
+        norm: float,
+        epochs: Mapping[str, float],
+        memory_mib: float,
     ) -> TrainingProgress:
         """Return the line of the log, and start again from zero."""
         seconds = time.perf_counter() - self._began
@@ -116,6 +126,7 @@ class Meter:
             speech_hours_per_second=self._num_ranks
             * self._frames
             / (self._frames_per_second * 3600 * seconds),
+            memory_mib=None if math.isnan(memory_mib) else memory_mib,
         )
         self._reset()
         return progress

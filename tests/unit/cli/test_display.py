@@ -92,6 +92,7 @@ def made_up_progress(update: int) -> Any:
         losses={f"task_{number}": 2.0 for number in range(6)},
         examples_per_second=100.0,
         speech_hours_per_second=0.5,
+        memory_mib=512.0,
         padding={"task_0": 0.1},
         waiting=0.02,
     )
