@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from taskaware.run.launch import train_in_processes
 from taskaware.run.log import read_log
 from taskaware.run.train import train_experiment
 from taskaware.training.loop import Validation
+from taskaware.training.settings import ObjectiveSettings
 from tiny_corpus import (
     TASK_NAMES,
     Silent,
@@ -431,3 +433,24 @@ def test_the_log_says_how_long_training_waited_and_how_much_was_padding(trained:
         assert all(0 <= share < 1 for share in line["padding"].values())
         assert line["speech_hours_per_second"] > 0
         assert 100 < line["memory_mib"] < 10_000  # torch alone takes more than the lower one
+
+
+def test_the_log_tells_the_ctc_loss_of_recognition_from_its_cross_entropy(
+    data: Path, trained: Path, tmp_path: Path
+):
+    [without, *_] = [line for line in read_log(trained) if line["kind"] == "progress"]
+    assert without["ctc_losses"] == {}
+    for weight, rate in ((0.5, 1e-9), (1.0, 1e-9), (1.0, 0.05)):
+        experiment = tiny_experiment(data, optimiser={"learning_rate": rate}, updates=30)
+        experiment = replace(experiment, objective=ObjectiveSettings(ctc_weight=weight))
+        folder = tmp_path / f"{weight}-{rate}"
+        assert train_experiment(experiment, folder, display=Silent())
+    folders = [tmp_path / name for name in ("0.5-1e-09", "1.0-1e-09", "1.0-0.05")]
+    for kind in ("progress", "validation"):
+        half, whole, learnt = (
+            [line for line in read_log(folder) if line["kind"] == kind][-1]["ctc_losses"]
+            for folder in folders
+        )
+        assert list(half) == ["asr_en"]
+        assert half == pytest.approx(whole, abs=1e-6)  # of what is hardly trained, without a weight
+        assert learnt["asr_en"] < whole["asr_en"] - 0.5

@@ -155,7 +155,7 @@ def learn(case: Case, processes: Processes, *, doubled: bool = False) -> dict[st
         meter = Meter(num_ranks=1)
         _, norm = step(state, groups, meter, Pull(model) if case.is_retained else None)
         state.update += 1
-        losses = meter.read(state, rate=0.0, norm=norm, epochs={}).losses
+        losses = meter.read(state, rate=0.0, norm=norm, epochs={}, memory_mib=0.0).losses
         found |= {f"loss.{update}.{name}": torch.tensor(v) for name, v in losses.items()}
         found[f"norm.{update}"] = torch.tensor(norm)
     found |= {f"weight.{n}": p.detach().clone() for n, p in model.named_parameters()}

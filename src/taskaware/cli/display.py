@@ -99,7 +99,8 @@ class TrainingDisplay:
 
     def on_progress(self, progress: TrainingProgress) -> None:
         """Show the newest losses."""
-        losses = [f"{task} {loss:.2f}" for task, loss in progress.losses.items()]
+        ctc = {task: f" (CTC {loss:.2f})" for task, loss in progress.ctc_losses.items()}
+        losses = [f"{task} {loss:.2f}{ctc.get(task, '')}" for task, loss in progress.losses.items()]
         speech = progress.speech_hours_per_second
         padding = max(progress.padding.values(), default=0.0)
         self._line.more = (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from taskaware.evaluation.evaluate import TaskResult
     from taskaware.evaluation.metrics import Score
     from taskaware.run.run import Run
+    from taskaware.training.joint import TaskLoss
     from taskaware.types import Batch, Task
 
 # Of equal scores the lower loss is better. So small a share of it does not outweigh a score: one
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _LOSS_SHARE = 1e-9
 # A validation measures the model, not the regularisation of its training.
 _PLAIN = ObjectiveSettings(label_smoothing=0.0, film_penalty=0.0, ctc_weight=0.0)
+_WITH_CTC = replace(_PLAIN, ctc_weight=1.0)
 
 
 @torch.inference_mode()
@@ -43,26 +45,35 @@ def validate(run: Run) -> Validation:
         return Validation(values={})
     embeddings = run.task_embeddings(run.model)
     values: dict[str, float] = {}
+    ctc: dict[str, float] = {}
     for task in run.trained_tasks:
-        total, count = 0.0, 0
-        for batch in _dev_batches(run, task, name):
-            batch = batch.to(run.processes.device)
-            with autocast(run.processes.device, settings.precision):
-                loss = transformed_loss(
-                    run.model,
-                    batch,
-                    run.model.preprocess(batch),
-                    embeddings.get(task.name),
-                    objective=_PLAIN,
-                )
-            total += float(loss.cross_entropy) * loss.num_pieces
-            count += loss.num_pieces
+        losses = list(_dev_losses(run, task, name, embeddings.get(task.name)))
+        count = sum(loss.num_pieces for loss in losses)
         if count:
-            values[task.name] = total / count
+            sums = sum(float(loss.cross_entropy) * loss.num_pieces for loss in losses)
+            values[task.name] = sums / count
+        if any(loss.ctc for loss in losses):
+            sums = sum(float(loss.ctc[task.name]) * loss.num_pieces for loss in losses)
+            ctc[task.name] = sums / count
     if settings.selection == "loss":
-        return Validation(values=values)
+        return Validation(values=values, ctc_losses=ctc)
     results = _dev_results(run, embeddings, name)
-    return validation_by_score({r.task: r.scores[0] for r in results}, values)
+    found = validation_by_score({r.task: r.scores[0] for r in results}, values)
+    return replace(found, ctc_losses=ctc)
+
+
+def _dev_losses(
+    run: Run, task: Task, split_name: str, task_embedding: Tensor | None
+) -> Iterator[TaskLoss]:
+    experiment = run.experiment
+    objective = _WITH_CTC if experiment.objective.ctc_weight else _PLAIN
+    for batch in _dev_batches(run, task, split_name):
+        batch = batch.to(run.processes.device)
+        with autocast(run.processes.device, experiment.training.precision):
+            preprocessed = run.model.preprocess(batch)
+            yield transformed_loss(
+                run.model, batch, preprocessed, task_embedding, objective=objective
+            )
 
 
 def validation_by_score(scores: Mapping[str, Score], losses: Mapping[str, float]) -> Validation:

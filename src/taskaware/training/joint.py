@@ -5,7 +5,7 @@ Shape legend: B batch, T target positions, O size of a task embedding, N valid t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,12 +35,14 @@ class TaskLoss:
         cross_entropy: Its label-smoothed cross-entropy alone (nats a piece).
         num_pieces: Target positions that count (``counted_positions``).
         by_task: The cross-entropy of each task of the batch, by name.
+        ctc: The CTC loss of its tasks of recognition (nats a piece), where it counts.
     """
 
     total: Tensor
     cross_entropy: Tensor
     num_pieces: int
     by_task: Mapping[str, Tensor]
+    ctc: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def counted_positions(batch: Batch) -> Tensor:
@@ -221,12 +223,14 @@ def transformed_loss(
     )
     cross_entropy = found.mean
     total = cross_entropy
+    ctc: dict[str, Tensor] = {}
     if objective.ctc_weight:
         for task, rows in batch.parts:
             if task.kind == "asr":
-                ctc = _recognition_loss(model, batch, encoded, slice(rows.start, rows.stop))
+                lost = _recognition_loss(model, batch, encoded, slice(rows.start, rows.stop))
                 share = len(rows) / batch.num_examples
-                total = total + objective.ctc_weight * share * ctc
+                total = total + objective.ctc_weight * share * lost
+                ctc[task.name] = lost.detach()
     if task_embedding is not None and objective.film_penalty and model.acts_by == "film":
         penalty = modulation_penalty(task_embedding.float(), model.layout)
         total = total + objective.film_penalty * penalty
@@ -238,7 +242,7 @@ def transformed_loss(
         losses = [part.mean() for part in found.each_N.split(sizes)]
         names = [task.name for task, _ in batch.parts]
         by_task = dict(zip(names, losses, strict=True))
-    return TaskLoss(total, cross_entropy, len(found.each_N), by_task)
+    return TaskLoss(total, cross_entropy, len(found.each_N), by_task, ctc)
 
 
 def _recognition_loss(

@@ -42,12 +42,14 @@ class Validation:
         values: Value by task (mean cross-entropy, or 1 minus the normalised score).
         scores: Points by task for the log (0 to 100, 100 is best), empty where none were computed.
         losses: Mean cross-entropy by task where ``values`` are something else.
+        ctc_losses: Mean CTC loss of the tasks of recognition, where it counts in training.
         remarks: What the person who waits must know of it, a sentence each.
     """
 
     values: dict[str, float]
     scores: dict[str, float] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
+    ctc_losses: dict[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 
@@ -236,7 +238,7 @@ def _note_best(
 
 
 def _check_finite(progress: TrainingProgress) -> None:
-    for name, loss in progress.losses.items():
+    for name, loss in (*progress.losses.items(), *progress.ctc_losses.items()):
         if not math.isfinite(loss):
             raise NotFiniteError(
                 f"the loss of task '{name}' must be finite, but is {loss} near update "

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskaware.training.checkpoint import TrainState
+    from taskaware.training.joint import TaskLoss
     from taskaware.types import Batch
 
 
@@ -23,6 +24,7 @@ class TrainingProgress:
     Attributes:
         update: Updates done.
         losses: Mean label-smoothed cross-entropy by task (nats a piece).
+        ctc_losses: Mean CTC loss of the tasks of recognition (nats a piece), where it counts.
         learning_rate: Of the last update.
         gradient_norm: Of the last update, before clipping.
         examples_per_second: All processes together.
@@ -40,6 +42,7 @@ class TrainingProgress:
 
     update: int
     losses: dict[str, float]
+    ctc_losses: dict[str, float]
     learning_rate: float
     gradient_norm: float
     examples_per_second: float
@@ -62,6 +65,7 @@ class Meter:
 
     def _reset(self) -> None:
         self._losses: dict[str, list[torch.Tensor]] = {}
+        self._ctc_losses: dict[str, list[torch.Tensor]] = {}
         self._examples = 0
         self._pieces = 0
         self._frames = 0
@@ -69,11 +73,12 @@ class Meter:
         self._waited = 0.0
         self._began = time.perf_counter()
 
-    def add(self, batch: Batch, losses: Mapping[str, torch.Tensor], num_pieces: int) -> None:
-        """Count a batch and the mean cross-entropy of each of its tasks (nats a target piece)."""
-        for name, loss in losses.items():
-            self._losses.setdefault(name, []).append(loss)
-        self.count(batch, num_pieces)
+    def add(self, batch: Batch, loss: TaskLoss) -> None:
+        """Count a batch and the losses of each of its tasks."""
+        for sums, losses in ((self._losses, loss.by_task), (self._ctc_losses, loss.ctc)):
+            for name, value in losses.items():
+                sums.setdefault(name, []).append(value)
+        self.count(batch, loss.num_pieces)
 
     def count(self, batch: Batch, num_pieces: int) -> None:
         """Count a batch without a loss to show."""
@@ -114,7 +119,8 @@ class Meter:
         seconds = time.perf_counter() - self._began
         progress = TrainingProgress(
             update=state.update,
-            losses={name: float(torch.stack(v).mean()) for name, v in self._losses.items()},
+            losses=_means(self._losses),
+            ctc_losses=_means(self._ctc_losses),
             learning_rate=rate,
             gradient_norm=norm,
             examples_per_second=self._num_ranks * self._examples / seconds,
@@ -130,3 +136,7 @@ class Meter:
         )
         self._reset()
         return progress
+
+
+def _means(losses: Mapping[str, list[torch.Tensor]]) -> dict[str, float]:
+    return {name: float(torch.stack(found).mean()) for name, found in losses.items()}

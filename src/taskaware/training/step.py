@@ -177,7 +177,7 @@ class Step:
                     loss = self._loss(batch, support, self._arguments(support))
                     with torch.autocast(kind, enabled=False):
                         (loss.total / num_groups).backward()
-                meter.add(batch, loss.by_task, loss.num_pieces)
+                meter.add(batch, loss)
 
     def _create_loss(self) -> nn.Module:
         """Return what one pass of an update minimises, a module that returns a ``TaskLoss``."""
@@ -235,7 +235,7 @@ class MetaStep(Step):
                     )
                 (loss.total / num_groups).backward()
             meter.count(support, int(support.target_lengths.sum()))
-            meter.add(query, loss.by_task, loss.num_pieces)
+            meter.add(query, loss)
 
 
 def _examples_of(groups: Sequence[Sequence[Batch]]) -> str:

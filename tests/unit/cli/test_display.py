@@ -90,6 +90,7 @@ def made_up_progress(update: int) -> Any:
     return SimpleNamespace(
         update=update,
         losses={f"task_{number}": 2.0 for number in range(6)},
+        ctc_losses={"task_0": 3.0},
         examples_per_second=100.0,
         speech_hours_per_second=0.5,
         memory_mib=512.0,
@@ -135,7 +136,9 @@ def test_a_pipe_gets_one_whole_line_an_event(clock: SimpleNamespace):
         "update 40: dev loss task_0 1.500",
     ]
     [line] = [line for line in lines if line.startswith("update 35/40")]
-    assert line.startswith("update 35/40  0.5/s  10 s left  loss task_0 2.00  task_1 2.00")
+    assert line.startswith(
+        "update 35/40  0.5/s  10 s left  loss task_0 2.00 (CTC 3.00)  task_1 2.00"
+    )
     assert line.endswith("100 examples/s  30.0 min speech/s  padding 10%  waiting 2%")
 
 

@@ -225,6 +225,7 @@ def test_ctc_wants_the_text_without_the_prompt():
 
     def ctc(batch: Batch) -> torch.Tensor:
         loss = transformed_loss(model, batch, model.preprocess(batch), None, objective=objective)
-        return loss.total - loss.cross_entropy
+        torch.testing.assert_close(loss.total - loss.cross_entropy, loss.ctc["asr_en"])
+        return loss.ctc["asr_en"]
 
     torch.testing.assert_close(ctc(with_prompt(plain, (30, 31, 32))), ctc(plain))
