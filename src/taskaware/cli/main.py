@@ -15,6 +15,7 @@ from cyclopts import App
 import taskaware
 from taskaware.cli import (
     augment,
+    compare,
     data,
     demo,
     evaluate,
@@ -46,6 +47,7 @@ app.command(augment.app)
 app.command(train.train)
 app.command(study.study)
 app.command(evaluate.evaluate)
+app.command(compare.compare)
 app.command(score.score)
 app.command(predict.predict)
 app.command(serve.serve)

@@ -60,6 +60,7 @@ class TaskResult:
         seconds: Time that decoding took.
         outputs: Every output.
         by_dataset: The scores on each corpus, where the task's examples come from several.
+        language: The code of the language of the references.
     """
 
     task: str
@@ -69,12 +70,14 @@ class TaskResult:
     seconds: float
     outputs: tuple[ScoredOutput, ...]
     by_dataset: dict[str, tuple[Score, ...]] = field(default_factory=dict)
+    language: str = ""
 
     def summary(self) -> dict[str, Any]:
         """Return the result without its outputs, as JSON."""
         main = self.scores[0]
         return {
             "task": self.task,
+            "language": self.language,
             "metric": main.metric,
             "score": main.value,
             "confusion_rate": self.confusion_rate,
@@ -169,6 +172,7 @@ def _evaluate_task(
     language = target_language(task, references)
     return TaskResult(
         by_dataset=_by_dataset(task, examples, texts, language),
+        language=language,
         task=task.name,
         scores=tuple(score_task(task, texts, references, language)),
         confusion_rate=confusion.rate,
