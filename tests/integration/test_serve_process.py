@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,6 +85,7 @@ def started(folder: Path):
     assert made.end() == (0, "taskaware: stopped\n")
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_every_request_of_the_document_is_answered(started: Started, folder: Path):
     asked = commands("curl")
     assert len(asked) >= 8
