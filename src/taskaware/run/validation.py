@@ -71,9 +71,10 @@ def _dev_losses(
         batch = batch.to(run.processes.device)
         with autocast(run.processes.device, experiment.training.precision):
             preprocessed = run.model.preprocess(batch)
-            yield transformed_loss(
+            loss = transformed_loss(
                 run.model, batch, preprocessed, task_embedding, objective=objective
             )
+        yield loss
 
 
 def validation_by_score(scores: Mapping[str, Score], losses: Mapping[str, float]) -> Validation:
