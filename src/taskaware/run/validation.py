@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from taskaware.data.batches.batching import batches_of, cut_batches
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate, spread
 from taskaware.inference.model import TaskAwareModel
+from taskaware.model.parts import initial_task_embedding
 from taskaware.training.joint import transformed_loss
 from taskaware.training.loop import Validation
 from taskaware.training.settings import ObjectiveSettings
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 _LOSS_SHARE = 1e-9
 # A validation measures the model, not the regularisation of its training.
 _PLAIN = ObjectiveSettings(label_smoothing=0.0, film_penalty=0.0, ctc_weight=0.0)
+# Two task embeddings are the same where their distance is a smaller share of the way that they have
+# come since training began.
+_SAME = 1e-3
 _WITH_CTC = replace(_PLAIN, ctc_weight=1.0)
 
 
@@ -55,11 +60,38 @@ def validate(run: Run) -> Validation:
         if any(loss.ctc for loss in losses):
             sums = sum(float(loss.ctc[task.name]) * loss.num_pieces for loss in losses)
             ctc[task.name] = sums / count
+    trained = {t.name: embeddings[t.name] for t in run.trained_tasks if t.name in embeddings}
+    alike = same_task_embeddings(trained, initial_task_embedding(run.experiment.model))
     if settings.selection == "loss":
-        return Validation(values=values, ctc_losses=ctc)
+        return Validation(values=values, ctc_losses=ctc, remarks=alike)
     results = _dev_results(run, embeddings, name)
     found = validation_by_score({r.task: r.scores[0] for r in results}, values)
-    return replace(found, ctc_losses=ctc)
+    return replace(found, ctc_losses=ctc, remarks=(*found.remarks, *alike))
+
+
+def same_task_embeddings(embeddings: Mapping[str, Tensor], initial: Tensor) -> tuple[str, ...]:
+    """Say which tasks the task network does not tell apart: their t_e are the same.
+
+    An implicit network can end so, and stay so: once the ReLU of its last hidden layer is shut for
+    all examples, t_e is a constant (docs/log.md).
+
+    Args:
+        embeddings: The mean t_e of each task, ``[1, O]``.
+        initial: What t_e was before training, ``[O]``.
+    """
+    same: dict[str, None] = {}
+    for (name, left), (other, right) in itertools.combinations(embeddings.items(), 2):
+        way = float((left - initial.to(left.device)).norm())
+        if float((left - right).norm()) < _SAME * way:
+            same |= dict.fromkeys((name, other))
+    if not same:
+        return ()
+    return (
+        f"the task embeddings of {', '.join(same)} are the same: the task network does not tell "
+        "these tasks apart, so that their outputs will be mixed up. It seldom recovers: start anew "
+        "with a lower `optimiser.learning_rate`, more `warmup_updates` or another "
+        "`training.seed`; `batching.cue_examples = 0` and the cue 'explicit' are safer",
+    )
 
 
 def _dev_losses(

@@ -1,15 +1,21 @@
-"""Which of two validations is the better one, where a score chooses."""
+"""Which of two validations is the better one, and what a validation warns of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from taskaware.evaluation.metrics import Score
-from taskaware.run.validation import validation_by_score
+from taskaware.run.run import set_up
+from taskaware.run.validation import same_task_embeddings, validate, validation_by_score
+from taskaware.training.processes import Processes
+from tiny_corpus import TASK_NAMES, prepare_corpus, tiny_experiment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from taskaware.training.loop import Validation
 
 
@@ -57,3 +63,34 @@ def test_a_score_at_the_end_of_its_scale_is_remarked_on() -> None:
 def test_a_score_that_says_little_is_remarked_on() -> None:
     score = Score(metric="bleu", value=50.0, signature="", num_examples=9, warning="few words")
     assert validation_by_score({"a": score}, {"a": 1.0}).remarks == ("a: few words",)
+
+
+def test_task_embeddings_that_have_moved_together_are_named() -> None:
+    initial, moved = torch.zeros(4), torch.full((1, 4), 3.0)
+    apart = {"a": moved, "b": moved + 1.0, "c": moved - 1.0}
+    assert same_task_embeddings(apart, initial) == ()
+    [remark] = same_task_embeddings({**apart, "d": moved + 1e-4}, initial)
+    assert remark.startswith("the task embeddings of a, d are the same")
+    # New ones lie near one another, and have gone nowhere yet.
+    assert same_task_embeddings({"a": moved * 1e-3, "b": moved * 2e-3}, initial) == ()
+
+
+@pytest.mark.parametrize("selection", ["loss", "score"])
+def test_a_task_network_whose_last_hidden_layer_is_shut_is_told_of(
+    selection: str, tmp_path: Path
+) -> None:
+    data = prepare_corpus(tmp_path)
+    experiment = tiny_experiment(data, conditioning={"cue": "implicit"}, selection=selection)
+    alone = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
+    run = set_up(experiment, tmp_path / "run", alone)
+    network = run.model.task_network
+    with torch.no_grad():
+        network.output.bias.add_(1.0)
+        network.output.weight.mul_(1000.0)
+        before = validate(run)
+        network.hidden.bias.fill_(-100.0)
+        after = validate(run)
+    told = [remark for remark in after.remarks if "are the same" in remark]
+    assert len(told) == 1
+    assert ", ".join(TASK_NAMES) in told[0]
+    assert not [remark for remark in before.remarks if "are the same" in remark]
