@@ -222,6 +222,7 @@ def test_gradients_are_exchanged_once_an_update_however_many_batches_it_has(lear
     once, accumulated = (load_file(learnt / "exchanged 0.safetensors")[n] for n in ("1", "3"))
     numbers = load_file(learnt / "joint, implicit, 1 accumulated 0.safetensors")
     trained = sum(v.numel() for key, v in numbers.items() if key.startswith("weight."))
-    assert once.tolist() == accumulated.tolist()
+    # Torch sends off which parameters were used beside the gradients, in no order of its own.
+    assert sorted(once.tolist()) == sorted(accumulated.tolist())
     flags = sum(key.startswith("weight.") for key in numbers)  # which have a gradient at all
     assert trained < int(once.sum()) <= trained + flags + 2
