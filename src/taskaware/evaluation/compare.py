@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from taskaware.errors import DataError, UserError
 from taskaware.evaluation.metrics import Metric
 from taskaware.evaluation.results_folder import OUTPUTS_NAME, RESULTS_NAME
-from taskaware.evaluation.significance import paired_bootstrap
-from taskaware.files import read_json_object
+from taskaware.evaluation.significance import paired_by_id
+from taskaware.files import parse_json, read_json_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,14 +75,14 @@ def read_evaluation(folder: Path) -> dict[str, EvaluatedTask]:
         outputs: dict[str, dict[str, tuple[str, str]]] = {}
         with (folder / OUTPUTS_NAME).open(encoding="utf-8") as lines:
             for line in lines:
-                fields = json.loads(line)
+                fields = parse_json(line)
                 pair = (_text(fields["reference"]), _text(fields["text"]))
                 outputs.setdefault(_text(fields["task"]), {})[_text(fields["id"])] = pair
         results = read_json_object(folder / RESULTS_NAME)["results"]
         return {
             _text(result["task"]): _evaluated(result, outputs[result["task"]]) for result in results
         }
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(
             f"{folder} must hold what `taskaware evaluate` wrote, but its files are damaged or do "
             f"not belong together ({type(error).__name__}: {error}): evaluate the model again"
@@ -115,33 +114,26 @@ def differences(
 
 
 def _difference(task: str, baseline: EvaluatedTask, other: EvaluatedTask) -> Difference:
-    ids = list(baseline.outputs)
-    references = [baseline.outputs[i][0] for i in ids]
-    is_same = set(ids) == set(other.outputs)
-    if not is_same or references != [other.outputs[i][0] for i in ids]:
-        raise UserError(
-            f"both evaluations must be of the same examples, but are of others in {task}: evaluate "
-            "both models with the same --data, --split and --limit"
-        )
     if (baseline.metric, baseline.signature) != (other.metric, other.signature):
         raise UserError(
             f"{task} must be scored in one way, but is in two: {baseline.signature} and "
             f"{other.signature}: evaluate both models with one version"
         )
+    try:
+        p_value = paired_by_id(baseline.metric, baseline.outputs, other.outputs, baseline.language)
+    except ValueError as error:
+        raise UserError(
+            f"both evaluations must be of the same examples, but are of others in {task}: evaluate "
+            "both models with the same --data, --split and --limit"
+        ) from error
     return Difference(
         task=task,
         metric=baseline.metric,
         signature=baseline.signature,
         baseline=baseline.score,
         other=other.score,
-        p_value=paired_bootstrap(
-            baseline.metric,
-            references,
-            [baseline.outputs[i][1] for i in ids],
-            [other.outputs[i][1] for i in ids],
-            baseline.language,
-        ),
-        num_examples=len(ids),
+        p_value=p_value,
+        num_examples=len(baseline.outputs),
     )
 
 

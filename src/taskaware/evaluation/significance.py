@@ -13,7 +13,7 @@ from taskaware.evaluation.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sacrebleu.metrics.base import Metric as LibraryMetric
 
@@ -69,6 +69,26 @@ def paired_bootstrap(
     if baseline.score == system.score:
         return 1.0
     return float(system.p_value)
+
+
+def paired_by_id(
+    task_metric: Metric,
+    baseline: Mapping[str, tuple[str, str]],
+    other: Mapping[str, tuple[str, str]],
+    language: str,
+) -> float:
+    """Do as ``paired_bootstrap`` for references and outputs by the example's id, of the same ids.
+
+    Raises:
+        ValueError: They are of other examples.
+    """
+    references = [reference for reference, _ in baseline.values()]
+    if baseline.keys() != other.keys() or references != [other[i][0] for i in baseline]:
+        raise ValueError("both systems must have the same examples with the same references")
+    outputs = [text for _, text in baseline.values()]
+    return paired_bootstrap(
+        task_metric, references, outputs, [other[i][1] for i in baseline], language
+    )
 
 
 def library_metric(

@@ -23,7 +23,7 @@ from taskaware.evaluation.metrics import (
     target_language,
     warnings,
 )
-from taskaware.evaluation.significance import paired_bootstrap
+from taskaware.evaluation.significance import paired_by_id
 from taskaware.run.log import read_log
 from taskaware.study.plan import finished_seeds
 from taskaware.study.results import (
@@ -162,15 +162,13 @@ class _Collector:
             other = self.of(rival_run, seed, rival.which)
             if task not in other.results:
                 return ()
-            ids = list(own.outputs[task])
-            if set(ids) != set(other.outputs[task]):
+            ours, theirs = own.outputs[task], other.outputs[task]
+            if ours.keys() != theirs.keys():
                 return ()  # scored on other examples: there is nothing to pair
-            references = [own.outputs[task][i][0] for i in ids]
-            metric = own.results[task]["metric"]
-            theirs = [other.outputs[task][i][1] for i in ids]
-            ours = [own.outputs[task][i][1] for i in ids]
+            references = [reference for reference, _ in ours.values()]
             language = target_language(self._data(run).task(task), references)
-            p_values.append(paired_bootstrap(metric, references, theirs, ours, language))
+            in_order = {i: theirs[i] for i in ours}
+            p_values.append(paired_by_id(own.results[task]["metric"], in_order, ours, language))
         return tuple(p_values)
 
     # --- forgetting ---
