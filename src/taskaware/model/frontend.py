@@ -1,5 +1,9 @@
 """Preprocessing layers: from a source of any modality to a sequence of d_model-sized vectors.
 
+What they put out has about the size of an embedded text, whose numbers have variance 1, from the
+first update on. Positions of such a size are added to it: with the initialisation of torch speech
+came out at a twelfth of them and less, and was hardly heard (docs/log.md).
+
 A front end is a module with ``forward(source, lengths) -> (sequence, lengths)``. A new modality is
 one more class here, its case in ``parts.create_frontend`` and its entry in ``types.MODALITIES``.
 
@@ -20,9 +24,16 @@ from taskaware.model.attention import valid_mask
 from taskaware.model.layers import Activation, activate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ConvolutionActivation = Activation | Literal["glu"]
+# What makes up for an activation: the root of 1 / E[f(x)^2] for a normal x (relu: He et al. 2015).
+_GAINS: Mapping[ConvolutionActivation, float] = {
+    "relu": math.sqrt(2),
+    "gelu": 1.534,
+    "swish": 1.677,
+    "glu": 1.846,
+}
 
 
 class TokenEmbedding(nn.Module):
@@ -120,6 +131,9 @@ class SpeechFrontend(nn.Module):
         for _ in self.strides:
             bins = (bins + 1) // 2
         self.projection = nn.Linear(channels * bins, d_model)
+        for convolution in self.convolutions:
+            _keep_size(convolution, _GAINS[activation])
+        _keep_size(self.projection)
 
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``.
@@ -177,6 +191,8 @@ class TimeConvolutions(nn.Module):
             )
             for size, following, stride in zip(sizes, sizes[1:], self.strides, strict=False)
         )
+        for convolution in self.convolutions:
+            _keep_size(convolution, _GAINS[activation])
 
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``; padding as in speech above."""
@@ -212,6 +228,19 @@ class _RectifiedValid(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(gradient_BCSF, out_BCSF.detach(), 0.0), None
 
 
+def _keep_size(layer: nn.Module, gain: float = 1.0) -> None:
+    """Draw a layer's weights such that numbers behind it and what follows have the variance before.
+
+    Args:
+        layer: A convolution or a linear layer.
+        gain: What makes up for the activation that follows.
+    """
+    assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
+    nn.init.normal_(layer.weight, std=gain * layer.weight[0].numel() ** -0.5)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+
+
 def _without_padding(x_BSF: Tensor, lengths: Tensor) -> Tensor:
     return x_BSF * valid_mask(lengths, x_BSF.shape[1])[:, :, None]
 
@@ -239,6 +268,7 @@ class FeatureFrontend(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(num_features)
         self.projection = nn.Linear(num_features, d_model)
+        _keep_size(self.projection)
 
     def forward(self, features_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, S, D]`` and its lengths ``[B]``."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TINY = 1e-3
 EXPLICIT_ROWS = "task_network.rows"
+COMMON_EMBEDDING = "task_network.output.bias"  # of the implicit network: what all t_e share
 _VECTORS, _VECTOR_TASKS = "task_vectors.rows", "task_vectors.task_indices"
 
 

@@ -210,6 +210,9 @@ def _learning(experiment: Experiment, trained: Sequence[Task]) -> Iterator[_Idle
     if not conditioning.has_task_network:
         reason = "there is no task network"
         yield _Idle("optimiser", ("task_network_weight_decay",), reason)
+    if conditioning.cue != "implicit":
+        reason = f"`model.conditioning.cue` is '{conditioning.cue}'"
+        yield _Idle("optimiser", ("implicit_rate",), reason)
 
 
 def _course(experiment: Experiment, *, validates: bool) -> Iterator[_Idle]:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError
 from taskaware.files import link_or_copy, reporting, sync
+from taskaware.training.optimiser import RATE_SHARE
 from taskaware.training.state_file import FORMAT_VERSION, read_content
 from taskaware.training.tensors import (
     check_file,
@@ -140,7 +141,7 @@ def _write_first(state: TrainState, partial: Path, weights_file: Path | None) ->
         write_tensors(partial / "model.safetensors", weights(state.model))
     else:
         link_or_copy(weights_file, partial / "model.safetensors")
-    write_tensors(partial / "optimiser.safetensors", _optimiser_tensors(state.optimiser))
+    write_tensors(partial / "optimiser.safetensors", _optimiser_tensors(state))
 
 
 def _write_content(state: TrainState, partial: Path, num_ranks: int) -> None:
@@ -202,7 +203,7 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
     for name in ("model.safetensors", "optimiser.safetensors", random_name):
         check_file(path / name, content.get("sha256", {}).get(name))
     load_weights(state.model, path / "model.safetensors")
-    _load_optimiser(state.optimiser, load_tensors(path / "optimiser.safetensors"))
+    _load_optimiser(state, load_tensors(path / "optimiser.safetensors"), path=path)
     _restore_random(state.generator, load_tensors(path / random_name))
     try:
         require_finite(state)
@@ -225,10 +226,9 @@ def require_finite(state: TrainState) -> None:
     """
     named = dict(state.model.named_parameters())
     moments = {
-        f"the optimiser's {name} of weight {index}": value
-        for index, values in state.optimiser.state_dict()["state"].items()
+        f"the optimiser's {name} of weight {parameter}": value
+        for parameter, values in _moments(state).items()
         for name, value in values.items()
-        if isinstance(value, Tensor)
     }
     tensors = {f"weight {name}": value.detach() for name, value in named.items()} | moments
     # On the device, in one exchange.
@@ -262,22 +262,56 @@ def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     return {name: (value / len(paths)).float() for name, value in total.items()}
 
 
-def _optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _parameter_names(state: TrainState) -> list[str]:
+    """Return the names of what the optimiser changes, in the optimiser's own order."""
+    names = {id(parameter): name for name, parameter in state.model.named_parameters()}
+    groups = state.optimiser.param_groups
+    return [names[id(parameter)] for group in groups for parameter in group["params"]]
+
+
+def _moments(state: TrainState) -> dict[str, dict[str, Tensor]]:
+    """Return what the optimiser keeps, by the name of a parameter and its own name."""
+    names = _parameter_names(state)
     return {
-        f"{index}.{name}": value.detach().cpu().contiguous()
-        for index, moments in optimiser.state_dict()["state"].items()
-        for name, value in moments.items()
-        if isinstance(value, Tensor)  # SGD without momentum keeps None
+        names[index]: {
+            name: value.detach()
+            for name, value in moments.items()
+            if isinstance(value, Tensor)  # SGD without momentum keeps None
+        }
+        for index, moments in state.optimiser.state_dict()["state"].items()
     }
 
 
-def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _optimiser_tensors(state: TrainState) -> dict[str, Tensor]:
+    return {
+        f"{parameter}.{name}": value.cpu().contiguous()
+        for parameter, moments in _moments(state).items()
+        for name, value in moments.items()
+    }
+
+
+def _load_optimiser(state: TrainState, tensors: Mapping[str, Tensor], *, path: Path) -> None:
+    names = _parameter_names(state)
+    places = {name: place for place, name in enumerate(names)}
+    if tensors and all(key.split(".", 1)[0].isdecimal() for key in tensors):
+        # As checkpoints were before parameters could learn at a share of the rate: by place.
+        if any(group[RATE_SHARE] != 1 for group in state.optimiser.param_groups):
+            raise CheckpointError(
+                f"{path} was written when the implicit network learnt at the whole learning rate; "
+                "go on with optimiser.implicit_rate=1, or start over with --restart"
+            )
+        places = {str(place): place for place in range(len(names))}
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = value
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        parameter, name = key.rsplit(".", 1)
+        if parameter not in places:
+            raise CheckpointError(
+                f"{path} must have the optimiser's state of the parameters that are trained, but "
+                f"has that of {parameter!r}: was what trains changed?"
+            )
+        moments.setdefault(places[parameter], {})[name] = value
+    groups = state.optimiser.state_dict()["param_groups"]
+    state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def _random_states(generator: torch.Generator) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import OptimiserSettings
 
+RATE_SHARE = "rate_share"
+
 
 def learning_rate(
     settings: OptimiserSettings, update: int, *, d_model: int, num_updates: int
@@ -31,11 +33,15 @@ def create_optimiser(
     """Return the optimiser over the parameters that are trained; Adam's weight decay is decoupled.
 
     Norms, biases, task vectors and the factors of IA3 are not decayed; the task network has a decay
-    of its own. What is frozen takes no memory here.
+    of its own. What is frozen takes no memory here. Each group of parameters has the share of the
+    learning rate that it learns at, ``RATE_SHARE``.
     """
     import torch
 
-    groups: dict[float, list[torch.nn.Parameter]] = {}
+    from taskaware.model.task_network import COMMON_EMBEDDING, ImplicitTaskNetwork
+
+    is_implicit = isinstance(model.task_network, ImplicitTaskNetwork)
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -44,9 +50,12 @@ def create_optimiser(
         # A factor of IA3 is a row or a column, and changes nothing where it is 1 and not 0.
         is_vector = name.startswith("task_vectors.") or ".ia3_l." in name
         is_decayed = parameter.dim() > 1 and not is_vector
-        groups.setdefault(decay if is_decayed else 0.0, []).append(parameter)
+        is_slow = is_implicit and in_task_network and name != COMMON_EMBEDDING
+        share = settings.implicit_rate if is_slow else 1.0
+        groups.setdefault((decay if is_decayed else 0.0, share), []).append(parameter)
     described = [
-        {"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()
+        {"params": parameters, "weight_decay": decay, RATE_SHARE: share}
+        for (decay, share), parameters in groups.items()
     ]
     if settings.algorithm == "sgd":
         return torch.optim.SGD(described, lr=settings.learning_rate, momentum=settings.beta1)

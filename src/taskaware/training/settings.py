@@ -221,6 +221,9 @@ class OptimiserSettings:
         epsilon: Adam's addition to the denominator.
         weight_decay: Decoupled weight decay of all weights but those of the task network.
         task_network_weight_decay: The same for the task network's weights.
+        implicit_rate: The implicit task network learns at this share of the learning rate, but for
+            its last bias, what all t_e have in common. At the whole of a high rate all of its
+            layers learn that as well, until t_e tells no tasks apart (docs/log.md).
         max_gradient_norm: The gradient is scaled down to this norm where it is longer; 0: never.
     """
 
@@ -233,6 +236,7 @@ class OptimiserSettings:
     epsilon: float = 1e-9
     weight_decay: float = 0.0
     task_network_weight_decay: float = 0.0
+    implicit_rate: float = 0.1
     max_gradient_norm: float = 0.0
 
     def validate(self) -> Iterator[tuple[str, str]]:
@@ -246,5 +250,7 @@ class OptimiserSettings:
         for name in ("weight_decay", "task_network_weight_decay", "max_gradient_norm"):
             if getattr(self, name) < 0:
                 yield name, "must not be negative"
+        if not 0 < self.implicit_rate <= 1:
+            yield "implicit_rate", "must be above 0 and at most 1"
         if self.warmup_updates < 0:
             yield "warmup_updates", "must not be negative"

@@ -13,7 +13,7 @@ from torch import nn
 from taskaware.errors import NotFiniteError
 from taskaware.training.joint import LossArguments, Support, choose_support, task_indices
 from taskaware.training.meta import BatchLoss, EpisodeLoss
-from taskaware.training.optimiser import learning_rate
+from taskaware.training.optimiser import RATE_SHARE, learning_rate
 from taskaware.training.shared_loss import SharedLoss
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Step:
             num_updates=self._recipe.training.updates,
         )
         for group in state.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[RATE_SHARE]
         self._model.train()
         state.optimiser.zero_grad(set_to_none=True)
         if retention is None:

@@ -97,3 +97,26 @@ def test_convolutions_equal_plain_ones_whose_padding_is_set_to_zero():
     ours = torch.autograd.grad(found[valid].square().sum(), weights)
     theirs = torch.autograd.grad(plain[valid].square().sum(), weights)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "swish", "glu"])
+@pytest.mark.parametrize("num_layers", [2, 3])
+@pytest.mark.parametrize("kind", ["conv2d", "conv1d"])
+def test_speech_has_the_size_of_embedded_text_at_the_start(kind, num_layers, activation):
+    torch.manual_seed(0)
+    module_type = SpeechFrontend if kind == "conv2d" else TimeConvolutions
+    module = module_type(
+        80, 128, channels=32, kernel=3, strides=(2,) * num_layers, activation=activation
+    )
+    frames = torch.randn(4, 400, 80)  # features are normalised
+    with torch.inference_mode():
+        speech, _ = module(frames, torch.full((4,), 400))
+        text = TokenEmbedding(50, 128).embed(torch.arange(50)[None])
+    assert 0.7 < float(speech.square().mean().sqrt() / text.square().mean().sqrt()) < 1.4
+
+
+def test_features_of_another_network_have_the_size_of_embedded_text_at_the_start():
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        features, _ = FeatureFrontend(96, 128)(100 * torch.randn(4, 50, 96), torch.full((4,), 50))
+    assert 0.8 < float(features.square().mean().sqrt()) < 1.2

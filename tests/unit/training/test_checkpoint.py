@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import shutil
@@ -46,13 +47,15 @@ ALONE = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
 BATCHES = {"updates": 3, "positions": {"mt_en_de": [0, 3]}}
 
 
-def new_state(seed: int = 0, **changes) -> TrainState:
+def new_state(seed: int = 0, *, implicit_rate: float = 0.1, **changes) -> TrainState:
     torch.manual_seed(seed)
     settings = tiny_settings(dropout=0.2, **changes)
     model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
     return TrainState(
         model=model,
-        optimiser=create_optimiser(OptimiserSettings(learning_rate=1e-2), model),
+        optimiser=create_optimiser(
+            OptimiserSettings(learning_rate=1e-2, implicit_rate=implicit_rate), model
+        ),
         generator=torch.Generator().manual_seed(seed),
     )
 
@@ -378,3 +381,45 @@ def test_what_may_not_be_read_is_not_called_missing(written: Path, monkeypatch: 
         patch.setattr(Path, "open", refused)
         with pytest.raises(DamagedCheckpointError, match=r"but: .*Permission denied"):
             load_tensors(written / "model.safetensors")
+
+
+def moments_by_place(path: Path, state: TrainState) -> None:
+    """Name the moments by their place in the optimiser, as checkpoints of before did."""
+    file = path / "optimiser.safetensors"
+    names = {id(p): name for name, p in state.model.named_parameters()}
+    order = [names[id(p)] for g in state.optimiser.param_groups for p in g["params"]]
+    tensors = {
+        f"{order.index(key.rsplit('.', 1)[0])}.{key.rsplit('.', 1)[1]}": value
+        for key, value in load_file(file).items()
+    }
+    save_file(tensors, file)
+    content = json.loads((path / "state.json").read_text("utf-8"))
+    content["sha256"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (path / "state.json").write_text(json.dumps(content), "utf-8")
+
+
+def test_moments_by_place_of_older_checkpoints_come_back_where_all_learns_at_one_rate(
+    tmp_path: Path,
+):
+    before, after = new_state(implicit_rate=1.0), new_state(seed=7, implicit_rate=1.0)
+    update(before, 2)
+    path = save_state(before, tmp_path, processes=ALONE, keep=5)
+    moments_by_place(path, before)
+    load_state(after, path, processes=ALONE)
+    wanted, found = (s.optimiser.state_dict()["state"] for s in (before, after))
+    assert wanted.keys() == found.keys()
+    for place, moments in wanted.items():
+        assert_equal(moments, found[place])
+
+
+def test_moments_by_place_are_refused_where_the_order_may_be_another(copied: Path):
+    state = new_state()
+    moments_by_place(copied, state)
+    with pytest.raises(CheckpointError, match=r"go on with optimiser.implicit_rate=1"):
+        load_state(state, copied, processes=ALONE)
+
+
+def test_moments_are_stored_by_the_names_of_parameters(written: Path):
+    state = new_state()
+    names = {key.rsplit(".", 1)[0] for key in load_file(written / "optimiser.safetensors")}
+    assert names == {name for name, _ in state.model.named_parameters()}

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import NUM_PIECES, TASKS, tiny_settings
 from taskaware.model.transformer import create_model
-from taskaware.training.optimiser import create_optimiser, learning_rate
+from taskaware.training.optimiser import RATE_SHARE, create_optimiser, learning_rate
 from taskaware.training.settings import OptimiserSettings
 
 
@@ -35,3 +35,22 @@ def test_the_task_network_has_a_weight_decay_of_its_own_and_norms_have_none():
     for name, parameter in model.named_parameters():
         wanted = 0.3 if name.startswith("task_network.") else 0.1
         assert decay[id(parameter)] == (wanted if parameter.dim() > 1 else 0.0), name
+
+
+def test_the_implicit_network_learns_at_its_share_of_the_rate_but_for_what_all_t_e_share():
+    model = create_model(
+        tiny_settings(conditioning={"cue": "implicit"}), vocabulary_size=NUM_PIECES, tasks=TASKS
+    )
+    optimiser = create_optimiser(OptimiserSettings(implicit_rate=0.25), model)
+    shares = {id(p): g[RATE_SHARE] for g in optimiser.param_groups for p in g["params"]}
+    for name, parameter in model.named_parameters():
+        is_slow = name.startswith("task_network.") and name != "task_network.output.bias"
+        assert shares[id(parameter)] == (0.25 if is_slow else 1.0), name
+
+
+def test_an_explicit_network_learns_at_the_whole_rate():
+    model = create_model(
+        tiny_settings(conditioning={"cue": "explicit"}), vocabulary_size=NUM_PIECES, tasks=TASKS
+    )
+    optimiser = create_optimiser(OptimiserSettings(implicit_rate=0.25), model)
+    assert {group[RATE_SHARE] for group in optimiser.param_groups} == {1.0}
