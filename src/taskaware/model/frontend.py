@@ -132,8 +132,7 @@ class SpeechFrontend(nn.Module):
             bins = (bins + 1) // 2
         self.projection = nn.Linear(channels * bins, d_model)
         for convolution in self.convolutions:
-            _keep_size(convolution, _GAINS[activation])
-        _keep_size(self.projection)
+            _keep_size(convolution, activation)
 
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``.
@@ -192,7 +191,7 @@ class TimeConvolutions(nn.Module):
             for size, following, stride in zip(sizes, sizes[1:], self.strides, strict=False)
         )
         for convolution in self.convolutions:
-            _keep_size(convolution, _GAINS[activation])
+            _keep_size(convolution, activation)
 
     def forward(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, R, D]`` and its lengths ``[B]``; padding as in speech above."""
@@ -228,17 +227,16 @@ class _RectifiedValid(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(gradient_BCSF, out_BCSF.detach(), 0.0), None
 
 
-def _keep_size(layer: nn.Module, gain: float = 1.0) -> None:
-    """Draw a layer's weights such that numbers behind it and what follows have the variance before.
+def _keep_size(convolution: nn.Module, activation: ConvolutionActivation) -> None:
+    """Draw weights such that numbers behind the activation have the size of those before.
 
-    Args:
-        layer: A convolution or a linear layer.
-        gain: What makes up for the activation that follows.
+    Linear layers are drawn by ``parts.initialise``, which does that already.
     """
-    assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
-    nn.init.normal_(layer.weight, std=gain * layer.weight[0].numel() ** -0.5)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
+    assert isinstance(convolution, nn.Conv1d | nn.Conv2d)
+    deviation = _GAINS[activation] * convolution.weight[0].numel() ** -0.5
+    nn.init.normal_(convolution.weight, std=deviation)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
 
 
 def _without_padding(x_BSF: Tensor, lengths: Tensor) -> Tensor:
@@ -268,7 +266,6 @@ class FeatureFrontend(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(num_features)
         self.projection = nn.Linear(num_features, d_model)
-        _keep_size(self.projection)
 
     def forward(self, features_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequence ``[B, S, D]`` and its lengths ``[B]``."""

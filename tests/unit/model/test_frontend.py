@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from conftest import NUM_BINS
+from conftest import NUM_BINS, NUM_PIECES, TASKS, tiny_settings
 from taskaware.model.frontend import (
     FeatureFrontend,
     SpeechFrontend,
     TimeConvolutions,
     TokenEmbedding,
 )
+from taskaware.model.transformer import create_model
 
 
 def frontend() -> SpeechFrontend:
@@ -104,19 +107,26 @@ def test_convolutions_equal_plain_ones_whose_padding_is_set_to_zero():
 @pytest.mark.parametrize("kind", ["conv2d", "conv1d"])
 def test_speech_has_the_size_of_embedded_text_at_the_start(kind, num_layers, activation):
     torch.manual_seed(0)
-    module_type = SpeechFrontend if kind == "conv2d" else TimeConvolutions
-    module = module_type(
-        80, 128, channels=32, kernel=3, strides=(2,) * num_layers, activation=activation
+    settings = tiny_settings(
+        **{"d_model": 128, "num_features": 80, "cnn_channels": 32, "frontend": kind},
+        **{"num_cnn_layers": num_layers, "cnn_activation": activation},
     )
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
+    lengths = torch.full((4,), 400)
     frames = torch.randn(4, 400, 80)  # features are normalised
     with torch.inference_mode():
-        speech, _ = module(frames, torch.full((4,), 400))
-        text = TokenEmbedding(50, 128).embed(torch.arange(50)[None])
-    assert 0.7 < float(speech.square().mean().sqrt() / text.square().mean().sqrt()) < 1.4
+        speech, _ = model.preprocess_source(frames, lengths, "speech")
+        text, _ = model.preprocess_source(torch.arange(NUM_PIECES)[None], lengths[:1], "text")
+    assert 0.5 < float(speech.square().mean().sqrt() / text.square().mean().sqrt()) < 2
 
 
 def test_features_of_another_network_have_the_size_of_embedded_text_at_the_start():
     torch.manual_seed(0)
+    settings = tiny_settings(d_model=128, num_features=96)
+    task = replace(TASKS[0], source_modality="features")
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=[task])
     with torch.inference_mode():
-        features, _ = FeatureFrontend(96, 128)(100 * torch.randn(4, 50, 96), torch.full((4,), 50))
-    assert 0.8 < float(features.square().mean().sqrt()) < 1.2
+        features, _ = model.preprocess_source(
+            100 * torch.randn(4, 50, 96), torch.full((4,), 50), "features"
+        )
+    assert 0.7 < float(features.square().mean().sqrt()) < 1.4
