@@ -2,7 +2,7 @@
 
 What they put out has about the size of an embedded text, whose numbers have variance 1, from the
 first update on. Positions of such a size are added to it: with the initialisation of torch speech
-came out at a twelfth of them and less, and was hardly heard (docs/log.md).
+came out at a sixth of them and less, and was hardly heard (docs/log.md).
 
 A front end is a module with ``forward(source, lengths) -> (sequence, lengths)``. A new modality is
 one more class here, its case in ``parts.create_frontend`` and its entry in ``types.MODALITIES``.

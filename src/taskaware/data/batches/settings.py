@@ -41,9 +41,9 @@ class BatchingSettings:
             task network reads in training; 0: the batch itself (the paper). The examples of a batch
             have about the same length, so t_e of the batch itself tells that length, which the mean
             t_e used at inference does not: 0.1 nats more dev loss on captions, and rising
-            (docs/log.md). In short trainings at a high rate 0 is safer: two or all tasks ended with
-            the same t_e in 1 of 18 runs, with 8 in 6 (docs/results/cue_examples.md); a validation
-            says so.
+            (docs/log.md). Where the task network learns at the whole of a high learning rate
+            (`optimiser.implicit_rate` 1), 0 is safer: two or all tasks ended with the same t_e in 1
+            of 18 runs, with 8 in 6 (docs/results/cue_examples.md); a validation says so.
         max_source: Longer sources (frames or pieces) are left out of training.
         max_target: Longer targets (pieces) are left out of training.
         short_first: Whether the batches of the first epoch come in order of length (SortaGrad,
