@@ -9,6 +9,7 @@ import signal
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
@@ -31,6 +32,9 @@ from taskaware.cli import (
 )
 from taskaware.cli.failures import READER_GONE, empty, message_and_code, reader_is_gone, say
 from taskaware.errors import TerminatedInterrupt, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 app = App(
     name="taskaware",
@@ -65,8 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     The exit code is 0, 1 (failure), 2 (misuse), 75 (SIGTERM: run it again), 130 (Ctrl-C), or 141:
     whoever read the output stopped reading.
     """
-    with contextlib.suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGTERM, _terminate)
+    _on_termination(_terminate)
     # A stream that the shell closed (`>&-`) is none in Python, which every print would trip over.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
@@ -74,7 +77,15 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A name that is not UTF-8, or a character that the terminal lacks, is shown as \x..
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    # The command is over: an exception would only come up in what Python runs while it leaves.
+    _on_termination(lambda *_: None)
+    sys.exit(code)
+
+
+def _on_termination(handler: Callable[..., None]) -> None:
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _terminate(*_: object) -> None:

@@ -189,3 +189,14 @@ def test_output_that_the_shell_closed_is_no_mistake():
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_sigterm_that_comes_while_python_leaves_changes_nothing():
+    code = (
+        "import atexit, os, signal; from taskaware.cli.main import main; "
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM); main(['--version'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
