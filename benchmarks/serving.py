@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("recordings", type=Path, nargs="+")
     parser.add_argument("--tasks", nargs="*", default=[], help="default: recognition")
+    parser.add_argument("--form", default="json", help="response_format; srt: with times")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60, help="of many clients, in all")
     parser.add_argument("--rounds", type=int, default=3)
@@ -54,7 +55,7 @@ async def _measure(arguments: argparse.Namespace, address: str) -> int:
     limits = httpx.Limits(max_connections=arguments.clients)
     async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as client:
         await _ready(client)
-        load = _Load(client, arguments.recordings, arguments.tasks or [""])
+        load = _Load(client, arguments.recordings, arguments.tasks or [""], arguments.form)
         await load.run(1, 1.0)  # what is slow once
         load.statuses.clear()
         each = arguments.seconds / arguments.rounds
@@ -85,8 +86,11 @@ async def _ready(client: httpx.AsyncClient) -> None:
 
 
 class _Load:
-    def __init__(self, client: httpx.AsyncClient, paths: list[Path], tasks: list[str]) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, paths: list[Path], tasks: list[str], form: str
+    ) -> None:
         self._client = client
+        self._form = form
         self._next = cycle([(path.read_bytes(), task) for path in paths for task in tasks])
         self.statuses: Counter[int] = Counter()
         self.seconds: list[float] = []
@@ -103,7 +107,8 @@ class _Load:
             content, task = next(self._next)
             answer = await self._client.post(
                 "/v1/audio/transcriptions",
-                data={"model": "whisper-1"} | ({"task": task} if task else {}),
+                data={"model": "whisper-1", "response_format": self._form}
+                | ({"task": task} if task else {}),
                 files={"file": ("recording", content)},
             )
             self.statuses[answer.status_code] += 1

@@ -164,6 +164,7 @@ class Decoder(ModelParts):
         sources: Sequence[np.ndarray],
         *,
         decoding: DecodingSettings | None = None,
+        is_encoded: bool = False,
     ) -> list[list[Hypothesis]]:
         """Return the best hypotheses for sources of several tasks, which are decoded together.
 
@@ -174,6 +175,7 @@ class Decoder(ModelParts):
             tasks: The task of each source.
             sources: As in ``decode``.
             decoding: How to search, instead of the model's own settings.
+            is_encoded: As in ``decode``.
 
         Raises:
             UserError, CheckpointError, TaskawareError: See ``decode``.
@@ -182,7 +184,8 @@ class Decoder(ModelParts):
             task.name: _Request(task, self.cue(task), self.embedding_of(task, None))
             for task in tasks
         }
-        return self._decode([requests[task.name] for task in tasks], sources, decoding)
+        rows = [requests[task.name] for task in tasks]
+        return self._decode(rows, sources, decoding, is_encoded=is_encoded)
 
     def _decode(
         self,

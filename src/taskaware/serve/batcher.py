@@ -5,7 +5,8 @@ with it those that are most like it in length, so that little is computed on pad
 several tasks: only the task embedding and the prompt differ. While the model works, the next batch
 gathers, so that a busy service has large batches and an idle one answers at once.
 
-Other work with the model, such as a long recording, takes turns with these batches.
+Other work with the model, such as a recording with times, takes turns with these batches. What it
+has to search for goes through the queue too, so that parts of many recordings share a batch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from taskaware.serve.metrics import Metrics
     from taskaware.types import Hypothesis, Task
 
-_LONG_AT_ONCE = 2
+_LONG_AT_ONCE = 8  # of which each holds a batch of its recording
+_LOOK_SECONDS = 0.2  # how often work that waits for its outputs looks whether it is wanted
 _NEWEST_WEIGHT = 0.3  # of a batch, in the mean time of an output
 _SLOW_SECONDS = 0.5
 _PATIENCE = 0.7  # the share of the time for an answer that a queue may be expected to take
@@ -45,6 +47,7 @@ class Job:
         task_embedding: float32 ``[1, O]``, or ``None`` for a model without a task network.
         array: The source as the model reads it, float32 ``[S, F]`` or int64 ``[S]``.
         decoding: How to search.
+        is_part: Whether it is a part of other work, and ``array`` what the encoder put out for it.
         future: Gets the hypotheses, best first. A cancelled one is not worked on.
     """
 
@@ -52,12 +55,13 @@ class Job:
     task_embedding: Tensor | None
     array: np.ndarray
     decoding: DecodingSettings
+    is_part: bool = False
     future: Future[list[Hypothesis]] = field(default_factory=Future)
 
     def shares_batch_with(self, other: Job) -> bool:
         """Return whether the two can be decoded together."""
         mine, others = self.task.source_modality, other.task.source_modality
-        return mine == others and self.decoding == other.decoding
+        return (mine, self.decoding, self.is_part) == (others, other.decoding, other.is_part)
 
 
 class NobodyWaitsError(Exception):
@@ -77,6 +81,50 @@ class LongWork:
     is_unwanted: threading.Event
 
 
+class Visit:
+    """The turn of other work at the model, which it can leave for a while.
+
+    Args:
+        batcher: Whose model it is.
+        is_unwanted: Set when nobody waits for the work any more.
+    """
+
+    def __init__(self, batcher: Batcher, is_unwanted: threading.Event) -> None:
+        self._batcher = batcher
+        self._is_unwanted = is_unwanted
+
+    def pause(self) -> None:
+        """Let others have their turns, between two pieces of the work.
+
+        Raises:
+            NobodyWaitsError: Nobody wants it any more.
+        """
+        self._require_wanted()
+        self._batcher.turns.pass_on()
+
+    def outputs(self, jobs: Sequence[Job]) -> list[list[Hypothesis]]:
+        """Return what the queue makes of parts of this work, together with those of others.
+
+        Raises:
+            NobodyWaitsError: As ``pause``.
+            TaskawareError: The model fails.
+        """
+        futures = [job.future for job in jobs]
+        with self._batcher.turns.left():
+            self._batcher.submit_parts(jobs)
+            try:
+                while wait(futures, _LOOK_SECONDS).not_done:
+                    self._require_wanted()
+            finally:
+                for future in futures:
+                    future.cancel()
+        return [future.result() for future in futures]
+
+    def _require_wanted(self) -> None:
+        if self._is_unwanted.is_set():
+            raise NobodyWaitsError
+
+
 class Batcher:
     """Makes outputs in a thread of its own; whoever uses the model does so in turn.
 
@@ -86,6 +134,9 @@ class Batcher:
         batch_size: Outputs decoded together.
         answer_seconds: How long an output may take, the waiting included.
         metrics: Where to count.
+
+    Attributes:
+        turns: Whoever uses the model does so in one.
     """
 
     def __init__(
@@ -103,7 +154,7 @@ class Batcher:
         self._patience_seconds = _PATIENCE * answer_seconds
         self._seconds_an_output = 0.0  # as the last batches took
         self._metrics = metrics
-        self._turns = Turns()
+        self.turns = Turns()
         self._changed = threading.Condition()
         self._waiting: list[Job] = []
         self._in_hand = 0
@@ -161,28 +212,28 @@ class Batcher:
             self._count()
             self._changed.notify()
 
-    def call(self, function: Callable[[TaskAwareModel, Callable[[], None]], Any]) -> LongWork:
+    def submit_parts(self, jobs: Sequence[Job]) -> None:
+        """Queue parts of work that was taken already; see ``Visit.outputs``."""
+        with self._changed:
+            self._waiting += jobs
+            self._changed.notify()
+
+    def call(self, function: Callable[[TaskAwareModel, Visit], Any]) -> LongWork:
         """Queue other work with the model; what it returns comes in ``future``.
 
         Args:
-            function: Gets the model, and what to call between two pieces of the work: it lets
-                others have their turns, and ends the work if nobody wants it any more.
+            function: Gets the model, and how to leave it to others between two pieces of the work.
 
         Raises:
             ServiceError: As ``submit``.
         """
         is_unwanted = threading.Event()
 
-        def pause() -> None:
-            if is_unwanted.is_set():
-                raise NobodyWaitsError
-            self._turns.pass_on()
-
         def work() -> Any:
             if is_unwanted.is_set():
                 raise NobodyWaitsError
-            with self._turns.turn():
-                return function(self._model, pause)
+            with self.turns.turn():
+                return function(self._model, Visit(self, is_unwanted))
 
         with self._changed:
             self._require_room(1)
@@ -196,6 +247,7 @@ class Batcher:
         with self._changed:
             self._long.discard(long)
             self._count()
+            self._changed.notify()
 
     def _require_room(self, number: int) -> None:
         if self._is_closing:
@@ -216,7 +268,8 @@ class Batcher:
 
     @property
     def _num_there(self) -> int:
-        return len(self._waiting) + self._in_hand + len(self._long)
+        waiting = sum(not job.is_part for job in self._waiting)  # parts count with their whole
+        return waiting + self._in_hand + len(self._long)
 
     def _count(self) -> None:
         self._metrics.waiting.set(self._num_there)
@@ -224,20 +277,25 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._is_closing:
+                while not self._waiting and not self._is_done:
                     self._changed.wait()
                 if not self._waiting:
                     return
             # Chosen once the model is free, so that those that came meanwhile are in the batch.
-            with self._turns.turn():
+            with self.turns.turn():
                 with self._changed:
                     chosen = self._choose()
-                    self._in_hand = len(chosen)
+                    self._in_hand = sum(not job.is_part for job in chosen)
                 if chosen:
                     self._make(chosen)
             with self._changed:
                 self._in_hand = 0
                 self._count()
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether nothing more can come: what was taken may still have parts to be made."""
+        return self._is_closing and not self._long
 
     def _choose(self) -> list[Job]:
         """Take what to make next out of the queue; nothing if all was cancelled."""
@@ -266,12 +324,13 @@ class Batcher:
             for job in jobs:
                 self._make([job])
             return
-        self._note_time(len(jobs), time.perf_counter() - begun)
+        self._metrics.batch_size.observe(len(jobs))
+        if not jobs[0].is_part:  # whose encoder's work is not in it
+            self._note_time(len(jobs), time.perf_counter() - begun)
         for job, hypotheses in zip(jobs, found, strict=True):
             job.future.set_result(hypotheses)
 
     def _note_time(self, number: int, seconds: float) -> None:
-        self._metrics.batch_size.observe(number)
         self._metrics.batch_seconds.observe(seconds)
         before = self._seconds_an_output or seconds / number
         self._seconds_an_output = before + _NEWEST_WEIGHT * (seconds / number - before)
@@ -285,5 +344,8 @@ class Batcher:
         view = replace(self._model, task_embeddings={**self._model.task_embeddings, **given})
         together = replace(jobs[0].decoding, examples_per_batch=self._batch_size)
         return view.decode_tasks(
-            [job.task for job in jobs], [job.array for job in jobs], decoding=together
+            [job.task for job in jobs],
+            [job.array for job in jobs],
+            decoding=together,
+            is_encoded=jobs[0].is_part,
         )

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.decoding.settings import DecodingSettings
+    from taskaware.inference.model import TaskAwareModel
     from taskaware.inference.recordings.transcript import Transcript
+    from taskaware.serve.batcher import Visit
     from taskaware.serve.intake import Heard
     from taskaware.serve.task_book import KnownTask
     from taskaware.types import Hypothesis, Modality
@@ -170,7 +172,7 @@ async def _own_embeddings(
     if not chosen:
         return []
 
-    def work(model: Any, pause: Any) -> list[tuple[str, str, Tensor]]:
+    def work(model: TaskAwareModel, visit: Visit) -> list[tuple[str, str, Tensor]]:
         found = []
         for known, array, text in chosen:
             found.append(
@@ -180,7 +182,7 @@ async def _own_embeddings(
                     embedding_of_examples(model, known.task, [array], [text]),
                 )
             )
-            pause()
+            visit.pause()
         return found
 
     return await service.work(request, work)

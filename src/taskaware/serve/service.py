@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from taskaware.decoding.settings import with_beam
 from taskaware.inference.recordings.settings import LongRecordingSettings
 from taskaware.inference.recordings.transcribing import transcribe
-from taskaware.serve.batcher import Batcher, Job
+from taskaware.serve.batcher import Batcher, Job, Visit
 from taskaware.serve.failures import ServiceError
 from taskaware.serve.metrics import Metrics
 from taskaware.serve.task_book import TaskBook
@@ -192,7 +193,7 @@ class Service:
         assert heard.sound is not None
         sound = heard.sound
 
-        def work(model: TaskAwareModel, pause: Callable[[], None]) -> Transcript:
+        def work(model: TaskAwareModel, visit: Visit) -> Transcript:
             tasks = tuple(task for task in model.tasks if task.name != known.task.name)
             view = replace(model, tasks=(*tasks, known.task))
             return transcribe(
@@ -202,7 +203,8 @@ class Service:
                 LongRecordingSettings(words=words),
                 task_embedding=known.embedding,
                 decoding=decoding,
-                progress=lambda stage, done, total: pause(),
+                progress=lambda stage, done, total: visit.pause(),
+                search=partial(_with_others, visit, known),
             )
 
         found = await self.work(request, work, more_seconds=sound.duration_seconds)
@@ -212,7 +214,7 @@ class Service:
     async def work(
         self,
         request: Request,
-        function: Callable[[TaskAwareModel, Callable[[], None]], R],
+        function: Callable[[TaskAwareModel, Visit], R],
         *,
         more_seconds: float = 0.0,
     ) -> R:
@@ -258,6 +260,23 @@ class Service:
             leaving.cancel()
             together.cancel()  # and with it what nobody has begun to make
             await asyncio.gather(together, leaving, return_exceptions=True)
+
+
+def _with_others(
+    visit: Visit, known: KnownTask, memories: Sequence[np.ndarray], decoding: DecodingSettings
+) -> list[list[Hypothesis]]:
+    """Search for the outputs of parts of a recording, beside the outputs of other clients."""
+    jobs = [
+        Job(
+            task=known.task,
+            task_embedding=known.embedding,
+            array=memory,
+            decoding=decoding,
+            is_part=True,
+        )
+        for memory in memories
+    ]
+    return visit.outputs(jobs)
 
 
 async def _left(request: Request) -> None:

@@ -28,6 +28,15 @@ class Turns:
         finally:
             self._end()
 
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """In a turn: be without it for a while, then wait for another."""
+        self._end()
+        try:
+            yield
+        finally:
+            self._take()
+
     def pass_on(self) -> None:
         """In a turn: let those who wait have theirs first."""
         if self._queue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 
 import numpy as np
@@ -118,11 +118,11 @@ def test_long_work_lets_others_have_their_turns_and_ends_when_unwanted(batcher: 
     others_done = threading.Event()
     begun = threading.Event()
 
-    def endless(_, pause):
+    def endless(_, visit):
         begun.set()
         for _ in range(100_000):
             time.sleep(0.001)
-            pause()
+            visit.pause()
         raise AssertionError("it went on")
 
     long = batcher.call(endless)
@@ -134,6 +134,54 @@ def test_long_work_lets_others_have_their_turns_and_ends_when_unwanted(batcher: 
     long.is_unwanted.set()
     with pytest.raises(NobodyWaitsError):
         long.future.result(SECONDS)
+
+
+def part(length: int) -> Job:
+    """A part of a recording, which its long work has encoded already."""
+    memory = np.random.default_rng(length).standard_normal((length, MODEL.settings.d_model))
+    return replace(job(), array=memory.astype(np.float32), is_part=True, future=Future())
+
+
+def test_parts_of_several_recordings_are_decoded_together(batcher: Batcher):
+    lengths = (5, 6, 7)
+    waiting = [
+        batcher.call(lambda _, visit, n=n: visit.outputs([part(n)])[0][0].token_ids)
+        for n in lengths
+    ]
+    end = time.monotonic() + SECONDS
+    while len(batcher._waiting) < len(lengths) and time.monotonic() < end:
+        time.sleep(0.001)  # each has left its turn to the next, and waits
+    batcher.start()
+    found = [long.future.result(SECONDS) for long in waiting]
+    alone = [MODEL.decode(ASR, [part(n).array], is_encoded=True)[0][0].token_ids for n in lengths]
+    assert found == alone
+    assert "taskaware_batch_size_sum 3.0" in batcher._metrics.text().decode()
+    assert "taskaware_batch_size_count 1.0" in batcher._metrics.text().decode()
+
+
+def test_closing_makes_the_parts_of_what_was_taken(batcher: Batcher):
+    batcher.start()
+    begun = threading.Event()
+
+    def late(_, visit):
+        begun.set()
+        time.sleep(0.2)  # when the queue is empty and closing
+        return visit.outputs([part(5)])
+
+    long = batcher.call(late)
+    begun.wait(SECONDS)
+    assert batcher.close(SECONDS)
+    assert long.future.result(0)
+
+
+def test_work_that_nobody_wants_leaves_no_parts_in_the_queue(batcher: Batcher):
+    long = batcher.call(lambda _, visit: visit.outputs([part(5)]))
+    while not batcher._waiting:
+        time.sleep(0.001)
+    long.is_unwanted.set()
+    with pytest.raises(NobodyWaitsError):
+        long.future.result(SECONDS)
+    assert batcher._choose() == []
 
 
 def test_turns_are_had_in_the_order_in_which_they_were_asked_for():

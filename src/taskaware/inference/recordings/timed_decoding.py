@@ -10,6 +10,7 @@ N pieces of an output with its end, H heads of all blocks, V vocabulary, D d_mod
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.decoder import Decoder
     from taskaware.types import Hypothesis, Task
+
+# From what the encoder put out for sources, ``[S, D]`` each, to the hypotheses of each, best first.
+Search = Callable[["Sequence[np.ndarray]", "DecodingSettings"], "list[list[Hypothesis]]"]
 
 _WEIGHTS_TOGETHER = 32_000_000  # of attention, 128 MB
 _NO_SPEECH_TAGS = ("<|nospeech|>", "<|nocaptions|>")
@@ -82,6 +86,7 @@ class TimedDecoder:
         task: The task.
         task_embedding: ``[1, O]``, instead of the stored one.
         decoding: How to search.
+        search: What searches, for instance together with others' sources; ``None``: the model.
     """
 
     def __init__(
@@ -91,12 +96,14 @@ class TimedDecoder:
         *,
         task_embedding: Tensor | None = None,
         decoding: DecodingSettings | None = None,
+        search: Search | None = None,
     ) -> None:
         self._model = model
         self._task = task
         embedding = model.embedding_of(task, task_embedding)
         self._embedding = None if embedding is None else embedding.to(self._device)
         self._decoding = decoding or model.decoding
+        self._search = search or self._search_alone
         trained = float(model.provenance.get("ctc_weight") or 0) > 0
         self._uses_ctc = task.kind == "asr" and (trained or self._decoding.ctc_weight > 0)
         self._head_scores: Tensor | None = None  # summed over the stretches so far
@@ -143,13 +150,7 @@ class TimedDecoder:
         decoding = replace(self._decoding, num_best=1)
         if no_repeat is not None:
             decoding = replace(decoding, no_repeat=no_repeat)
-        hypotheses = self._model.decode(
-            self._task,
-            [one.memory for one in encoded],
-            task_embedding=self._embedding,
-            decoding=decoding,
-            is_encoded=True,
-        )
+        hypotheses = self._search([one.memory for one in encoded], decoding)
         found: list[TimedHypothesis] = []
         chosen: list[int] = []
         for i in range(len(encoded)):  # of their weights, a few stretches fill the memory
@@ -163,6 +164,17 @@ class TimedDecoder:
                 )
                 chosen = []
         return found
+
+    def _search_alone(
+        self, memories: Sequence[np.ndarray], decoding: DecodingSettings
+    ) -> list[list[Hypothesis]]:
+        return self._model.decode(
+            self._task,
+            memories,
+            task_embedding=self._embedding,
+            decoding=decoding,
+            is_encoded=True,
+        )
 
     def _num_weights(
         self,

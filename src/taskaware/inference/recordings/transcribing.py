@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from taskaware.data.sound.segmentation import Stretch
     from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.decoder import Decoder
+    from taskaware.inference.recordings.timed_decoding import Search
     from taskaware.inference.recordings.transcript import Transcript
     from taskaware.inference.sources import Source
     from taskaware.types import StageProgress, Task
@@ -61,6 +62,7 @@ def transcribe(
     task_embedding: Tensor | None = None,
     decoding: DecodingSettings | None = None,
     progress: StageProgress | None = None,
+    search: Search | None = None,
 ) -> Transcript:
     """Return the output of a task for a recording of any length.
 
@@ -75,6 +77,7 @@ def transcribe(
             whatever its `num_best`.
         progress: Called with a stage (``LISTENING``, then the task), the seconds of the recording
             that are done, and those that there are.
+        search: See ``TimedDecoder``.
 
     Raises:
         UnknownTaskError: The model has no such task.
@@ -108,7 +111,9 @@ def transcribe(
         if one.end_seconds - one.start_seconds >= _SHORTEST_SECONDS
     ]
     report(found.name, 0)
-    decoder = TimedDecoder(model, found, task_embedding=task_embedding, decoding=decoding)
+    decoder = TimedDecoder(
+        model, found, task_embedding=task_embedding, decoding=decoding, search=search
+    )
     work = StretchDecoder(model, found, settings, detected, decoder)
     waveforms = _waveforms(sound, stretches, model.feature_settings.sample_rate_hz)
     while group := list(itertools.islice(waveforms, _STRETCHES_TOGETHER)):
