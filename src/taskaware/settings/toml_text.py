@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Key = tuple[str | int, ...]  # the names and list positions that lead to a value
 
+_LINE = 100  # characters
 NONE_TEXT = "none"  # TOML has no null
 
 
@@ -71,7 +72,7 @@ def toml_lines(mapping: Mapping[str, Any], table: tuple[str, ...] = ()) -> Itera
     # Plain values come first: what follows a [table] header belongs to that table.
     for name, value in mapping.items():
         if not isinstance(value, dict) and not _is_array_of_tables(value):
-            yield f"{_toml_key(name)} = {toml_value(value)}"
+            yield from _assignment(_toml_key(name), value)
     for name, value in mapping.items():
         inner = (*table, _toml_key(name))
         if isinstance(value, dict):
@@ -79,6 +80,23 @@ def toml_lines(mapping: Mapping[str, Any], table: tuple[str, ...] = ()) -> Itera
         elif _is_array_of_tables(value):
             for part in value:
                 yield from ("", f"[[{'.'.join(inner)}]]", *toml_lines(part, inner))
+
+
+def _assignment(name: str, value: Any) -> Iterator[str]:
+    """A plain value with its name; a list that is too long for a line stands on several."""
+    line = f"{name} = {toml_value(value)}"
+    if len(line) <= _LINE or not isinstance(value, list):
+        yield line
+        return
+    yield f"{name} = ["
+    line = ""
+    for part in value:
+        item = f"{toml_value(part)},"
+        if line and len(line) + 1 + len(item) > _LINE:
+            yield line
+            line = ""
+        line = f"{line} {item}" if line else f"    {item}"
+    yield from (line, "]")
 
 
 def toml_value(value: Any) -> str:

@@ -445,3 +445,13 @@ def test_of_very_many_mistakes_the_first_are_told():
     with pytest.raises(ExperimentError, match="and 950 more") as caught:
         from_mapping(Model, {f"x{number}": 1 for number in range(1000)})
     assert len(str(caught.value).splitlines()) == 51
+
+
+def test_a_list_too_long_for_a_line_stands_on_several_and_is_read_back() -> None:
+    settings = Experiment(tasks=tuple(f"task number {i}, 'quoted' \"twice\"" for i in range(40)))
+    text = dump(settings)
+    assert max(map(len, text.splitlines())) <= 100
+    assert read(text) == settings
+    # ...and what follows is still found on its own line.
+    wrong = text.replace('name = "', 'nam = "', 1)
+    assert problems(wrong)[0].startswith("e.toml, line 1: nam ")
