@@ -319,6 +319,35 @@ def test_only_valid_positions_are_stored_and_batches_are_of_similar_length(
         np.testing.assert_allclose(split.source(int(i)), alone, rtol=2e-3, atol=2e-3)
 
 
+def test_an_encoder_in_bfloat16_says_so_rounds_and_is_another_preparation(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = ["--test", str(place.manifests["test"][0]), "--encoder", str(place.model)]
+    to = ["--to", str(tmp_path / "data")]
+    assert run(["prepare", *options, *to, "--encoder-precision", "bfloat16"]) == 0
+    rounded = PreparedData.open(tmp_path / "data")
+    assert rounded.encoder is not None
+    assert rounded.encoder.precision == "bfloat16"
+    assert place.encoded.encoder == replace(rounded.encoder, precision="float32")
+    splits = [rounded.split("test"), place.encoded.split("test")]
+    found, exact = ([s.source(int(i)) for i in s.indices("asr_en")] for s in splits)
+    differences = [float(np.abs(a - b).max()) for a, b in zip(found, exact, strict=True)]
+    assert 1e-4 < max(differences) < 0.2  # of outputs of a layer norm
+    assert run(["prepare", *options, *to, "--encoder-precision", "bfloat16"]) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert run(["prepare", *options, *to]) == 0
+    assert PreparedData.open(tmp_path / "data").encoder == place.encoded.encoder
+
+
+def test_a_precision_without_an_encoder_is_refused(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    manifest = str(place.manifests["test"][0])
+    to = ["--to", str(tmp_path / "data"), "--encoder-precision", "bfloat16"]
+    assert run(["prepare", "--test", manifest, *to]) == 2
+    assert "--encoder MODEL" in capsys.readouterr().err
+
+
 def test_a_preparation_that_was_broken_off_goes_on_to_the_same_folder(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
 from taskaware.cli.numbers import Count
+from taskaware.data.prepared.encoder import Precision
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def prepare(
     vocabulary_size: Count | None = None,
     vocabulary: Path | None = None,
     encoder: Path | None = None,
+    encoder_precision: Precision = "float32",
     store: Literal["features", "audio"] | None = None,
     overlap: Literal["refuse", "drop", "allow"] | None = None,
     max_bad_share: float | None = None,
@@ -79,6 +81,8 @@ def prepare(
         A model whose encoder hears the recordings: its outputs are stored instead of features, for
         trainings that start from this model and leave its encoder as it is. Texts are cut by its
         vocabulary, unless another one or a size is given.
+    encoder_precision
+        What that encoder computes in: bfloat16 is faster on machines that have it, and rounds.
     store
         What the folder keeps of speech: features, or recordings, which augmentation needs
         (default features).
@@ -114,12 +118,15 @@ def prepare(
     }
     overrides += [f"{name}={value}" for name, value in options.items() if value is not None]
     chosen = typed_settings.load(PrepareSettings, settings, overrides)
+    if encoder is None and encoder_precision != "float32":
+        raise UserError("--encoder-precision needs the model that encodes: --encoder MODEL")
+    hears = None if encoder is None else (encoder, encoder_precision)
     manifests = {"train": train, "dev": dev, "test": test}
     given = {name: paths for name, paths in manifests.items() if paths}
     if not names:
         if from_ is not None:
             raise UserError("--from needs the name of a corpus: taskaware prepare NAME --from DIR")
-        return _prepare(given, to, chosen, vocabulary, encoder)
+        return _prepare(given, to, chosen, vocabulary, hears)
     if len(names) > 1 or given or from_ is None:
         raise UserError(
             "a corpus is prepared by one name and its folder, without manifests: "
@@ -131,7 +138,7 @@ def prepare(
     if manifests_only:
         return 0
     given = {name: (path,) for name, path in found.items()}
-    return _prepare(given, to, chosen, vocabulary, encoder)
+    return _prepare(given, to, chosen, vocabulary, hears)
 
 
 def _read_corpus(
@@ -182,15 +189,16 @@ def _prepare(
     to: Path,
     settings: PrepareSettings,
     vocabulary: Path | None,
-    encoder_model: Path | None,
+    hears: tuple[Path, Precision] | None,
 ) -> int:
     from taskaware.data.prepare.folder import prepare as run_prepare
     from taskaware.data.prepare.settings import PrepareSettings
     from taskaware.data.sound.settings import FeatureSettings
 
     encoder = None
-    if encoder_model is not None:
-        encoder = _encoder(encoder_model)
+    if hears is not None:
+        encoder_model, precision = hears
+        encoder = _encoder(encoder_model, precision)
         if settings.features == FeatureSettings():  # nobody asked for others
             settings = replace(settings, features=encoder.features)
         if vocabulary is None and settings.vocabulary_size == PrepareSettings.vocabulary_size:
@@ -211,8 +219,8 @@ def _prepare(
     return 0
 
 
-def _encoder(model: Path) -> SourceEncoder:
+def _encoder(model: Path, precision: Precision) -> SourceEncoder:
     from taskaware.inference.model import load
     from taskaware.inference.source_encoder import source_encoder
 
-    return source_encoder(load(model), name=str(model))
+    return source_encoder(load(model), name=str(model), precision=precision)

@@ -15,7 +15,7 @@ import torch
 
 from taskaware.data.batches.batching import pad_sources
 from taskaware.data.prepare.encoding import SourceEncoder
-from taskaware.data.prepared.encoder import EncoderRecord
+from taskaware.data.prepared.encoder import EncoderRecord, Precision
 from taskaware.errors import CheckpointError
 from taskaware.model.parameters import speech_encoder_tensors
 
@@ -40,12 +40,15 @@ _DECISIVE = frozenset(
 )
 
 
-def source_encoder(model: ModelParts, *, name: str) -> SourceEncoder:
+def source_encoder(
+    model: ModelParts, *, name: str, precision: Precision = "float32"
+) -> SourceEncoder:
     """Return a model's encoder of recordings.
 
     Args:
         model: Where it is; it stays on its device.
         name: What to call the model in messages.
+        precision: What it computes in.
 
     Raises:
         CheckpointError: The model hears no recordings, or what its encoder puts out depends on the
@@ -69,6 +72,7 @@ def source_encoder(model: ModelParts, *, name: str) -> SourceEncoder:
         width=settings.of_encoder.d_model,
         frames_per_position=math.prod(settings.time_strides),
         model=name,
+        precision=precision,
     )
     transformer = model.transformer
 
@@ -76,10 +80,12 @@ def source_encoder(model: ModelParts, *, name: str) -> SourceEncoder:
     def encode(sources: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         device = transformer.token_embedding.weight.device
         source, lengths = pad_sources(sources)
-        sequence, lengths = transformer.preprocess_source(
-            source.to(device), lengths.to(device), "speech"
-        )
-        memory_BRD, lengths = transformer.run_encoder(sequence, lengths)
+        is_narrow = precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_narrow):
+            sequence, lengths = transformer.preprocess_source(
+                source.to(device), lengths.to(device), "speech"
+            )
+            memory_BRD, lengths = transformer.run_encoder(sequence, lengths)
         return [
             memory_RD[:length].numpy()
             for memory_RD, length in zip(memory_BRD.float().cpu(), lengths.tolist(), strict=True)

@@ -324,14 +324,15 @@ class Batcher:
             for job in jobs:
                 self._make([job])
             return
+        seconds = time.perf_counter() - begun
         self._metrics.batch_size.observe(len(jobs))
-        if not jobs[0].is_part:  # whose encoder's work is not in it
-            self._note_time(len(jobs), time.perf_counter() - begun)
+        self._metrics.batch_seconds.observe(seconds)
+        if not jobs[0].is_part:  # the encoder's work is not in a part's time
+            self._note_time(len(jobs), seconds)
         for job, hypotheses in zip(jobs, found, strict=True):
             job.future.set_result(hypotheses)
 
     def _note_time(self, number: int, seconds: float) -> None:
-        self._metrics.batch_seconds.observe(seconds)
         before = self._seconds_an_output or seconds / number
         self._seconds_an_output = before + _NEWEST_WEIGHT * (seconds / number - before)
 

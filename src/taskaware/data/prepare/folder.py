@@ -245,6 +245,8 @@ def _fingerprint(
     }
     if encoder is not None:
         decisive["encoder"] = encoder.record.sha256
+        if encoder.record.precision != "float32":  # all that earlier versions knew
+            decisive["encoder_precision"] = encoder.record.precision
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

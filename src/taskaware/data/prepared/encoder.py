@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,9 +18,12 @@ class EncoderRecord:
         width: D of its outputs.
         frames_per_position: Feature frames that one of its positions stands for.
         model: The model folder that it was read from, for messages.
+        precision: What it computed in: `bfloat16` autocast is faster where the machine has it, and
+            not the same.
     """
 
     sha256: str
     width: int
     frames_per_position: int
     model: str
+    precision: Precision = "float32"
