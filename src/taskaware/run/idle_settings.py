@@ -213,6 +213,8 @@ def _learning(experiment: Experiment, trained: Sequence[Task]) -> Iterator[_Idle
     if conditioning.cue != "implicit":
         reason = f"`model.conditioning.cue` is '{conditioning.cue}'"
         yield _Idle("optimiser", ("implicit_rate",), reason)
+    if not _takes_frames(trained):
+        yield _Idle("optimiser", ("frontend_rate",), "no task has speech or features as its source")
 
 
 def _course(experiment: Experiment, *, validates: bool) -> Iterator[_Idle]:

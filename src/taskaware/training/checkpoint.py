@@ -297,8 +297,9 @@ def _load_optimiser(state: TrainState, tensors: Mapping[str, Tensor], *, path: P
         # As checkpoints were before parameters could learn at a share of the rate: by place.
         if any(group[RATE_SHARE] != 1 for group in state.optimiser.param_groups):
             raise CheckpointError(
-                f"{path} was written when the implicit network learnt at the whole learning rate; "
-                "go on with optimiser.implicit_rate=1, or start over with --restart"
+                f"{path} was written when everything learnt at the same rate; go on with "
+                "optimiser.implicit_rate=1 and optimiser.frontend_rate=1, or start over with "
+                "--restart"
             )
         places = {str(place): place for place in range(len(names))}
     moments: dict[int, dict[str, Tensor]] = {}

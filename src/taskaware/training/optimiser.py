@@ -52,6 +52,8 @@ def create_optimiser(
         is_decayed = parameter.dim() > 1 and not is_vector
         is_slow = is_implicit and in_task_network and name != COMMON_EMBEDDING
         share = settings.implicit_rate if is_slow else 1.0
+        if name.startswith("frontends."):
+            share = settings.frontend_rate
         groups.setdefault((decay if is_decayed else 0.0, share), []).append(parameter)
     described = [
         {"params": parameters, "weight_decay": decay, RATE_SHARE: share}

@@ -224,6 +224,9 @@ class OptimiserSettings:
         implicit_rate: The implicit task network learns at this share of the learning rate, but for
             its last bias, what all t_e have in common. At the whole of a high rate all of its
             layers learn that as well, until t_e tells no tasks apart (docs/log.md).
+        frontend_rate: The front ends of speech and features learn at this multiple of the learning
+            rate. Libraries that multiply speech by the root of d_model do about the same, since
+            Adam's steps then count as many times more (docs/log.md).
         max_gradient_norm: The gradient is scaled down to this norm where it is longer; 0: never.
     """
 
@@ -237,11 +240,12 @@ class OptimiserSettings:
     weight_decay: float = 0.0
     task_network_weight_decay: float = 0.0
     implicit_rate: float = 0.1
+    frontend_rate: float = 1.0
     max_gradient_norm: float = 0.0
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
-        for name in ("learning_rate", "epsilon"):
+        for name in ("learning_rate", "epsilon", "frontend_rate"):
             if getattr(self, name) <= 0:
                 yield name, "must be above 0"
         for name in ("beta1", "beta2"):

@@ -48,6 +48,15 @@ def test_the_implicit_network_learns_at_its_share_of_the_rate_but_for_what_all_t
         assert shares[id(parameter)] == (0.25 if is_slow else 1.0), name
 
 
+def test_the_front_ends_learn_at_their_multiple_of_the_rate():
+    model = create_model(tiny_settings(), vocabulary_size=NUM_PIECES, tasks=TASKS)
+    optimiser = create_optimiser(OptimiserSettings(frontend_rate=4.0, implicit_rate=1.0), model)
+    shares = {id(p): g[RATE_SHARE] for g in optimiser.param_groups for p in g["params"]}
+    for name, parameter in model.named_parameters():
+        wanted = 4.0 if name.startswith("frontends.speech.") else 1.0
+        assert shares[id(parameter)] == wanted, name
+
+
 def test_an_explicit_network_learns_at_the_whole_rate():
     model = create_model(
         tiny_settings(conditioning={"cue": "explicit"}), vocabulary_size=NUM_PIECES, tasks=TASKS
