@@ -28,6 +28,7 @@ CTC_BLANK = 0
 """The piece that CTC puts out for none: padding, which no text has."""
 
 Modality = Literal["text", "speech", "features"]
+EncoderPrecision = Literal["float32", "bfloat16"]  # what a frozen encoder computes in
 
 
 @dataclass(frozen=True, kw_only=True)

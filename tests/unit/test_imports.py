@@ -19,7 +19,15 @@ ROOT = Path(taskaware.__file__).parent
 # sees count as well: who reads a module must be able to read it without those above it.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "version"),
-    ("files", "held_memory", "threads", "settings", "data.hashes", "data.writing_systems"),
+    (
+        "files",
+        "held_memory",
+        "large_pages",
+        "threads",
+        "settings",
+        "data.hashes",
+        "data.writing_systems",
+    ),
     ("output_record",),
     ("output_folder",),
     ("data.vocabulary", "data.manifest", "data.sound", "model"),

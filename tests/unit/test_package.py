@@ -83,7 +83,7 @@ def test_the_wheel_says_what_it_needs_and_gives_the_command(wheel: zipfile.ZipFi
     assert about["License-Expression"] == "MIT"
     needed = [line for line in about.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert 8 <= len(needed) <= 12, "few are needed; what is heavy is an extra"
-    assert b"taskaware = taskaware.cli.main:main" in wheel.read(f"{INFO}/entry_points.txt")
+    assert b"taskaware = taskaware.__main__:main" in wheel.read(f"{INFO}/entry_points.txt")
 
 
 def test_the_source_archive_holds_what_a_checkout_needs_to_work(archive: list[str]):

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from taskaware.cli.display import out, stage_display
 from taskaware.cli.numbers import Count
-from taskaware.data.prepared.encoder import Precision
 from taskaware.errors import UserError
+from taskaware.types import EncoderPrecision
 
 if TYPE_CHECKING:
     from taskaware.data.corpora.rows import CorpusCounts
@@ -38,7 +38,7 @@ def prepare(
     vocabulary_size: Count | None = None,
     vocabulary: Path | None = None,
     encoder: Path | None = None,
-    encoder_precision: Precision = "float32",
+    encoder_precision: EncoderPrecision = "float32",
     store: Literal["features", "audio"] | None = None,
     overlap: Literal["refuse", "drop", "allow"] | None = None,
     max_bad_share: float | None = None,
@@ -189,7 +189,7 @@ def _prepare(
     to: Path,
     settings: PrepareSettings,
     vocabulary: Path | None,
-    hears: tuple[Path, Precision] | None,
+    hears: tuple[Path, EncoderPrecision] | None,
 ) -> int:
     from taskaware.data.prepare.folder import prepare as run_prepare
     from taskaware.data.prepare.settings import PrepareSettings
@@ -219,7 +219,7 @@ def _prepare(
     return 0
 
 
-def _encoder(model: Path, precision: Precision) -> SourceEncoder:
+def _encoder(model: Path, precision: EncoderPrecision) -> SourceEncoder:
     from taskaware.inference.model import load
     from taskaware.inference.source_encoder import source_encoder
 

@@ -15,7 +15,7 @@ import torch
 
 from taskaware.data.batches.batching import pad_sources
 from taskaware.data.prepare.encoding import SourceEncoder
-from taskaware.data.prepared.encoder import EncoderRecord, Precision
+from taskaware.data.prepared.encoder import EncoderRecord
 from taskaware.errors import CheckpointError
 from taskaware.model.parameters import speech_encoder_tensors
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from taskaware.inference.model_folder import ModelParts
     from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
+    from taskaware.types import EncoderPrecision
 
 # What an encoder puts out depends on these and on its weights, whose shapes say the rest.
 _DECISIVE = frozenset(
@@ -41,7 +42,7 @@ _DECISIVE = frozenset(
 
 
 def source_encoder(
-    model: ModelParts, *, name: str, precision: Precision = "float32"
+    model: ModelParts, *, name: str, precision: EncoderPrecision = "float32"
 ) -> SourceEncoder:
     """Return a model's encoder of recordings.
 

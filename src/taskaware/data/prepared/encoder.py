@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Precision = Literal["float32", "bfloat16"]
+from taskaware.types import EncoderPrecision  # noqa: TC001 -- read when checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,4 +25,4 @@ class EncoderRecord:
     width: int
     frames_per_position: int
     model: str
-    precision: Precision = "float32"
+    precision: EncoderPrecision = "float32"
