@@ -20,8 +20,8 @@ import sys
 
 from taskaware.evaluation.machine import processor_name
 from taskaware.held_memory import peak_mib
+from taskaware.large_pages import TUNABLE, TUNABLES
 
-TUNABLE = "glibc.malloc.hugetlb"
 KINDS = {"4 KiB": "0", "large": "1"}
 
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _in_a_process(value: str) -> dict[str, float]:
-    environment = {**os.environ, "GLIBC_TUNABLES": f"{TUNABLE}={value}"}
+    environment = {**os.environ, TUNABLES: f"{TUNABLE}={value}"}
     command = [sys.executable, __file__, *sys.argv[1:], "--child"]
     run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return json.loads(run.stdout.splitlines()[-1])

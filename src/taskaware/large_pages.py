@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SWITCH = "TASKAWARE_LARGE_PAGES"  # "0": leave it as it is
-_TUNABLES = "GLIBC_TUNABLES"
-_TUNABLE = "glibc.malloc.hugetlb"
+TUNABLES = "GLIBC_TUNABLES"  # the variable
+TUNABLE = "glibc.malloc.hugetlb"
 _FIRST_GLIBC = (2, 35)  # that knows it
 _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -51,11 +51,11 @@ def with_large_pages(
             (``[madvise]``) there is something to do.
         libc: Name and version of the C library, for example ``glibc 2.36``.
     """
-    tunables = environment.get(_TUNABLES, "")
-    is_decided = _TUNABLE in tunables or environment.get(SWITCH) == "0"
+    tunables = environment.get(TUNABLES, "")
+    is_decided = TUNABLE in tunables or environment.get(SWITCH) == "0"
     if is_decided or "[madvise]" not in kernel or not _knows_tunable(libc):
         return None
-    return {**environment, _TUNABLES: ":".join(filter(None, (tunables, f"{_TUNABLE}=1")))}
+    return {**environment, TUNABLES: ":".join(filter(None, (tunables, f"{TUNABLE}=1")))}
 
 
 def _knows_tunable(libc: str) -> bool:

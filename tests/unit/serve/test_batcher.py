@@ -142,15 +142,21 @@ def part(length: int) -> Job:
     return replace(job(), array=memory.astype(np.float32), is_part=True, future=Future())
 
 
+def until_waiting(batcher: Batcher, number: int) -> None:
+    """Wait until so many outputs are in the queue."""
+    end = time.monotonic() + SECONDS
+    while len(batcher._waiting) < number:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def test_parts_of_several_recordings_are_decoded_together(batcher: Batcher):
     lengths = (5, 6, 7)
     waiting = [
         batcher.call(lambda _, visit, n=n: visit.outputs([part(n)])[0][0].token_ids)
         for n in lengths
     ]
-    end = time.monotonic() + SECONDS
-    while len(batcher._waiting) < len(lengths) and time.monotonic() < end:
-        time.sleep(0.001)  # each has left its turn to the next, and waits
+    until_waiting(batcher, len(lengths))  # each has left its turn to the next
     batcher.start()
     found = [long.future.result(SECONDS) for long in waiting]
     alone = [MODEL.decode(ASR, [part(n).array], is_encoded=True)[0][0].token_ids for n in lengths]
@@ -176,8 +182,7 @@ def test_closing_makes_the_parts_of_what_was_taken(batcher: Batcher):
 
 def test_work_that_nobody_wants_leaves_no_parts_in_the_queue(batcher: Batcher):
     long = batcher.call(lambda _, visit: visit.outputs([part(5)]))
-    while not batcher._waiting:
-        time.sleep(0.001)
+    until_waiting(batcher, 1)
     long.is_unwanted.set()
     with pytest.raises(NobodyWaitsError):
         long.future.result(SECONDS)
