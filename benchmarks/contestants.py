@@ -26,6 +26,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded
 TASK = Task(
     name="asr_en", kind="asr", source_modality="speech", source_language="en", target_language="en"
 )
+TEXT_TASK = Task(
+    name="mt_en_de", kind="mt", source_modality="text", source_language="en", target_language="de"
+)
 NUM_TASKS = 3
 DROPOUT = 0.1
 # The ids of the control pieces, so chosen that theirs takes its own default for padding.
@@ -90,8 +93,10 @@ TINY = Sizes(
 )
 
 
-def our_model(sizes: Sizes, *, cue: Cue, num_cnn_layers: int) -> TaskAwareTransformer:
-    """Return our model, dropout as in Table 8 of the paper (0.1 everywhere)."""
+def our_model(
+    sizes: Sizes, *, cue: Cue, num_cnn_layers: int, task: Task = TASK
+) -> TaskAwareTransformer:
+    """Return our model of three tasks like `task`, dropout as in Table 8 of the paper (0.1)."""
     settings = ModelSettings(
         d_model=sizes.d_model,
         num_heads=sizes.num_heads,
@@ -109,7 +114,7 @@ def our_model(sizes: Sizes, *, cue: Cue, num_cnn_layers: int) -> TaskAwareTransf
             cue=cue, d_task=sizes.d_model // 2, d_task_ff=sizes.d_model
         ),
     )
-    tasks = [TASK] * NUM_TASKS
+    tasks = [task] * NUM_TASKS
     return create_model(settings, vocabulary_size=sizes.vocabulary_size, tasks=tasks)
 
 
@@ -143,27 +148,49 @@ def their_model(sizes: Sizes) -> Any:
 def synthetic_batch(sizes: Sizes, *, device: torch.device) -> Batch:
     """Return normally distributed frames and uniformly distributed pieces, of unequal lengths."""
     generator = torch.Generator().manual_seed(0)
-    B = sizes.num_examples
+    lengths = _lengths(sizes.num_frames, sizes)
+    source = torch.randn(sizes.num_examples, sizes.num_frames, sizes.num_bins, generator=generator)
+    source[torch.arange(sizes.num_frames) >= lengths[:, None]] = 0.0
+    return _batch(TASK, source, lengths, sizes, generator).to(device)
 
-    def lengths(longest: int) -> torch.Tensor:
-        return torch.linspace(0.75 * longest, longest, B).long()
 
-    source_lengths, target_lengths = lengths(sizes.num_frames), lengths(sizes.num_pieces)
-    source = torch.randn(B, sizes.num_frames, sizes.num_bins, generator=generator)
-    source[torch.arange(sizes.num_frames) >= source_lengths[:, None]] = 0.0
-    shape = (B, sizes.num_pieces)
-    pieces = torch.randint(EOS + 1, sizes.vocabulary_size, shape, generator=generator)
-    pieces[torch.arange(B), target_lengths - 1] = EOS
-    pieces[torch.arange(sizes.num_pieces) >= target_lengths[:, None]] = PAD
-    begin = torch.full((B, 1), BOS)
+def synthetic_texts(sizes: Sizes, *, device: torch.device) -> Batch:
+    """Return texts with targets of the same lengths, uniformly distributed pieces."""
+    generator = torch.Generator().manual_seed(0)
+    source, lengths = _pieces(sizes, generator)
+    return _batch(TEXT_TASK, source, lengths, sizes, generator).to(device)
+
+
+def _batch(
+    task: Task,
+    source: torch.Tensor,
+    source_lengths: torch.Tensor,
+    sizes: Sizes,
+    generator: torch.Generator,
+) -> Batch:
+    pieces, target_lengths = _pieces(sizes, generator)
+    begin = torch.full((sizes.num_examples, 1), BOS)
     return Batch(
-        task=TASK,
+        task=task,
         source=source,
         source_lengths=source_lengths,
         target_input=torch.cat([begin, pieces[:, :-1]], dim=1),
         target_output=pieces,
         target_lengths=target_lengths,
-    ).to(device)
+    )
+
+
+def _pieces(sizes: Sizes, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    shape = (sizes.num_examples, sizes.num_pieces)
+    lengths = _lengths(sizes.num_pieces, sizes)
+    pieces = torch.randint(EOS + 1, sizes.vocabulary_size, shape, generator=generator)
+    pieces[torch.arange(sizes.num_examples), lengths - 1] = EOS
+    pieces[torch.arange(sizes.num_pieces) >= lengths[:, None]] = PAD
+    return pieces, lengths
+
+
+def _lengths(longest: int, sizes: Sizes) -> torch.Tensor:
+    return torch.linspace(0.75 * longest, longest, sizes.num_examples).long()
 
 
 def source_mask(batch: Batch) -> torch.Tensor:

@@ -70,7 +70,7 @@ class SpeechModels:
 
         if (made / "model.bin").exists():
             return
-        spec = converters.WhisperLoader().get_model_spec(self.theirs)
+        spec: Any = converters.WhisperLoader().get_model_spec(self.theirs)
         by_id = {number: name for name, number in ids.items()}
         size = self.theirs.config.vocab_size
         spec.register_vocabulary([by_id.get(i, f"<|unused {i}|>") for i in range(size)])
@@ -141,7 +141,8 @@ def speech_contestants(
     def theirs() -> list[list[int]]:
         from transformers import GenerationMixin
 
-        out = GenerationMixin.generate(
+        mixin: Any = GenerationMixin
+        out = mixin.generate(
             models.theirs,
             features().transpose(1, 2),
             decoder_input_ids=torch.tensor([models.prompt] * len(heard)),

@@ -80,7 +80,7 @@ def ctranslate2_text_model(theirs: Any, folder: Path, compute_type: str, threads
     from ctranslate2.converters import transformers as converters
 
     if not (folder / "model.bin").exists():
-        spec = converters.M2M100Loader().get_model_spec(theirs)
+        spec: Any = converters.M2M100Loader().get_model_spec(theirs)
         names = [f"p{i}" for i in range(theirs.config.vocab_size)]
         spec.register_source_vocabulary(names)
         spec.register_target_vocabulary(names)

@@ -82,8 +82,9 @@ def main() -> None:
         if not isinstance(line, LineProblem) and line.example.task == options.task
     ][: options.limit]
     sources = [
-        model.encode_source(one.source_text or one.speech or one.features, task.source_modality)
+        model.encode_source(source, task.source_modality)
         for one in found
+        if (source := one.source_text or one.speech or one.features_path) is not None
     ]
     rows = [Row("PyTorch", size(options.model), of_ours(model, options.task, options.beam))]
     rows += made(model, options)
@@ -223,8 +224,10 @@ def _score(texts: list[str], references: list[str], kind: str) -> float:
     """Return the word error rate of texts in one spelling, or BLEU."""
     if kind != "asr":
         return bleu(texts, references).points
-    plain = [[normalise_transcript(text) for text in each] for each in (texts, references)]
-    return word_error_rate(*plain).points
+    hypotheses, expected = (
+        [normalise_transcript(text) for text in each] for each in (texts, references)
+    )
+    return word_error_rate(hypotheses, expected).points
 
 
 if __name__ == "__main__":

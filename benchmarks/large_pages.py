@@ -5,7 +5,8 @@
 Whether malloc asks for them is settled when a process begins (``taskaware/large_pages.py``). So
 each round starts a process with pages of 4 KiB and one with large ones, in turn. In each, what is
 timed takes turns too (``timing.alternate``). A row has the medians over the rounds of the
-processor's milliseconds, and how many times as fast large pages made it, in each round.
+processor's milliseconds, and how many times as fast large pages made it, in each round. The last
+line is JSON.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def main() -> None:
             f"| {name} | {statistics.median(small):.0f} | {statistics.median(large):.0f} "
             f"| {statistics.median(ratios):.2f} | {', '.join(f'{one:.2f}' for one in ratios)} |"
         )
+    print("\n" + json.dumps(found))
 
 
 def _in_a_process(value: str) -> dict[str, float]:

@@ -135,8 +135,8 @@ def random_batch(task: Task, seed: int) -> Batch:
     longest = int(random.integers(5, 80)) if is_text else int(random.integers(80, 1600))
     target = int(random.integers(5, 80)) if is_text else longest // 16
     budget = MAX_TOKENS // max(longest, target) if is_text else MAX_FRAMES // longest
-    sources = [int(random.integers(0.8 * longest, longest + 1)) for _ in range(max(1, budget))]
-    targets = [int(random.integers(0.8 * target, target + 1)) for _ in sources]
+    sources = [int(random.integers(int(0.8 * longest), longest + 1)) for _ in range(max(1, budget))]
+    targets = [int(random.integers(int(0.8 * target), target + 1)) for _ in sources]
     return collate(
         task,
         [

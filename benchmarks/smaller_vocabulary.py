@@ -121,7 +121,7 @@ def written(
 
 def update(
     model: TaskAwareModel, task_name: str, sources: Sequence[np.ndarray], texts: Sequence[str]
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     """Return what makes an update of all weights of a model."""
     task = model.task(task_name)
     targets = [np.array(model.vocabulary.encode(text), dtype=np.int64) for text in texts]

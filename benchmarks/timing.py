@@ -27,7 +27,7 @@ class Contestant:
     name: str
     frames_per_position: int
     num_parameters: int
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def table(title: str, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _milliseconds(run: Callable[[], None], device: torch.device) -> float:
+def _milliseconds(run: Callable[[], object], device: torch.device) -> float:
     # One thread alone: the processor's time, which other work on the machine changes little.
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter

@@ -1,38 +1,58 @@
-"""One training update beside Hugging Face's at equal encoder length: time and memory, as ratios.
+"""One training update beside other libraries' at equal sizes: time and memory, as ratios.
 
     python benchmarks/training.py --precision bfloat16
+    python benchmarks/peer_packages.py --to peer-packages
+    python benchmarks/training.py --packages peer-packages --source text
 
-Times are of one process, in turn. The memory is the most that a process of each model's own held in
-three updates, beyond what it held once the libraries were loaded. ``training_step.py`` says what an
-update is, ``contestants.py`` has the sizes. The last line is JSON.
+Speech: encoders of equal length, 4 frames a position. Times are of one process, in turn. The memory
+is the most that a process of each model's own held in three updates, beyond what it held once its
+library was loaded. ``training_step.py`` says what an update is, ``contestants.py`` has the sizes,
+``peer_models.py`` the other libraries but Hugging Face's speech model. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import peer_models
 import torch
 import training_step
-from contestants import TINY, Sizes, synthetic_batch
+from contestants import TINY, Sizes, synthetic_batch, synthetic_texts
 from timing import alternate, table
 
 from taskaware.evaluation.machine import processor_name
 from taskaware.training.memory import bound_caches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from timing import Contestant
 
 CPU = torch.device("cpu")
-THEIRS = "theirs"
-NAMES = (THEIRS, *training_step.CUES)
+# The first of each is what the others are compared with.
+PEERS: dict[str, dict[str, Callable[..., Contestant]]] = {
+    "speech": {
+        "theirs": training_step.theirs,
+        "fairseq": peer_models.fairseq_speech,
+        "speechbrain": peer_models.speechbrain_speech,
+    },
+    "text": {
+        "theirs": peer_models.marian_text,
+        "fairseq": peer_models.fairseq_text,
+        "joeynmt": peer_models.joeynmt_text,
+        "eole": peer_models.eole_text,
+    },
+}
+_TEXTS = 64  # of a batch: as many pieces as the positions of the batch of speech
 _UPDATES = 3
 
 
@@ -40,51 +60,69 @@ def main() -> None:
     """Print a table of times and one of memory; in a child, the memory of one model."""
     parser = argparse.ArgumentParser(description="Times and memory of one training update.")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--source", choices=list(PEERS), default="speech")
+    parser.add_argument("--packages", type=Path, help="folder that peer_packages.py filled")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--repetitions", type=int, default=7, help="timed rounds")
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")
-    parser.add_argument("--memory-of", choices=NAMES, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    bound_caches()  # for all of them: theirs gains by it too
+    bound_caches()  # for all of them: others gain by it too
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     _quiet()
+    if options.packages:
+        sys.path.append(str(options.packages.resolve()))
     sizes = TINY if options.tiny else Sizes()
+    if options.source == "text":
+        sizes = replace(sizes, num_examples=TINY.num_examples if options.tiny else _TEXTS)
     if options.memory_of:
-        print(_beyond_libraries_mib(options.memory_of, sizes, options.precision))
+        print(_beyond_libraries_mib(options.memory_of, sizes, options))
         return
-    print(f"machine: {processor_name()}\nprecision: {options.precision}\nsizes: {sizes}\n")
+    print(f"machine: {processor_name()}\nprecision: {options.precision}\nsizes: {sizes}")
+    contestants: dict[str, Contestant] = {}
+    for name in (*PEERS[options.source], *training_step.CUES):
+        try:
+            contestants[name] = _contestant(name, sizes, options)
+        except ModuleNotFoundError as error:
+            print(f"left out: {name}, as {error.name} is not installed (peer_packages.py)")
+    print()
     rows = alternate(
-        [_contestant(name, sizes, options.precision) for name in NAMES],
-        repetitions=options.repetitions,
-        warm_up=2,
-        device=CPU,
+        list(contestants.values()), repetitions=options.repetitions, warm_up=2, device=CPU
     )
-    print(table(f"One training update of {sizes.num_examples} recordings", rows), end="\n\n")
-    memory = {}
-    for name in NAMES:
-        command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        memory[name] = float(output.split()[-1])
+    print(table(f"One training update of {sizes.num_examples} examples", rows), end="\n\n")
+    memory = {name: _memory_in_a_process(name) for name in contestants}
     print("| model | MiB beyond the libraries | ratio |\n|---|---:|---:|")
-    for name, mib in memory.items():
-        print(f"| {name} | {mib:.0f} | {mib / memory[THEIRS]:.2f} |")
-    found = {"precision": options.precision, "rows": [asdict(r) for r in rows], "memory": memory}
+    for row, mib in zip(rows, memory.values(), strict=True):
+        print(f"| {row.name} | {mib:.0f} | {mib / memory['theirs']:.2f} |")
+    found = {
+        "precision": options.precision,
+        "rows": {name: asdict(row) for name, row in zip(contestants, rows, strict=True)},
+        "memory": memory,
+    }
     print("\n" + json.dumps(found))
 
 
-def _contestant(name: str, sizes: Sizes, precision: str) -> Contestant:
-    batch = synthetic_batch(sizes, device=CPU)
-    if name == THEIRS:
-        return training_step.theirs(sizes, batch, CPU, precision)
+def _contestant(name: str, sizes: Sizes, options: argparse.Namespace) -> Contestant:
+    batches = {"speech": synthetic_batch, "text": synthetic_texts}
+    batch = batches[options.source](sizes, device=CPU)
+    if name in PEERS[options.source]:
+        return PEERS[options.source][name](sizes, batch, CPU, options.precision)
     cue = training_step.CUES[name]
-    return training_step.ours(sizes, batch, CPU, precision, name, cue=cue, num_cnn_layers=2)
+    return training_step.ours(sizes, batch, CPU, options.precision, name, cue=cue, num_cnn_layers=2)
 
 
-def _beyond_libraries_mib(name: str, sizes: Sizes, precision: str) -> float:
+def _memory_in_a_process(name: str) -> float:
+    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return float(output.split()[-1])
+
+
+def _beyond_libraries_mib(name: str, sizes: Sizes, options: argparse.Namespace) -> float:
     """Return what updates held at most, beyond the libraries, in this process (Linux)."""
+    _contestant(name, TINY, options).run()  # whatever a library loads at its first use is loaded
     before = _status_mib("VmRSS")
-    contestant = _contestant(name, sizes, precision)
+    contestant = _contestant(name, sizes, options)
     for _ in range(_UPDATES):
         contestant.run()
     return _status_mib("VmHWM") - before
@@ -104,7 +142,9 @@ def _quiet() -> None:
 
     transformers.logging.set_verbosity_error()
     _ = transformers.Speech2TextForConditionalGeneration  # loaded when it is first named
-    warnings.filterwarnings("ignore", category=UserWarning)
+    for category in (UserWarning, RuntimeWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category)
+    logging.disable(logging.WARNING)
 
 
 if __name__ == "__main__":

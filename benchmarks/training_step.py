@@ -32,6 +32,10 @@ from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
 from taskaware.training.step import autocast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from taskaware.model.conditioning_settings import Cue
     from taskaware.types import Batch
 
@@ -62,7 +66,8 @@ def ours(
     cue: Cue,
     num_cnn_layers: int,
 ) -> Contestant:
-    model = our_model(sizes, cue=cue, num_cnn_layers=num_cnn_layers).to(device).train()
+    model = our_model(sizes, cue=cue, num_cnn_layers=num_cnn_layers, task=batch.task)
+    model = model.to(device).train()
     optimiser = create_optimiser(OptimiserSettings(learning_rate=1e-4), model)
     objective = ObjectiveSettings(label_smoothing=LABEL_SMOOTHING, ctc_weight=0.0)
     generator = torch.Generator().manual_seed(0)
@@ -88,7 +93,7 @@ def ours(
 
     return Contestant(
         name=f"taskaware, {name}",
-        frames_per_position=2**num_cnn_layers,
+        frames_per_position=1 if batch.task.source_modality == "text" else 2**num_cnn_layers,
         num_parameters=num_parameters(model),
         run=run,
     )
@@ -96,6 +101,50 @@ def ours(
 
 def theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:
     model: Any = their_model(sizes).to(device).train()
+    mask = source_mask(batch)
+    labels = batch.target_output.masked_fill(batch.target_output == PAD, THEIR_PAD_LABEL)
+
+    def loss() -> Tensor:
+        logits = model(
+            input_features=batch.source,
+            attention_mask=mask,
+            decoder_input_ids=batch.target_input,
+            use_cache=False,
+        ).logits
+        return smoothed_cross_entropy(logits, labels)
+
+    return peer(model, loss, device, precision, name="Hugging Face Speech2Text", frames=4)
+
+
+def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return torch's own label-smoothed loss, the mean over the labels that are no padding."""
+    return F.cross_entropy(
+        logits.flatten(0, 1),
+        labels.flatten(),
+        ignore_index=THEIR_PAD_LABEL,
+        label_smoothing=LABEL_SMOOTHING,
+    )
+
+
+def peer(
+    model: nn.Module,
+    loss: Callable[[], Tensor],
+    device: torch.device,
+    precision: str,
+    *,
+    name: str,
+    frames: int,
+) -> Contestant:
+    """Return an update of another library's model, with the optimiser and clipping of ours.
+
+    Args:
+        model: On the device, in training mode.
+        loss: Computes the loss of the batch, forward pass and all.
+        device: Where it is computed.
+        precision: `float32`, or `bfloat16` by autocast.
+        name: Its row in the table.
+        frames: Frames a position of its encoder; 1 for texts.
+    """
     defaults = OptimiserSettings()
     optimiser = torch.optim.AdamW(
         model.parameters(),
@@ -105,31 +154,15 @@ def theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> 
         weight_decay=defaults.weight_decay,
         fused=True,
     )
-    mask = source_mask(batch)
-    labels = batch.target_output.masked_fill(batch.target_output == PAD, THEIR_PAD_LABEL)
 
     def run() -> None:
         optimiser.zero_grad(set_to_none=True)
         with autocast(device, precision):
-            logits = model(
-                input_features=batch.source,
-                attention_mask=mask,
-                decoder_input_ids=batch.target_input,
-                use_cache=False,
-            ).logits
-            loss = F.cross_entropy(
-                logits.flatten(0, 1),
-                labels.flatten(),
-                ignore_index=THEIR_PAD_LABEL,
-                label_smoothing=LABEL_SMOOTHING,
-            )
-        loss.backward()
+            value = loss()
+        value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
         optimiser.step()
 
     return Contestant(
-        name="Hugging Face Speech2Text",
-        frames_per_position=4,
-        num_parameters=num_parameters(model),
-        run=run,
+        name=name, frames_per_position=frames, num_parameters=num_parameters(model), run=run
     )

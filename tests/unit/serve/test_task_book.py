@@ -28,6 +28,7 @@ def test_a_kept_task_is_there_again_after_a_restart(tmp_path: Path):
     embedding = torch.randn(1, SIZE)
     book(tmp_path / "tasks").add("mine", MT, embedding)
     found = book(tmp_path / "tasks").get("mine")
+    assert found.embedding is not None
     assert torch.equal(found.embedding, embedding)
     assert found.is_stored
     assert (found.task.source_modality, found.task.target_language) == ("text", "de")
