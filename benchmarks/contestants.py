@@ -8,7 +8,7 @@ and output. What still differs is in ``DIFFERENCES``, which the comparison print
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -94,9 +94,12 @@ TINY = Sizes(
 
 
 def our_model(
-    sizes: Sizes, *, cue: Cue, num_cnn_layers: int, task: Task = TASK
+    sizes: Sizes, *, cue: Cue, num_cnn_layers: int, task: Task = TASK, like_theirs: bool = False
 ) -> TaskAwareTransformer:
-    """Return our model of three tasks like `task`, dropout as in Table 8 of the paper (0.1)."""
+    """Return our model of three tasks like `task`, dropout as in Table 8 of the paper (0.1).
+
+    `like_theirs`: with Speech2Text's front end, convolutions over time alone, not the paper's.
+    """
     settings = ModelSettings(
         d_model=sizes.d_model,
         num_heads=sizes.num_heads,
@@ -114,6 +117,10 @@ def our_model(
             cue=cue, d_task=sizes.d_model // 2, d_task_ff=sizes.d_model
         ),
     )
+    if like_theirs:
+        channels = sizes.their_conv_channels // 2  # the gate halves them
+        kind = {"frontend": "conv1d", "cnn_activation": "glu", "cnn_kernel": 5}
+        settings = replace(settings, **kind, cnn_channels=channels)
     tasks = [task] * NUM_TASKS
     return create_model(settings, vocabulary_size=sizes.vocabulary_size, tasks=tasks)
 

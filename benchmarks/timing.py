@@ -53,7 +53,12 @@ class Row:
 
 
 def alternate(
-    contestants: Sequence[Contestant], *, repetitions: int, warm_up: int, device: torch.device
+    contestants: Sequence[Contestant],
+    *,
+    repetitions: int,
+    warm_up: int,
+    device: torch.device,
+    settle: int = 0,
 ) -> list[Row]:
     """Run all contestants in turn (A B C, A B C, ...) and return a row for each.
 
@@ -64,10 +69,14 @@ def alternate(
         repetitions: Timed rounds.
         warm_up: Rounds before them that are not timed.
         device: Waited for before and after each run.
+        settle: Runs of each, not timed, before the one that is: where what counts is a run after
+            others of its own kind, and not after another's, which left the memory otherwise.
     """
     times_ms: list[list[float]] = [[] for _ in contestants]
     for repetition in range(warm_up + repetitions):
         for contestant, times in zip(contestants, times_ms, strict=True):
+            for _ in range(settle):
+                contestant.run()
             took = _milliseconds(contestant.run, device)
             if repetition >= warm_up:
                 times.append(took)

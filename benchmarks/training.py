@@ -4,9 +4,11 @@
     python benchmarks/peer_packages.py --to peer-packages
     python benchmarks/training.py --packages peer-packages --source text
 
-Speech: encoders of equal length, 4 frames a position. Times are of one process, in turn. The memory
-is the most that a process of each model's own held in three updates, beyond what it held once its
-library was loaded. ``training_step.py`` says what an update is, ``contestants.py`` has the sizes,
+Speech: encoders of equal length, 4 frames a position. Times are of one process, in turn, each after
+an update of its own. Operations are products, convolutions and attention of an update, counted by
+torch's counter, and set against the rate of one large product on this machine. The memory is the
+most that a process of each model's own held in three updates, beyond what it held once its library
+was loaded. ``training_step.py`` says what an update is, ``contestants.py`` has the sizes,
 ``peer_models.py`` the other libraries but Hugging Face's speech model. The last line is JSON.
 """
 
@@ -27,15 +29,14 @@ import peer_models
 import torch
 import training_step
 from contestants import TINY, Sizes, synthetic_batch, synthetic_texts
-from timing import alternate, table
+from timing import Contestant, alternate, table
+from torch.utils.flop_counter import FlopCounterMode
 
 from taskaware.evaluation.machine import processor_name
 from taskaware.training.memory import bound_caches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from timing import Contestant
 
 CPU = torch.device("cpu")
 # The first of each is what the others are compared with.
@@ -52,8 +53,11 @@ PEERS: dict[str, dict[str, Callable[..., Contestant]]] = {
         "eole": peer_models.eole_text,
     },
 }
+# Ours with the front end of Hugging Face's and fairseq's in the place of the paper's.
+LIKE_THEIRS = "their front end"
 _TEXTS = 64  # of a batch: as many pieces as the positions of the batch of speech
 _UPDATES = 3
+_SIDE = 2048
 
 
 def main() -> None:
@@ -81,16 +85,29 @@ def main() -> None:
         return
     print(f"machine: {processor_name()}\nprecision: {options.precision}\nsizes: {sizes}")
     contestants: dict[str, Contestant] = {}
-    for name in (*PEERS[options.source], *training_step.CUES):
+    names = [*PEERS[options.source], *training_step.CUES]
+    for name in names if options.source == "text" else [*names, LIKE_THEIRS]:
         try:
             contestants[name] = _contestant(name, sizes, options)
         except ModuleNotFoundError as error:
             print(f"left out: {name}, as {error.name} is not installed (peer_packages.py)")
     print()
     rows = alternate(
-        list(contestants.values()), repetitions=options.repetitions, warm_up=2, device=CPU
+        list(contestants.values()),
+        repetitions=options.repetitions,
+        warm_up=1,
+        device=CPU,
+        settle=1,
     )
     print(table(f"One training update of {sizes.num_examples} examples", rows), end="\n\n")
+    operations = {name: _operations(one) for name, one in contestants.items()}
+    rate = _matrix_rate(options.precision)
+    print(f"A product of two matrices of {_SIDE} x {_SIDE}: {rate / 1e9:.0f} GFLOP/s\n")
+    print("| model | GFLOP | GFLOP/s | of that rate |\n|---|---:|---:|---:|")
+    for row, count in zip(rows, operations.values(), strict=True):
+        reached = 1e3 * count / row.median_ms
+        print(f"| {row.name} | {count / 1e9:.0f} | {reached / 1e9:.0f} | {reached / rate:.0%} |")
+    print()
     memory = {name: _memory_in_a_process(name) for name in contestants}
     print("| model | MiB beyond the libraries | ratio |\n|---|---:|---:|")
     for row, mib in zip(rows, memory.values(), strict=True):
@@ -99,6 +116,8 @@ def main() -> None:
         "precision": options.precision,
         "rows": {name: asdict(row) for name, row in zip(contestants, rows, strict=True)},
         "memory": memory,
+        "operations": operations,
+        "operations_a_second_of_a_product": rate,
     }
     print("\n" + json.dumps(found))
 
@@ -108,8 +127,34 @@ def _contestant(name: str, sizes: Sizes, options: argparse.Namespace) -> Contest
     batch = batches[options.source](sizes, device=CPU)
     if name in PEERS[options.source]:
         return PEERS[options.source][name](sizes, batch, CPU, options.precision)
-    cue = training_step.CUES[name]
-    return training_step.ours(sizes, batch, CPU, options.precision, name, cue=cue, num_cnn_layers=2)
+    return training_step.ours(
+        sizes,
+        batch,
+        CPU,
+        options.precision,
+        f"vanilla, {name}" if name == LIKE_THEIRS else name,
+        cue=training_step.CUES.get(name, "none"),
+        num_cnn_layers=2,
+        like_theirs=name == LIKE_THEIRS,
+    )
+
+
+def _operations(contestant: Contestant) -> int:
+    """Return the operations of one run: a multiplication and an addition are two."""
+    with FlopCounterMode(display=False) as counter:
+        contestant.run()
+    return counter.get_total_flops()
+
+
+def _matrix_rate(precision: str) -> float:
+    """Return the operations a second of a large product in this process's threads, the median."""
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    left, right = torch.randn(2, _SIDE, _SIDE).to(dtype)
+    product = Contestant(
+        name="", frames_per_position=1, num_parameters=0, run=lambda: torch.mm(left, right)
+    )
+    (row,) = alternate([product], repetitions=9, warm_up=2, device=CPU)
+    return 2 * _SIDE**3 / (1e-3 * row.median_ms)
 
 
 def _memory_in_a_process(name: str) -> float:

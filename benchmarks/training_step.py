@@ -65,8 +65,15 @@ def ours(
     *,
     cue: Cue,
     num_cnn_layers: int,
+    like_theirs: bool = False,
 ) -> Contestant:
-    model = our_model(sizes, cue=cue, num_cnn_layers=num_cnn_layers, task=batch.task)
+    model = our_model(
+        sizes,
+        cue=cue,
+        num_cnn_layers=num_cnn_layers,
+        task=batch.task,
+        like_theirs=like_theirs,
+    )
     model = model.to(device).train()
     optimiser = create_optimiser(OptimiserSettings(learning_rate=1e-4), model)
     objective = ObjectiveSettings(label_smoothing=LABEL_SMOOTHING, ctc_weight=0.0)
