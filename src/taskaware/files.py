@@ -71,16 +71,32 @@ def read_regular(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
     return content
 
 
-def parse_json(text: bytes | str) -> Any:
+def parse_json(text: bytes | str, *, names_once: bool = False) -> Any:
     """Return the value of a JSON text in UTF-8.
 
+    Args:
+        text: The text.
+        names_once: Whether a name that stands twice in an object is refused. JSON allows it, and
+            the last value counts: what people wrote by hand would be changed silently.
+
     Raises:
-        ValueError: It is none, or is nested too deeply.
+        ValueError: It is none, or is nested too deeply, or has a name twice.
     """
+    hook = _with_names_once if names_once else None
     try:
-        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        return json.loads(text, object_pairs_hook=hook)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _with_names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the name '{twice[:80]}' stands twice")
+    return found
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

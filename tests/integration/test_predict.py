@@ -363,6 +363,16 @@ def test_names_that_are_not_utf_8_are_read_and_shown(recording: Path, predict, t
     assert json.loads(lines[0])["source"] == rf"{tmp_path}/caf\xe9.wav"
 
 
+def test_a_file_whose_name_begins_with_a_dash_is_given_with_its_folder(
+    recording: Path, predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "-a.wav").write_bytes(recording.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert predict("./-a.wav", "--task", "asr_en")[:2] == predict(recording, "--task", "asr_en")[:2]
+    code, _, err = predict("-a.wav")
+    assert (code, "A file of that name is given as ./-a.wav" in err) == (2, True)
+
+
 def test_standard_input_that_is_closed_is_refused(predict, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", None)
     code, _, err = predict("-")

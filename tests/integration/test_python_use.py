@@ -315,9 +315,28 @@ def test_weights_of_another_shape_or_not_finite_are_refused_by_name(folder: Path
         with pytest.raises(CheckpointError, match=message):
             taskaware.load(damaged)
     shutil.copy(folder / "model.safetensors", damaged)
-    save_file({"mt_en_de": torch.zeros(1, 3), "st_en_de": torch.zeros(1, 4)},
-              damaged / "task_embeddings.safetensors")  # fmt: skip
-    with pytest.raises(CheckpointError, match=r"task_embeddings\.safetensors must have a vector"):
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((1, 3), torch.float32),
+        ((1, 0), torch.float32),
+        ((2, 0), torch.float32),
+        (None, torch.float64),
+        (None, torch.int8),
+        (None, torch.complex64),
+        (None, torch.float8_e4m3fn),
+    ],
+)
+def test_task_embeddings_that_do_not_fit_the_model_are_refused_by_name(
+    shape: tuple[int, ...] | None, dtype: torch.dtype, folder: Path, tmp_path: Path
+):
+    damaged = shutil.copytree(folder, tmp_path / "copy")
+    embeddings = load_file(folder / "task_embeddings.safetensors")
+    value = torch.zeros(shape or embeddings["mt_en_de"].shape).to(dtype)
+    save_file({**embeddings, "mt_en_de": value}, damaged / "task_embeddings.safetensors")
+    with pytest.raises(CheckpointError, match=r"must have a float32 vector .* but has 'mt_en_de'"):
         taskaware.load(damaged)
 
 
@@ -330,6 +349,11 @@ def test_weights_of_another_shape_or_not_finite_are_refused_by_name(folder: Path
         {"features": None},
         {"decoding": {"beam": 0}},
         {"longest_sources": []},
+        {"longest_sources": {"asr_en": -1}},
+        {"features": {"num_mel_bins": 81}},
+        {"features": {"padded_seconds": 1e-320}},
+        {"decoding": {"suppressed": [1_000_000_000]}},
+        {"decoding": {"length_penalty": 1000.0}},
     ],
 )
 def test_a_description_with_impossible_values_is_refused_by_name(

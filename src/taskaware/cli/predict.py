@@ -30,7 +30,7 @@ _RECORDINGS_TOGETHER = 16
 def predict(
     model: Path,
     /,
-    *files: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
     text: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
@@ -116,8 +116,11 @@ def predict(
     from taskaware.settings import typed
 
     for file in files:
-        if str(file).startswith("-") and str(file) != "-":
-            raise UserError(f"`{file}` is not an option of predict; see taskaware predict --help")
+        if file.startswith("-") and file != "-":
+            raise UserError(
+                f"`{file}` is not an option of predict; see taskaware predict --help. A file of "
+                f"that name is given as ./{file}"
+            )
     if not files and not text:
         raise UserError("a recording, a text file, `-` or --text must be given, but there is none")
     hearing = Hearing.of(channel=channel)
@@ -133,7 +136,7 @@ def predict(
         segmentation=segmentation, detector=detector, greatest_seconds=greatest_seconds
     )
     typed.require_valid(settings, where="long recording")
-    inputs = open_inputs(files, text, input)
+    inputs = open_inputs(tuple(map(Path, files)), text, input)
     num_tasks = max(len(_tasks_of(loaded, one, chosen)) for one in inputs)
     labels = Labels(file=len(inputs) > 1, task=num_tasks > 1, rank=num_best > 1)
     with ExitStack() as stack:

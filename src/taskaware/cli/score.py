@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from taskaware.cli.display import say
 from taskaware.errors import UserError
+from taskaware.files import read_regular
 
 if TYPE_CHECKING:
     from taskaware.evaluation.metrics import Score
@@ -61,6 +62,8 @@ def score(
     if resegment:
         lines = campaign.resegmented(" ".join(lines), right, language)
     campaign.require_lines(lines, right)
+    if not any(line.strip() for line in right):
+        raise UserError(f"{references} must have a text to compare with, but every line is blank")
 
     def compute(name: MetricName) -> Score:
         match name:
@@ -96,6 +99,5 @@ def score(
 
 def _lines(path: Path) -> list[str]:
     """Return the lines of a UTF-8 text; only a line feed ends one."""
-    return (
-        path.read_bytes().decode("utf-8-sig").removesuffix("\n").replace("\r\n", "\n").split("\n")
-    )
+    content = read_regular(path)
+    return content.decode("utf-8-sig").removesuffix("\n").replace("\r\n", "\n").split("\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -75,10 +74,15 @@ class DecodingSettings:
             yield "beam", f"must be at most {_WIDEST_BEAM}, but is {self.beam}"
         if self.num_best > max(self.beam, 1):
             yield "num_best", f"must be at most `beam` ({self.beam}), but is {self.num_best}"
-        if not (math.isfinite(self.length_penalty) and self.length_penalty >= 0):
-            yield "length_penalty", f"must be a number from 0 up, but is {self.length_penalty}"
+        if not 0 <= self.length_penalty <= _GREATEST_LENGTH_PENALTY:
+            yield (
+                "length_penalty",
+                f"must be from 0 to {_GREATEST_LENGTH_PENALTY}, but is {self.length_penalty}",
+            )
 
 
+# In use are 0 to 2; of a large one the power of a length is no float any more.
+_GREATEST_LENGTH_PENALTY = 20
 _WIDEST_BEAM = 1000  # a wider one finds nothing more, and fills the memory
 
 

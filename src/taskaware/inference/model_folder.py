@@ -29,6 +29,7 @@ from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.allocation import at_most
+from taskaware.model.parts import neutral_task_embedding
 from taskaware.model.settings import ModelSettings
 from taskaware.model.transformer import create_model
 from taskaware.settings import typed as settings_file
@@ -44,7 +45,7 @@ from taskaware.training.tensors import (
 from taskaware.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FORMAT_VERSION = 1
 DESCRIPTION = "model.json"
@@ -155,6 +156,7 @@ def _read_folder(folder: Path) -> ModelParts:
         )
         longest = {str(k): int(v) for k, v in description.get("longest_sources", {}).items()}
         _require_few_layers(model, tensors)
+        _require_fitting(tasks, model, features, decoding, longest, vocabulary.size)
 
         num_values = sum(tensor.numel() for tensor in tensors.values())
         with at_most(_DRAFTS * num_values + _FEW):
@@ -178,7 +180,7 @@ def _read_folder(folder: Path) -> ModelParts:
         vocabulary=vocabulary,
         feature_settings=features,
         decoding=decoding,
-        task_embeddings=_task_embeddings(folder, tasks),
+        task_embeddings=_task_embeddings(folder, tasks, model),
         provenance=provenance,
         longest_sources=longest,
     )
@@ -194,6 +196,36 @@ def _require_few_layers(settings: ModelSettings, tensors: Mapping[str, Tensor]) 
     num_layers += settings.num_cnn_layers + settings.bridge.num_layers
     if num_layers > len(tensors):
         raise ValueError(f"it has {num_layers:,} layers, and its weights are {len(tensors):,}")
+
+
+def _require_fitting(
+    tasks: Sequence[Task],
+    model: ModelSettings,
+    features: FeatureSettings,
+    decoding: DecodingSettings,
+    longest_sources: Mapping[str, int],
+    num_pieces: int,
+) -> None:
+    """Require of settings that fit each for itself that they fit together.
+
+    Raises:
+        ValueError: They do not.
+    """
+    hears = any(task.source_modality == "speech" for task in tasks)
+    if hears and features.num_mel_bins != model.num_features:
+        raise ValueError(
+            f"features.num_mel_bins ({features.num_mel_bins}) must be model.num_features "
+            f"({model.num_features})"
+        )
+    largest = max((*decoding.suppressed, *decoding.suppressed_first), default=0)
+    if largest >= num_pieces:
+        raise ValueError(
+            f"decoding.suppressed and suppressed_first must be ids of its {num_pieces:,} pieces, "
+            f"from 0 up, but have {largest}"
+        )
+    for name, length in longest_sources.items():
+        if length < 1:
+            raise ValueError(f"longest_sources must be at least 1, but that of {name} is {length}")
 
 
 def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None = None) -> None:
@@ -262,7 +294,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} must be readable JSON, but: {error}") from error
 
 
-def _task_embeddings(folder: Path, tasks: tuple[Task, ...]) -> dict[str, Tensor]:
+def _task_embeddings(
+    folder: Path, tasks: tuple[Task, ...], settings: ModelSettings
+) -> dict[str, Tensor]:
     path = folder / "task_embeddings.safetensors"
     embeddings = load_tensors(path)
     weights_path = folder / "model.safetensors"
@@ -272,14 +306,16 @@ def _task_embeddings(folder: Path, tasks: tuple[Task, ...]) -> dict[str, Tensor]
             f"{path} must have been computed with {weights_path}, but was with other weights; "
             f"{_COPY_AGAIN}"
         )
+    names = [task.name for task in tasks]
+    size = len(neutral_task_embedding(settings)) if embeddings else 0
+    for name, value in embeddings.items():
+        if name not in names or value.shape != (1, size) or value.dtype != torch.float32:
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{path} must have a float32 vector [1, {size}] for tasks of the model "
+                f"({', '.join(names)}), but has '{name}', {kind} {list(value.shape)}; {_COPY_AGAIN}"
+            )
     _check_finite(embeddings, path)
-    names = {task.name for task in tasks}
-    shapes = {tuple(value.shape) for value in embeddings.values()}
-    if not set(embeddings) <= names or len(shapes) > 1 or any(s[:1] != (1,) for s in shapes):
-        raise CheckpointError(
-            f"{path} must have a vector [1, size] for tasks of the model ({', '.join(names)}), but "
-            f"has {', '.join(f'{n} {list(v.shape)}' for n, v in embeddings.items())}"
-        )
     return embeddings
 
 

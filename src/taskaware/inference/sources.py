@@ -298,10 +298,7 @@ def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing
         case np.ndarray() | torch.Tensor():
             own_rate = hearing.sample_rate_hz or rate
             waveform = as_waveform(source, name)
-            if not np.isfinite(waveform).all():
-                raise AudioError(
-                    f"{name}: every sample must be finite, but some are NaN or infinite"
-                )
+            audio.require_samples(waveform, name)
             return Sound(
                 waveform=audio.resampled(waveform, own_rate, rate), sample_rate_hz=own_rate
             )

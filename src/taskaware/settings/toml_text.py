@@ -59,12 +59,16 @@ def _enter_table(
     return table
 
 
-def _keys_within(value: Any, key: Key = ()) -> Iterator[Key]:
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    for name, part in pairs:
-        yield (*key, name)
-        if isinstance(part, dict | list):
-            yield from _keys_within(part, (*key, name))
+def _keys_within(value: Any) -> Iterator[Key]:
+    """Yield the key of every value, a table before what is in it; tables may lie in any depth."""
+    waiting: list[tuple[Key, Any]] = [((), value)]
+    while waiting:
+        key, inner = waiting.pop()
+        if key:
+            yield key
+        if isinstance(inner, dict | list):
+            pairs = inner.items() if isinstance(inner, dict) else enumerate(inner)
+            waiting += reversed([((*key, name), part) for name, part in pairs])
 
 
 def toml_lines(mapping: Mapping[str, Any], table: tuple[str, ...] = ()) -> Iterator[str]:

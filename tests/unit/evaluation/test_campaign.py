@@ -115,3 +115,19 @@ def test_the_command_scores_files_line_by_line(tmp_path: Path, capsys: pytest.Ca
     assert "a line for each of 2 references, but there are 1" in capsys.readouterr().err
     assert run([*files, "--metric", "comet"]) == 2
     assert "needs --sources and --comet-model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("blank", ["", "\n\n", " \n"])
+def test_the_command_does_not_score_against_nothing(
+    blank: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("h.txt", "r.txt"):
+        (tmp_path / name).write_text(blank)
+    assert run(["score", str(tmp_path / "h.txt"), str(tmp_path / "r.txt")]) == 2
+    assert "r.txt must have a text to compare with" in capsys.readouterr().err
+
+
+def test_the_command_reads_no_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "r.txt").write_text("a\n")
+    assert run(["score", "/dev/zero", str(tmp_path / "r.txt")]) != 0
+    assert "/dev/zero" in capsys.readouterr().err

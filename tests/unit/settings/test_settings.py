@@ -335,6 +335,10 @@ def test_lines_of_keys_are_found_under_any_spelling() -> None:
     assert lines["g", "h", 1, "k"] == 11
 
 
+def test_lines_of_keys_are_found_in_any_depth() -> None:
+    assert len(key_lines("[" + ".".join("a" * 1500) + "]\nb = 1")) == 1501
+
+
 INTEGERS = (-(1 << 63), (1 << 63) - 1)  # those of 64 bits, which TOML promises
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -333,9 +334,11 @@ def _record(header: list[str], cells: list[str]) -> dict[str, object] | FieldErr
 
 def _json_record(path: Path, number: int, line: str) -> dict[str, object] | FieldError:
     try:
-        record = parse_json(line)
-    except ValueError as error:
+        record = parse_json(line, names_once=True)
+    except json.JSONDecodeError as error:
         return FieldError(WHOLE_LINE, f"must be a JSON object, but is not JSON ({error})")
+    except ValueError as error:
+        return FieldError(WHOLE_LINE, f"must be a JSON object that can be read, but {error}")
     if not isinstance(record, dict):
         kind = type(record).__name__
         return FieldError(WHOLE_LINE, f"must be a JSON object, but is a {kind}")

@@ -58,7 +58,10 @@ def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | str]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield first, f"must be cells of CSV, in which a quote is doubled, but is not ({error})"
+            reason = str(error)
+            if reason == "unexpected end of data":
+                reason = "a quote opens here that nothing closes: all that follows is in it"
+            yield first, f"must be cells of CSV, in which a quote is doubled, but is not ({reason})"
             continue
         if row:
             yield first, row

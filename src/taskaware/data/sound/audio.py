@@ -35,6 +35,9 @@ _MOST_VALUES_AT_ONCE = 1 << 26  # 256 MiB
 _MOST_PIPED_BYTES = 1 << 31
 _COMPRESSED_SUFFIXES = ("flac", "mp3", "ogg", "opus")
 _MPEG_TOLERANCE_SECONDS = 0.25  # the first frames may need what was before them to be decoded
+# Integers of 32 bits that were not scaled are read, though they are no float samples. The power of
+# a window of samples some thousands of times larger would not fit float32.
+_LARGEST_SAMPLE = 1e12
 # Channels cancel where their mean has less than this share of the power that the mean of unrelated
 # channels of the same power would have: in stereo, where they correlate below -0.95.
 _CANCELLING_SHARE = 0.05
@@ -147,13 +150,28 @@ def read_sound(
         blocks = list(decoded_blocks(file, first, wanted, name, size=size))
         samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     waveform, channels_cancel = mixed(samples, channel)
-    if not np.isfinite(waveform).all():
-        raise AudioError(f"{name}: every sample must be finite, but some are NaN or infinite")
+    require_samples(waveform, name)
     return Sound(
         waveform=resampled(waveform, rate, sample_rate_hz),
         sample_rate_hz=rate,
         channels_cancel=channels_cancel,
     )
+
+
+def require_samples(waveform: np.ndarray, name: str) -> None:
+    """Require of samples ``[N]`` that features can be computed of them.
+
+    Raises:
+        AudioError: One is not finite, or so large that its power is not.
+    """
+    largest = float(np.abs(waveform).max(initial=0.0))
+    if not math.isfinite(largest):
+        raise AudioError(f"{name}: every sample must be finite, but some are NaN or infinite")
+    if largest > _LARGEST_SAMPLE:
+        raise AudioError(
+            f"{name}: samples must be numbers whose full scale is 1 (at most {_LARGEST_SAMPLE:g} "
+            f"is read), but one is {largest:g}: write the recording anew"
+        )
 
 
 def resampled(waveform: np.ndarray, rate_hz: int, to_rate_hz: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -13,6 +14,8 @@ from taskaware.data.sound import mpeg
 from taskaware.errors import AudioError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import soundfile
 
 # What libsndfile notes of wav, aiff, w64, rf64 and au where the data end before their header says.
@@ -107,12 +110,11 @@ def check_header(file: soundfile.SoundFile, path: Path | str | BinaryIO, name: s
     """Find what libsndfile forgives silently: a file that ends before its header says it does."""
     declared = _DECLARED_SIZE.search(file.extra_info)
     truncated = declared is not None and 0 < int(declared[1]) < _UNKNOWN_SIZE
-    if isinstance(path, str | Path):
-        match file.format:
-            case "NIST":
-                truncated = _nist_num_frames(Path(path)) > file.frames
-            case "OGG":
-                truncated = _last_ogg_page_is_cut(Path(path))
+    match file.format:
+        case "NIST":
+            truncated = _nist_num_frames(_part(path, 0, _NIST_HEADER_BYTES)) > file.frames
+        case "OGG":
+            truncated = _last_ogg_page_is_cut(_part(path, -_OGG_MAX_PAGE_BYTES, None))
     if truncated:
         raise AudioError(
             f"{name}: the file is truncated: it ends after {file.frames / file.samplerate:.3f} s, "
@@ -122,19 +124,34 @@ def check_header(file: soundfile.SoundFile, path: Path | str | BinaryIO, name: s
         raise AudioError(f"{name}: the recording is empty (0 samples)")
 
 
-def _nist_num_frames(path: Path) -> int:
+def _part(path: Path | str | BinaryIO, first: int, length: int | None) -> bytes:
+    """Return some bytes of a recording, counted from its end where `first` is negative."""
+    with _reading(path) as file:
+        before = file.tell()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size + first) if first < 0 else first)
+        found = file.read(-1 if length is None else length)
+        file.seek(before)  # libsndfile reads on from there
+    return found
+
+
+@contextmanager
+def _reading(path: Path | str | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(path, str | Path):
+        with Path(path).open("rb") as file:
+            yield file
+    else:
+        yield path
+
+
+def _nist_num_frames(header: bytes) -> int:
     """Return the samples of each channel that a NIST sphere header declares, or 0."""
-    with path.open("rb") as file:
-        count = _NIST_SAMPLE_COUNT.search(file.read(_NIST_HEADER_BYTES))
+    count = _NIST_SAMPLE_COUNT.search(header)
     return int(count[1]) if count else 0
 
 
-def _last_ogg_page_is_cut(path: Path) -> bool:
-    """Return whether an Ogg file ends inside a page (RFC 3533, section 6)."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _OGG_MAX_PAGE_BYTES))
-        tail = file.read()
+def _last_ogg_page_is_cut(tail: bytes) -> bool:
+    """Return whether an Ogg file that ends so ends inside a page (RFC 3533, section 6)."""
     page = tail[max(0, tail.rfind(b"OggS")) :]
     num_segments = page[26] if len(page) > 26 else 255
     return len(page) < 27 + num_segments + sum(page[27 : 27 + num_segments])

@@ -135,8 +135,11 @@ class FeatureSettings:
             yield "low_hz", f"must be from 0 to below half the sample rate, but is {self.low_hz}"
         if not 0 <= self.preemphasis <= 1:
             yield "preemphasis", f"must be from 0 to 1, but is {self.preemphasis}"
-        if self.padded_seconds < 0:
-            yield "padded_seconds", f"must be at least 0, but is {self.padded_seconds}"
+        if self.padded_seconds != 0 and not 0.1 <= self.padded_seconds <= 86_400:
+            yield (
+                "padded_seconds",
+                f"must be 0, or from 0.1 to 86,400, but is {self.padded_seconds}",
+            )
 
     @property
     def window_samples(self) -> int:

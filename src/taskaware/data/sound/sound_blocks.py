@@ -86,10 +86,7 @@ class LongSound:
                 yield self._finite(audio.mixed(samples, self.channel)[0])
 
     def _finite(self, waveform: np.ndarray) -> np.ndarray:
-        if not np.isfinite(waveform).all():
-            raise AudioError(
-                f"{self.name}: every sample must be finite, but some are NaN or infinite"
-            )
+        audio.require_samples(waveform, self.name)
         return waveform
 
 

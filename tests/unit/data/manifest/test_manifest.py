@@ -363,3 +363,20 @@ def test_a_compressed_manifest_is_told_as_such(tmp_path: Path):
 def test_a_line_without_an_end_is_refused():
     with pytest.raises(ManifestError, match=r"/dev/zero.* "):
         read_manifest("/dev/zero")
+
+
+def test_a_name_that_stands_twice_in_a_line_is_a_problem_of_the_line(tmp_path: Path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"task": "mt", "task": "st", "source_text": "a", "target_text": "b"}\n')
+    (problem,) = read_manifest(path).problems
+    assert (
+        problem.reason == "must be a JSON object that can be read, but the name 'task' stands twice"
+    )
+
+
+def test_a_quote_that_is_never_closed_is_said_where_it_opens(tmp_path: Path):
+    path = tmp_path / "m.csv"
+    path.write_text('task,source_text,target_text\nmt,"a,b\nmt,c,d\n')
+    (problem,) = read_manifest(path).problems
+    assert problem.line == 2
+    assert "a quote opens here that nothing closes" in problem.reason

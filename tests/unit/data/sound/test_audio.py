@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from taskaware.data.manifest.line import channel_number
 from taskaware.data.sound import audio, mpeg
+from taskaware.data.sound.features import log_mel
+from taskaware.data.sound.settings import FeatureSettings
 from taskaware.errors import AudioError, UserError
 
 if TYPE_CHECKING:
@@ -258,6 +261,8 @@ def test_a_truncated_file_is_refused(tmp_path: Path, container: str):
     path = cut(write(tmp_path / f"a.{container}", noise))
     with pytest.raises(AudioError, match=rf"a\.{container}: the file is truncated"):
         audio.read(path, sample_rate_hz=RATE_HZ)
+    with pytest.raises(AudioError, match="the recording: the file is truncated"):
+        audio.read(io.BytesIO(path.read_bytes()), sample_rate_hz=RATE_HZ)
 
 
 def test_a_wav_that_a_program_wrote_to_a_pipe_is_not_taken_for_truncated(tmp_path: Path):
@@ -290,6 +295,18 @@ def test_each_unusable_file_is_named_with_its_reason(tmp_path: Path):
     assert "is a folder" in reason(tmp_path / "folder.wav")
     soundfile.write(tmp_path / "nan.wav", broken, RATE_HZ, subtype="FLOAT")
     assert "finite" in reason(tmp_path / "nan.wav")
+    soundfile.write(tmp_path / "huge.wav", 1e20 * sine(0.5), RATE_HZ, subtype="FLOAT")
+    assert "full scale is 1 (at most 1e+12 is read), but one is 4e+19" in reason(
+        tmp_path / "huge.wav"
+    )
+
+
+def test_features_of_the_largest_samples_that_are_read_are_finite(tmp_path: Path):
+    path = tmp_path / "large.wav"
+    soundfile.write(path, np.tile([1e12, -1e12], RATE_HZ), RATE_HZ, subtype="FLOAT")
+    waveform = torch.from_numpy(audio.read(path, sample_rate_hz=RATE_HZ))
+    for settings in (FeatureSettings(), FeatureSettings(kind="whisper", padded_seconds=30.0)):
+        assert log_mel(waveform, settings).isfinite().all()
 
 
 def test_a_segment_outside_the_recording_is_refused(tmp_path: Path):

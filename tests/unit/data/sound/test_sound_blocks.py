@@ -82,6 +82,9 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path):
     wave[500] = np.nan
     with pytest.raises(AudioError, match="every sample must be finite"):
         list(long_waveform(wave, RATE_HZ, name="the waveform").blocks(RATE_HZ))
+    wave[500] = 1e20
+    with pytest.raises(AudioError, match=r"the waveform: samples must be .*, but one is 1e\+20"):
+        list(long_waveform(wave, RATE_HZ, name="the waveform").blocks(RATE_HZ))
 
 
 def test_a_long_recording_takes_the_memory_of_a_block(tmp_path: Path):
