@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 # What torch says on a CPU, where it has no exception of its own for this.
 _CPU_MESSAGES = ("not enough memory", "can't allocate memory")
 # How many compiled products are kept, by oneDNN itself and by torch's layer above it (ideep). Each
-# takes about half a megabyte, and both keep 1,024 where nothing is said. An update of speech with an
-# implicit task network has between 64 and 96: with fewer kept than that, each is compiled anew.
+# takes about half a megabyte, and both keep 1,024 where nothing is said. An update of speech with
+# an implicit task network has between 64 and 96: with fewer kept than that, each is compiled anew.
 _CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-_CAPACITY = 128
+_CAPACITY = 96
 
 
 def bound_caches() -> None:
