@@ -81,6 +81,7 @@ def serve(
     from taskaware.serve.server import serve as serve_forever
     from taskaware.serve.service import Service
     from taskaware.serve.settings import ServeSettings, is_loopback
+    from taskaware.serve.task_book import require_writable
     from taskaware.settings import typed
 
     key = _api_key(api_key_file)
@@ -97,6 +98,8 @@ def serve(
         changes["max_outputs_a_request"] = most
     settings = ServeSettings(**changes)
     typed.require_valid(settings, where="serve")
+    if tasks_folder is not None:  # before a large model is loaded
+        require_writable(tasks_folder)
     listening = listen(host, port)
     folder = find_model(model, which)
     service = Service(
@@ -129,12 +132,19 @@ def _api_key(file: Path | None) -> str | None:
     """Return the key that clients must send, or ``None``.
 
     Raises:
-        UserError: The file holds none.
+        UserError: The file, or the variable that is set, holds none.
     """
-    if file is None:
-        return os.environ.get(KEY_VARIABLE) or None
-    lines = file.read_text(encoding="utf-8").splitlines()
+    if file is not None:
+        text = file.read_text(encoding="utf-8")
+    elif not (text := os.environ.get(KEY_VARIABLE, "")):
+        return None
+    lines = text.splitlines()
     key = lines[0].strip() if lines else ""
     if not key or not key.isascii() or not key.isprintable():
-        raise UserError(f"{file} must have a key of ASCII letters in its first line, but has none")
+        place = f"the variable {KEY_VARIABLE}" if file is None else str(file)
+        found = "a character that is none of these" if key else "none"
+        raise UserError(
+            f"{place} must have a key of ASCII letters, digits and signs in its first line, but "
+            f"has {found}"
+        )
     return key

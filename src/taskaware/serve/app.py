@@ -21,7 +21,13 @@ import taskaware
 from taskaware.errors import TaskawareError
 from taskaware.serve.audio_routes import audio_routes
 from taskaware.serve.batcher import NobodyWaitsError
-from taskaware.serve.failures import ServiceError, error_response, json_response, of_error
+from taskaware.serve.failures import (
+    ServiceError,
+    error_response,
+    json_response,
+    of_error,
+    shortened,
+)
 from taskaware.serve.guard import Guard, Refused
 from taskaware.serve.metrics import CONTENT_TYPE
 from taskaware.serve.run_routes import run_routes
@@ -106,7 +112,10 @@ def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(TaskawareError)
     async def foreseen(_: Request, error: Exception) -> Response:
         assert isinstance(error, TaskawareError)
-        return error_response(of_error(error))
+        told = of_error(error)
+        if told.status == 500:  # whoever runs the service learns more than its clients
+            traceback.print_exception(error)
+        return error_response(told)
 
     @app.exception_handler(NobodyWaitsError)
     async def unwanted(_: Request, error: Exception) -> Response:
@@ -115,10 +124,11 @@ def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def impossible(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "body")
-        more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-        message = f"{place or 'the body'}: {first['msg']}{more}"
+        errors = error.errors()
+        first = errors[0]
+        place = shortened(".".join(str(part) for part in first["loc"] if part != "body"))
+        more = f" (and {len(errors) - 1:,} more)" if len(errors) > 1 else ""
+        message = f"{place or 'the body'}: {shortened(first['msg'])}{more}"
         return error_response(ServiceError(message, status=422, param=place or None))
 
     @app.exception_handler(HTTPException)

@@ -18,16 +18,12 @@ from taskaware.inference.recordings.formats import format_transcript
 from taskaware.serve import intake
 from taskaware.serve.failures import ServiceError, json_response, too_large
 from taskaware.serve.schemas import ERRORS, Transcription
-from taskaware.serve.service import Service
+from taskaware.serve.service import OPENAI_MODELS, Service
 
 if TYPE_CHECKING:
     from taskaware.inference.recordings.transcript import Segment, Transcript
     from taskaware.serve.task_book import KnownTask
 
-# Names of OpenAI's models that unchanged programs send: they stand for the model that is served.
-_STAND_FOR_THE_MODEL = frozenset(
-    ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize")
-)
 _MEDIA_TYPES = {"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
@@ -47,7 +43,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 _FILE = File(description="A recording: wav, flac, mp3, ogg, NIST sphere; any rate.")
 _MODEL = Form(description="A task's name, the model's, or `whisper-1`: the task is then chosen.")
 _TASK = Form(description="Not in OpenAI's API: the task, whatever `model` and `language` say.")
-_LANGUAGE = Form(description="The language spoken, where the model knows several.")
+_MAX_LANGUAGE = 32  # characters: a longer one would come back with the error
+_LANGUAGE = Form(
+    max_length=_MAX_LANGUAGE, description="The language spoken, where the model knows several."
+)
 _UNUSED = Form(description="Taken and not used.")
 _GRANULARITIES = Form(alias="timestamp_granularities[]")
 _STREAM = Form(description="Whether the text comes as server-sent events, segment by segment.")
@@ -65,7 +64,11 @@ def audio_routes(service: Service) -> APIRouter:
         language: Annotated[str | None, _LANGUAGE] = None,
         task: Annotated[str | None, _TASK] = None,
         target_language: Annotated[
-            str | None, Form(description="Not in OpenAI's API: translate into this language.")
+            str | None,
+            Form(
+                max_length=_MAX_LANGUAGE,
+                description="Not in OpenAI's API: translate into this language.",
+            ),
         ] = None,
         response_format: Annotated[ResponseFormat, Form()] = "json",
         timestamp_granularities: Annotated[
@@ -94,7 +97,11 @@ def audio_routes(service: Service) -> APIRouter:
         task: Annotated[str | None, _TASK] = None,
         language: Annotated[str | None, _LANGUAGE] = None,
         target_language: Annotated[
-            str, Form(description="Not in OpenAI's API, which translates into English alone.")
+            str,
+            Form(
+                max_length=_MAX_LANGUAGE,
+                description="Not in OpenAI's API, which translates into English alone.",
+            ),
         ] = "en",
         response_format: Annotated[ResponseFormat, Form()] = "json",
         prompt: Annotated[str | None, _UNUSED] = None,
@@ -140,14 +147,17 @@ def _task(service: Service, task: str | None, model: str, of_languages: Any) -> 
     Raises:
         ServiceError: It names none that takes speech.
     """
+    own_names = [known.task.name for known in service.book.own()]
     known_names = [known.task.name for known in service.book.all()]
     try:
         if task:
             found = service.book.get(task)
+        elif model in own_names:
+            found = service.book.get(model)
+        elif model == service.name or model in OPENAI_MODELS:
+            found = of_languages()
         elif model in known_names:
             found = service.book.get(model)
-        elif model == service.name or model in _STAND_FOR_THE_MODEL:
-            found = of_languages()
         else:
             raise ServiceError(
                 f"the model must be '{service.name}', whisper-1, or a task ("

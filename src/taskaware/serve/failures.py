@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from taskaware.errors import AudioError, DataError, TaskawareError, UnknownTaskError, UserError
+from taskaware.errors import (
+    AudioError,
+    CheckpointError,
+    DataError,
+    TaskawareError,
+    UnknownTaskError,
+    UserError,
+    WriteError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SHOWN_CHARACTERS = 200
 _LONGEST_RETRY_SECONDS = 60  # OpenAI's clients wait no longer
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -61,7 +70,18 @@ def of_error(error: TaskawareError, *, param: str | None = None) -> ServiceError
             return ServiceError(str(error), code="invalid_features", param=param)
         case UserError():
             return ServiceError(str(error), param=param)
+        case CheckpointError() | WriteError():  # these name files of the server
+            return ServiceError(
+                "the service failed; what it wrote to its standard error says why",
+                status=500,
+                code="model_failed",
+            )
     return ServiceError(str(error), status=500, code="model_failed")
+
+
+def shortened(text: str) -> str:
+    """Return what a client sent as an answer shows it."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def busy(message: str, *, after_seconds: float = 1.0) -> ServiceError:

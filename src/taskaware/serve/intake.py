@@ -77,6 +77,13 @@ class Heard:
     in_parts: bool = False
 
     @property
+    def num_pieces(self) -> int:
+        """How many pieces a text has; 0 of any other source."""
+        if self.read is None or self.read.array.ndim != 1:
+            return 0
+        return len(self.read.array)
+
+    @property
     def duration_seconds(self) -> float | None:
         """How long a recording is."""
         return None if self.sound is None else self.sound.duration_seconds
@@ -90,9 +97,47 @@ def read_text(model: TaskAwareModel, text: str, settings: ServeSettings) -> Hear
     """
     require_short(text, settings, "text")
     try:
-        return Heard(read=model.read_source(Text(text), "text"))
+        read = model.read_source(Text(text), "text")
     except TaskawareError as error:
         raise of_error(error, param="text") from error
+    _require_few_pieces(len(read.array), settings, "text")
+    return Heard(read=read)
+
+
+def pieces_of_target(model: TaskAwareModel, text: str, settings: ServeSettings, param: str) -> int:
+    """Return how many pieces the target of an example has.
+
+    Raises:
+        ServiceError: It is too long, or no Unicode.
+    """
+    require_short(text, settings, param)
+    number = len(model.vocabulary.encode(text))
+    _require_few_pieces(number, settings, param)
+    return number
+
+
+def require_few_together(number: int, settings: ServeSettings, param: str) -> None:
+    """Check how many pieces the texts of a request have together.
+
+    Raises:
+        ServiceError: They have too many.
+    """
+    if number > settings.max_pieces_a_request:
+        raise too_large(
+            f"the texts of a request must have at most {settings.max_pieces_a_request:,} pieces of "
+            f"the model's vocabulary together, each counted for every task, but have {number:,}: "
+            "send several requests",
+            param,
+        )
+
+
+def _require_few_pieces(number: int, settings: ServeSettings, param: str) -> None:
+    if number > settings.max_pieces:
+        raise too_large(
+            f"a text must have at most {settings.max_pieces:,} pieces of the model's vocabulary, "
+            f"but has {number:,}: cut it into shorter ones",
+            param,
+        )
 
 
 def require_short(text: str, settings: ServeSettings, param: str) -> None:
@@ -118,7 +163,7 @@ def read_features(model: TaskAwareModel, content: bytes, settings: ServeSettings
         ServiceError: They are too large, damaged, or something else.
     """
     _require_size(content, settings, "features")
-    with _telling("features"):
+    with telling("features"):
         _require_whole_array(content)
         return Heard(read=model.read_source(io.BytesIO(content), "features"))
 
@@ -146,7 +191,7 @@ def read_recording(
         ServiceError: It is too long or too large, damaged, or something else.
     """
     sound = opened(model, content, settings, param=param)
-    with _telling(param), warnings.catch_warnings():
+    with telling(param), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what speaks against an output is in the answer
         if is_long(model, tasks, sound):
             return Heard(sound=sound, in_parts=True)
@@ -163,7 +208,7 @@ def opened(
         ServiceError: As ``read_recording``.
     """
     _require_size(content, settings, param)
-    with _telling(param):
+    with telling(param):
         require_declared_length(content, settings)
         return open_recording(_Content(content), model.feature_settings, Hearing())
 
@@ -180,7 +225,7 @@ def _require_size(content: bytes, settings: ServeSettings, param: str) -> None:
 
 
 @contextmanager
-def _telling(param: str) -> Iterator[None]:
+def telling(param: str) -> Iterator[None]:
     """Turn what is raised for a file into what a client is told."""
     try:
         yield

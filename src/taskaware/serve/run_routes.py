@@ -9,8 +9,10 @@ from fastapi import APIRouter, Request, Response
 
 from taskaware.errors import UserError
 from taskaware.inference.recordings.formats import format_transcript, segment_fields
+from taskaware.serve import intake
 from taskaware.serve.embeddings import embedding_of_examples
 from taskaware.serve.failures import ServiceError, json_response, too_large
+from taskaware.serve.json_body import json_route
 from taskaware.serve.schemas import ERRORS, RunAnswer, RunRequest
 from taskaware.serve.service import Service
 from taskaware.serve.sources import MODALITY_OF, kind_of, read_source
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 def run_routes(service: Service) -> APIRouter:
     """Return the routes of our own conventions."""
-    router = APIRouter(prefix="/v1", tags=["Tasks"])
+    router = APIRouter(prefix="/v1", tags=["Tasks"], route_class=json_route(service.settings))
 
     @router.post("/run", response_model=RunAnswer, responses=ERRORS)
     async def run(request: Request, body: RunRequest) -> Response:
@@ -62,6 +64,8 @@ async def _run(
         place = f"sources[{i}]"
         heard.append(await read_source(service, request, source, tasks, place, times=body.times))
     pairs = [(i, known, heard[i]) for i, tasks in enumerate(wanted) for known in tasks]
+    num_pieces = sum(one.num_pieces for _, _, one in pairs)
+    intake.require_few_together(num_pieces, service.settings, "sources")
     short = [(known, one) for _, known, one in pairs if not one.in_parts]
     found = iter(await service.outputs(request, short, decoding))
     outputs = []
@@ -92,8 +96,8 @@ def _tasks(service: Service, body: RunRequest, modality: Modality, number: int) 
         wanted = [service.book.mixed(body.mix)]
     elif body.tasks:
         wanted = [service.book.get(name) for name in dict.fromkeys(body.tasks)]
-    else:
-        wanted = service.book.all()
+    else:  # not those of other clients, which may be many and take long
+        wanted = service.book.own()
     fitting = [known for known in wanted if known.task.source_modality == modality]
     if not fitting:
         names = ", ".join(f"{one.task.name} ({one.task.source_modality})" for one in wanted)

@@ -35,7 +35,10 @@ class RunRequest(_Strict):
 
     sources: list[Source] = Field(min_length=1, max_length=_MOST_SOURCES)
     tasks: list[str] | None = Field(
-        None, min_length=1, max_length=_MOST_SOURCES, description="Default: all that fit."
+        None,
+        min_length=1,
+        max_length=_MOST_SOURCES,
+        description="Default: all of the model's own that fit; those of examples are named.",
     )
     mix: dict[str, Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]] | None = Field(
         None,

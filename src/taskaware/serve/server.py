@@ -1,4 +1,4 @@
-"""The server: uvicorn, a limit on the time for headers, and an end that finishes what was taken."""
+"""The server: uvicorn, limits for slow and many clients, an end that finishes what was taken."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from taskaware.errors import UserError
+from taskaware.serve.failures import ServiceError, error_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from taskaware.serve.settings import ServeSettings
 
@@ -61,19 +62,19 @@ def serve(
     """
     config = uvicorn.Config(
         app,
-        http=_protocol(settings.header_seconds),
+        http=_protocol(settings),
         ws="none",
         loop="asyncio",
         log_config=None,
         log_level="error",  # not of every client that speaks another language
         access_log=False,
         server_header=False,
-        limit_concurrency=settings.max_connections,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(int(settings.shutdown_seconds), 1),
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = _Server(config, when_ready)
+    config.app = _bounded(app, server.server_state.connections, settings.max_connections)
     # uvicorn ends well, and then sends itself the signal again, to end as others would.
     earlier = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
@@ -93,23 +94,99 @@ class _Server(uvicorn.Server):
         self._when_ready()
 
 
-def _protocol(seconds: float) -> type[H11Protocol]:
-    """Return the protocol of connections that are closed where no request begins in time."""
+def _bounded(app: ASGIApp, connections: Collection[Any], most: int) -> ASGIApp:
+    """Return an application that refuses requests while there are too many connections.
+
+    uvicorn's own limit answers with a plain text.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or len(connections) <= most:
+            await app(scope, receive, send)
+            return
+        error = ServiceError(
+            f"the service has {most} connections, and takes no more: ask again in a moment",
+            status=503,
+            code="too_many_connections",
+            retry_after_seconds=1,
+        )
+        response = error_response(error)
+        response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+    return answer
+
+
+def _protocol(settings: ServeSettings) -> type[H11Protocol]:
+    """Return the protocol of connections that are closed where a client is too slow.
+
+    A request must begin in time, the first of a connection as any later one; and an answer must be
+    read in time. The guard bounds how long a body may take.
+    """
 
     class Impatient(H11Protocol):
-        _timer: asyncio.TimerHandle | None = None
+        _beginning: asyncio.TimerHandle | None = None
+        _writing: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._timer = self.loop.call_later(seconds, self._close_if_silent)
+            self._expect_request()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._forget_request()
+            self._forget_writing()
             super().connection_lost(exc)
 
-        def _close_if_silent(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
-                self.transport.close()
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            # uvicorn's timer for kept-alive connections ends with the first byte.
+            if self._is_between_requests:
+                self._expect_request()
+            else:
+                self._forget_request()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if not self._is_between_requests:  # the next had come already
+                self._forget_request()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self.loop.call_later(settings.header_seconds, self.transport.abort)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._forget_writing()
+            seconds = settings.receive_seconds
+            self._writing = self.loop.call_later(seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._forget_writing()
+
+        @property
+        def _is_between_requests(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _expect_request(self) -> None:
+            if self._beginning is None:
+                seconds = settings.header_seconds
+                self._beginning = self.loop.call_later(seconds, self._end_unless_begun)
+
+        def _forget_request(self) -> None:
+            if self._beginning is not None:
+                self._beginning.cancel()
+                self._beginning = None
+
+        def _forget_writing(self) -> None:
+            if self._writing is not None:
+                self._writing.cancel()
+                self._writing = None
+
+        def _end_unless_begun(self) -> None:
+            self._beginning = None
+            if self._is_between_requests:
+                # Closing would wait until the client has read what it was sent.
+                self.transport.abort()
 
     return Impatient

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 WIDEST_BEAM = 16
+OPENAI_MODELS = frozenset(
+    ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize")
+)
+"""Names that unchanged programs send: they stand for the model that is served."""
 _BLANK = Hypothesis(token_ids=(), text="", log_prob=0.0, score=0.0)
 
 
@@ -78,6 +82,7 @@ class Service:
             most=settings.max_stored_tasks,
             folder=tasks_folder,
             model_sha256=model_sha256,
+            reserved=(name, *OPENAI_MODELS),
         )
         self.batcher = Batcher(
             model,

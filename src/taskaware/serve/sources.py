@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -57,10 +58,12 @@ async def read_source(
     """
     model, settings = service.model, service.settings
     if source.text is not None:
-        return intake.read_text(model, source.text, settings)
-    content = intake.from_base64(source.audio or source.features or "", settings, param)
+        # Beside the event loop, as many long texts take long to be cut into pieces; but not behind
+        # the recordings that are decoded.
+        return await asyncio.to_thread(intake.read_text, model, source.text, settings)
 
     def read() -> Heard:
+        content = intake.from_base64(source.audio or source.features or "", settings, param)
         if source.audio is None:
             return intake.read_features(model, content, settings)
         own = [known.task for known in tasks]

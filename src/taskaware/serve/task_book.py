@@ -5,12 +5,16 @@ Shape legend: O size of a task embedding.
 
 from __future__ import annotations
 
+import errno
 import re
+import tempfile
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from taskaware.errors import CheckpointError, unknown_task
+import torch
+
+from taskaware.errors import CheckpointError, OutputError, WriteError, unknown_task
 from taskaware.files import atomic_file
 from taskaware.inference.task_choice import only_task
 from taskaware.serve.failures import ServiceError, busy
@@ -19,7 +23,7 @@ from taskaware.training.tensors import load_tensors, read_metadata, write_tensor
 from taskaware.types import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -56,8 +60,10 @@ class TaskBook:
         most: Tasks from examples that are kept.
         folder: Where they are kept, a file each; ``None``: only as long as the service runs.
         model_sha256: Tells this model's weights from those of others; needed with a folder.
+        reserved: Further names that no task from examples may have.
 
     Raises:
+        OutputError: The folder is none, or cannot be written.
         CheckpointError: The folder holds a file that is damaged or of another model.
     """
 
@@ -68,8 +74,10 @@ class TaskBook:
         most: int,
         folder: Path | None = None,
         model_sha256: str = "",
+        reserved: Iterable[str] = (),
     ) -> None:
         self._folder = folder
+        self._reserved = frozenset(reserved)
         self._most = most
         self._sha256 = model_sha256
         self._lock = threading.Lock()
@@ -78,7 +86,8 @@ class TaskBook:
             for task in model.tasks
         }
         self._size = next((value.shape[1] for value in model.task_embeddings.values()), 0)
-        if folder is not None and folder.is_dir():
+        if folder is not None:
+            require_writable(folder)
             for path in sorted(folder.glob("*.safetensors")):
                 self._load(path)
 
@@ -86,6 +95,10 @@ class TaskBook:
         """Return every task, the model's own first."""
         with self._lock:
             return list(self._known.values())
+
+    def own(self) -> list[KnownTask]:
+        """Return the tasks of the model itself."""
+        return [known for known in self.all() if not known.is_stored]
 
     def get(self, name: str) -> KnownTask:
         """Return a task by its name.
@@ -135,9 +148,8 @@ class TaskBook:
         """Return the one task of the model that hears a language and fits."""
         found = [
             one.task
-            for one in self.all()
-            if not one.is_stored
-            and one.task.modality.is_recording
+            for one in self.own()
+            if one.task.modality.is_recording
             and language in (None, one.task.source_language)
             and fits(one.task)
         ]
@@ -164,6 +176,8 @@ class TaskBook:
             total = part if total is None else total + part
         if len({known.task.source_modality for known, _ in parts}) != 1:
             raise ServiceError("a mixture must be of tasks for one kind of source", param="mix")
+        assert total is not None  # the schema asks for a part
+        require_finite(total, "mix")
         name = " + ".join(f"{weight:.9g} {known.task.name}" for known, weight in parts)
         return KnownTask(task=replace(parts[0][0].task, name=name), embedding=total)
 
@@ -171,20 +185,32 @@ class TaskBook:
         """Keep a task that was made from examples.
 
         Raises:
-            ServiceError: The name is taken (409) or impossible, or there are too many (429).
-            WriteError: It cannot be written.
+            ServiceError: The name is taken (409) or impossible, there are too many (429), the
+                embedding is not finite (400), or it cannot be written (500).
         """
         self.require_free(name)
+        require_finite(embedding, "examples")
         made = KnownTask(task=replace(task, name=name), embedding=embedding, is_stored=True)
         with self._lock:
             if name in self._known:
                 raise _taken(name)
             if self._folder is not None:
-                facts = {key: str(getattr(task, key)) for key in _TASK_FIELDS}
-                with atomic_file(self._folder / f"{name}.safetensors") as partial:
-                    write_tensors(partial, {_EMBEDDING: embedding}, {**facts, _MODEL: self._sha256})
+                self._write(self._folder / f"{name}.safetensors", task, embedding)
             self._known[name] = made
         return made
+
+    def _write(self, path: Path, task: Task, embedding: Tensor) -> None:
+        facts = {key: str(getattr(task, key)) for key in _TASK_FIELDS}
+        try:
+            with atomic_file(path) as partial:
+                write_tensors(partial, {_EMBEDDING: embedding}, {**facts, _MODEL: self._sha256})
+        except WriteError as error:  # which names a file of the server
+            raise ServiceError(
+                "the task could not be kept, since the service cannot write it; what it wrote to "
+                "its standard error says why",
+                status=500,
+                code="not_kept",
+            ) from error
 
     def require_free(self, name: str) -> None:
         """Check that a new task may have this name.
@@ -199,7 +225,7 @@ class TaskBook:
                 param="name",
             )
         with self._lock:
-            taken = name in self._known
+            taken = name in self._known or name in self._reserved
             there = sum(one.is_stored for one in self._known.values())
         # A file of the folder may have a name that differs in case alone, where that is the same.
         if taken or (self._folder and (self._folder / f"{name}.safetensors").exists()):
@@ -215,18 +241,74 @@ class TaskBook:
                 f"{path} must be a task of this model, but was made with other weights: name "
                 "another folder with --tasks-folder"
             )
-        if embedding is None or tuple(embedding.shape) != (1, self._size):
-            raise CheckpointError(f"{path} must hold a task embedding [1, {self._size}]")
+        _require_embedding(embedding, self._size, path)
         fields = {key: facts.get(key, "") for key in _TASK_FIELDS}
         task = typed.from_mapping(Task, {"name": path.stem, **fields}, where=str(path))
-        if path.stem in self._known or not _NAME.fullmatch(path.stem):
-            raise CheckpointError(f"{path} must have a name that no other task has")
+        taken = path.stem in self._known or path.stem in self._reserved
+        if taken or not _NAME.fullmatch(path.stem):
+            raise CheckpointError(
+                f"{path} must have a name that stands for nothing else in this service: rename it"
+            )
         self._known[path.stem] = KnownTask(task=task, embedding=embedding, is_stored=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder where it is missing, and check that files can be written in it.
+
+    Raises:
+        OutputError: It is none, or they cannot.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{folder} must be a folder that can be written, but: {error.strerror or error}; name "
+            "another with --tasks-folder"
+        ) from error
+
+
+def require_finite(embedding: Tensor, param: str) -> None:
+    """Check that a task embedding can be used.
+
+    Raises:
+        ServiceError: It is not finite.
+    """
+    if not _is_finite(embedding):
+        raise ServiceError(
+            "the task embedding must be finite, but is not: its "
+            f"{'weights' if param == 'mix' else 'examples'} are too large or damaged",
+            param=param,
+        )
+
+
+def _require_embedding(embedding: Tensor | None, size: int, path: Path) -> None:
+    """Raise where a file holds no task embedding of a model."""
+    if embedding is None:
+        found = "none"
+    elif tuple(embedding.shape) != (1, size) or embedding.dtype != torch.float32:
+        found = f"one of {embedding.dtype} {list(embedding.shape)}"
+    elif not _is_finite(embedding):
+        found = "one with numbers that are not"
+    else:
+        return
+    raise CheckpointError(
+        f"{path} must hold a task embedding of finite numbers, torch.float32 [1, {size}], but "
+        f"holds {found}: remove the file, and make the task again"
+    )
+
+
+def _is_finite(embedding: Tensor) -> bool:
+    return bool(torch.isfinite(embedding).all())
 
 
 def _taken(name: str) -> ServiceError:
     return ServiceError(
-        f"there is a task '{name}', and tasks are never written over: take another name",
+        f"'{name}' is the name of a task or of the model, and these are never written over: take "
+        "another name",
         status=409,
         code="name_taken",
         param="name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from taskaware.data.sound.features import log_mel
 from taskaware.serve import intake
 from taskaware.serve.embeddings import TaskMap, embedding_of_examples
 from taskaware.serve.failures import ServiceError, json_response, too_large
+from taskaware.serve.json_body import json_route
 from taskaware.serve.schemas import (
     ERRORS,
     LogMel,
@@ -36,7 +38,7 @@ _MOST_FRAMES_SHOWN = 3_000
 
 def task_routes(service: Service) -> APIRouter:
     """Return the routes of tasks."""
-    router = APIRouter(prefix="/v1", tags=["Tasks"])
+    router = APIRouter(prefix="/v1", tags=["Tasks"], route_class=json_route(service.settings))
 
     @router.get("/models", response_model=ModelList, responses=ERRORS)
     async def models() -> Response:
@@ -99,7 +101,7 @@ def places_of(
 
     Args:
         service: The service.
-        more: Further embeddings to be shown: name, kind, ``[1, O]``.
+        more: Further embeddings to be shown: name, kind, ``[1, O]``; none that is not finite.
     """
     points = [
         (known.task.name, "stored" if known.is_stored else "task", known.embedding)
@@ -110,7 +112,7 @@ def places_of(
         return []
     # The model's own tasks alone make the plane, so that nothing moves when tasks are added.
     plane = TaskMap(np.stack([value.numpy()[0] for _, kind, value in points if kind == "task"]))
-    points += more
+    points += [one for one in more if bool(torch.isfinite(one[2]).all())]
     places = plane.places(np.stack([value.numpy()[0] for _, _, value in points]))
     return [
         {"name": name, "kind": kind, "x": round(float(x), 5), "y": round(float(y), 5)}
@@ -137,10 +139,12 @@ async def _make_task(service: Service, request: Request, body: NewTask) -> Known
         raise ServiceError("all examples must be of one kind of source", param="examples")
     modality = MODALITY_OF[kinds.pop()]
     like = _like(service, body, modality)
-    arrays, targets = [], []
+    arrays, targets, num_pieces = [], [], 0
     for i, one in enumerate(body.examples):
         param = f"examples[{i}]"
-        intake.require_short(one.target, service.settings, param)
+        num_pieces += await asyncio.to_thread(
+            intake.pieces_of_target, service.model, one.target, service.settings, param
+        )
         heard = await read_source(service, request, one.source, [like], param)
         if heard.read is None or heard.read.is_blank or not one.target.strip():
             raise ServiceError(
@@ -148,8 +152,10 @@ async def _make_task(service: Service, request: Request, body: NewTask) -> Known
                 "short enough to be heard at once",
                 param=param,
             )
+        num_pieces += heard.num_pieces
         arrays.append(heard.read.array)
         targets.append(one.target)
+    intake.require_few_together(num_pieces, service.settings, "examples")
     embedding = await service.work(
         request, lambda model, _: embedding_of_examples(model, like.task, arrays, targets)
     )
@@ -187,9 +193,9 @@ def _log_mel(service: Service, content: bytes) -> dict[str, Any]:
     # What is there: without the silence that a model adds, each band as loud as it is.
     settings = replace(model.feature_settings, padded_seconds=0.0, normalisation="none")
     rate = settings.sample_rate_hz
-    blocks = list(sound.blocks(rate))
-    waveform = torch.from_numpy(np.concatenate(blocks))
-    frames = log_mel(waveform, settings).numpy()
+    with intake.telling("file"):
+        waveform = torch.from_numpy(np.concatenate(list(sound.blocks(rate))))
+        frames = log_mel(waveform, settings).numpy()
     hop_seconds = settings.hop_ms / 1000
     if not len(frames):
         raise ServiceError("the recording is shorter than a frame", param="file")

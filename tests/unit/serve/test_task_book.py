@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from conftest import ASR, MT
-from taskaware.errors import CheckpointError, UnknownTaskError
+from taskaware.errors import CheckpointError, OutputError, UnknownTaskError
 from taskaware.serve.failures import ServiceError
 from taskaware.serve.task_book import TaskBook
+from taskaware.training.tensors import read_metadata, write_tensors
 from tiny_service import random_model
 
 if TYPE_CHECKING:
@@ -44,6 +45,49 @@ def test_a_damaged_file_of_a_task_is_named(tmp_path: Path):
     (tmp_path / "mine.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"mine\.safetensors"):
         book(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "embedding",
+    [
+        torch.full((1, SIZE), float("nan")),
+        torch.ones(1, SIZE, dtype=torch.float64),
+        torch.ones(1, SIZE + 1),
+        torch.ones(SIZE),
+    ],
+)
+def test_a_file_of_another_kind_of_embedding_is_named(embedding: torch.Tensor, tmp_path: Path):
+    book(tmp_path).add("mine", MT, torch.ones(1, SIZE))
+    path = tmp_path / "mine.safetensors"
+    write_tensors(path, {"task_embedding": embedding}, read_metadata(path))
+    with pytest.raises(CheckpointError, match=r"mine\.safetensors must hold a task embedding"):
+        book(tmp_path)
+
+
+def test_what_is_not_finite_is_neither_kept_nor_mixed(tmp_path: Path):
+    made = book(tmp_path)
+    with pytest.raises(ServiceError, match="must be finite"):
+        made.add("mine", MT, torch.full((1, SIZE), float("inf")))
+    assert not list(tmp_path.iterdir())
+    made.add("large", MT, torch.full((1, SIZE), 3e38))
+    with pytest.raises(ServiceError, match="must be finite"):
+        made.mixed({"large": 2.0})
+
+
+def test_a_reserved_name_is_taken_also_by_a_file(tmp_path: Path):
+    made = TaskBook(MODEL, most=10, reserved=["whisper-1"])
+    with pytest.raises(ServiceError) as caught:
+        made.add("whisper-1", MT, torch.ones(1, SIZE))
+    assert caught.value.status == 409
+    book(tmp_path).add("whisper-1", MT, torch.ones(1, SIZE))
+    with pytest.raises(CheckpointError, match="rename it"):
+        TaskBook(MODEL, most=10, folder=tmp_path, model_sha256="a" * 64, reserved=["whisper-1"])
+
+
+def test_a_folder_that_is_none_is_refused_at_once(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="must be a folder that can be written"):
+        book(tmp_path / "file")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "-x", "x" * 65, "é", "a\n", "a.b"])

@@ -28,7 +28,8 @@ function problem(error) {
   }
 }
 
-async function loadTasks() {
+/** List the tasks. Ticked are the model's own, that which was made here, and what was ticked before. */
+async function loadTasks(made = null) {
   tasks = (await api.get("/v1/models")).data;
   const speech = tasks.some((task) => task.source_modality === "speech");
   const text = tasks.some((task) => task.source_modality === "text");
@@ -36,12 +37,12 @@ async function loadTasks() {
   $("about").textContent = `${tasks[0]?.owned_by ?? ""}: ${tasks.map((task) => task.id).join(", ")}`;
   $("speech-part").hidden = $("times-part").hidden = !speech;
   $("text-part").hidden = !text;
-  const unchecked = new Set([...$("tasks").querySelectorAll("input:not(:checked)")].map((one) => one.value));
+  const before = new Map([...$("tasks").querySelectorAll("input")].map((one) => [one.value, one.checked]));
   $("tasks").replaceChildren(...tasks.map((task) => {
     const label = document.createElement("label");
     label.className = "check";
     const box = Object.assign(document.createElement("input"), { type: "checkbox", value: task.id });
-    box.checked = !unchecked.has(task.id);
+    box.checked = before.get(task.id) ?? (!task.is_stored || task.id === made);
     label.append(box, ` ${task.id}`);
     return label;
   }));
@@ -153,7 +154,7 @@ async function makeTask(event) {
     });
     if (!examples.length) throw new Error("At least one pair is needed.");
     const made = await api.post("/v1/task-embeddings", { name: $("new-name").value, examples });
-    await loadTasks();
+    await loadTasks(made.id);
     status.textContent = `There is now a task ${made.id}.`;
   } catch (error) {
     status.textContent = error.message;
