@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 # A copy that somebody made, `update-00001000-good`, is theirs: not gone on from, not deleted.
 _FOLDER = re.compile(r"update-[0-9]{8,}")
+_OF_ADAM = {"step", "exp_avg", "exp_avg_sq"}
+_OF_SGD = {"momentum_buffer"}
 _FILE = re.compile(r"(model|optimiser|random-[0-9]+)\.safetensors|state\.json")
 
 
@@ -194,6 +196,11 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
         CheckpointError: It is of another version, of another model, or of more processes.
     """
     content = read_content(path)
+    if _FOLDER.fullmatch(path.name) and content["update"] != int(path.name.partition("-")[2]):
+        raise DamagedCheckpointError(
+            f"{path} must be of the update that its name says, but state.json says "
+            f"{content['update']}"
+        )
     if content["num_ranks"] != processes.num_ranks:
         raise CheckpointError(
             f"{path} was written by {content['num_ranks']} processes and must be resumed by as "
@@ -203,8 +210,11 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
     for name in ("model.safetensors", "optimiser.safetensors", random_name):
         check_file(path / name, content.get("sha256", {}).get(name))
     load_weights(state.model, path / "model.safetensors")
-    _load_optimiser(state, load_tensors(path / "optimiser.safetensors"), path=path)
-    _restore_random(state.generator, load_tensors(path / random_name))
+    kept = load_tensors(path / "optimiser.safetensors")
+    if content["update"] and not kept and isinstance(state.optimiser, torch.optim.AdamW):
+        raise DamagedCheckpointError(f"{path / 'optimiser.safetensors'} must have Adam's moments")
+    _load_optimiser(state, kept, path=path)
+    _restore_random(state.generator, load_tensors(path / random_name), path=path / random_name)
     try:
         require_finite(state)
     except NotFiniteError as error:
@@ -304,15 +314,45 @@ def _load_optimiser(state: TrainState, tensors: Mapping[str, Tensor], *, path: P
         places = {str(place): place for place in range(len(names))}
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        parameter, name = key.rsplit(".", 1)
+        parameter, _, name = key.rpartition(".")
         if parameter not in places:
             raise CheckpointError(
                 f"{path} must have the optimiser's state of the parameters that are trained, but "
                 f"has that of {parameter!r}: was what trains changed?"
             )
         moments.setdefault(places[parameter], {})[name] = value
+    _require_whole(moments, state, path=path)
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _require_whole(
+    moments: Mapping[int, Mapping[str, Tensor]], state: TrainState, *, path: Path
+) -> None:
+    """Require that moments are those of the optimiser, of the shapes of their parameters.
+
+    A parameter that no batch has reached yet has none.
+
+    Raises:
+        DamagedCheckpointError: They have not: the optimiser's step would read past their end.
+    """
+    groups = state.optimiser.param_groups
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    names, where = _parameter_names(state), path / "optimiser.safetensors"
+    wanted = _OF_ADAM if isinstance(state.optimiser, torch.optim.AdamW) else _OF_SGD
+    for place, kept in moments.items():
+        if set(kept) != wanted:
+            raise DamagedCheckpointError(
+                f"{where} must have {', '.join(sorted(wanted))} of {names[place]}, but has "
+                f"{', '.join(sorted(kept))}"
+            )
+        for name, value in kept.items():
+            shape = torch.Size() if name == "step" else parameters[place].shape
+            if value.shape != shape or value.dtype != torch.float32:
+                raise DamagedCheckpointError(
+                    f"{where} must have float32 {list(shape)} as '{name}' of {names[place]}, but "
+                    f"has {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+                )
 
 
 def _random_states(generator: torch.Generator) -> dict[str, Tensor]:
@@ -322,8 +362,15 @@ def _random_states(generator: torch.Generator) -> dict[str, Tensor]:
     return states
 
 
-def _restore_random(generator: torch.Generator, states: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(states["torch"])
-    generator.set_state(states["derangements"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+def _restore_random(
+    generator: torch.Generator, states: Mapping[str, Tensor], *, path: Path
+) -> None:
+    try:
+        torch.set_rng_state(states["torch"])
+        generator.set_state(states["derangements"])
+        if "cuda" in states and torch.cuda.is_available():
+            torch.cuda.set_rng_state(states["cuda"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise DamagedCheckpointError(
+            f"{path} must have the states of random numbers as they were written, but: {error}"
+        ) from error

@@ -179,7 +179,7 @@ def test_a_crash_while_writing_leaves_the_older_checkpoint_the_newest(
     num_files_before: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     state = new_state()
-    state.update = 1
+    update(state)
     older = save_state(state, tmp_path, processes=ALONE, keep=1)
     files = []
 
@@ -317,6 +317,59 @@ def test_unknown_and_missing_weights_are_refused_by_name(
     save_file(change(load_file(path)), path)
     with pytest.raises(CheckpointError, match=message):
         load_state(new_state(), copied, processes=ALONE)
+
+
+def without(tensors: dict[str, Tensor], ending: str) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if not name.endswith(ending)}
+
+
+def first_changed(
+    tensors: dict[str, Tensor], ending: str, change: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    name = next(name for name in tensors if name.endswith(ending))
+    return tensors | {name: change(tensors[name])}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("optimiser", lambda _: {}, "must have Adam's moments"),
+        ("optimiser", lambda kept: without(kept, ".step"), "must have exp_avg, exp_avg_sq, step"),
+        (
+            "optimiser",  # the step would write past its end
+            lambda kept: first_changed(kept, ".exp_avg", lambda value: value.flatten()[:1].clone()),
+            "as 'exp_avg' of .*, but has float32 .1.",
+        ),
+        (
+            "optimiser",
+            lambda kept: first_changed(kept, ".exp_avg_sq", lambda value: value.to(torch.int32)),
+            "must have float32 .* but has int32",
+        ),
+        ("optimiser", lambda kept: kept | {"nothing": torch.zeros(1)}, "has that of ''"),
+        ("random-0", lambda kept: without(kept, "torch"), "states of random numbers"),
+        (
+            "random-0",
+            lambda kept: first_changed(kept, "torch", lambda value: value[:10].clone()),
+            "states of random numbers",
+        ),
+        ("random-0", lambda kept: first_changed(kept, "torch", Tensor.float), "states of random"),
+    ],
+)
+def test_what_the_optimiser_or_random_numbers_cannot_go_on_from_is_refused(
+    file: str, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str, copied: Path
+):
+    change_state(copied, sha256={})
+    path = copied / f"{file}.safetensors"
+    save_file(change(load_file(path)), path)
+    with pytest.raises(CheckpointError, match=message):
+        load_state(new_state(), copied, processes=ALONE)
+
+
+def test_a_checkpoint_that_says_another_update_than_its_name_is_damaged(copied: Path):
+    named = copied.rename(copied.with_name("update-00000007"))
+    change_state(named, update=10**15)
+    with pytest.raises(DamagedCheckpointError, match=r"update that its name says.* 10{15}"):
+        load_state(new_state(), named, processes=ALONE)
 
 
 # --- averaging ---
