@@ -156,7 +156,6 @@ def _read_folder(folder: Path) -> ModelParts:
         )
         longest = {str(k): int(v) for k, v in description.get("longest_sources", {}).items()}
         _require_few_layers(model, tensors)
-        _require_fitting(tasks, model, features, decoding, longest, vocabulary.size)
 
         num_values = sum(tensor.numel() for tensor in tensors.values())
         with at_most(_DRAFTS * num_values + _FEW):
@@ -166,6 +165,7 @@ def _read_folder(folder: Path) -> ModelParts:
                 tasks=tasks,
                 adapter_tasks=tasks_with_sets(tensors, tasks),
             )
+        _require_fitting(tasks, model, features, decoding, longest, vocabulary.size)
     except MissingDependencyError:
         raise
     # A size that no number of bytes can hold is a RuntimeError of torch's.
