@@ -126,30 +126,46 @@ def our_model(
 
 
 def their_model(sizes: Sizes) -> Any:
-    """Return Hugging Face's model of the same sizes and dropout, weights random."""
+    """Return Hugging Face's Speech2Text of the same sizes and dropout, weights random."""
     from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
 
     config = Speech2TextConfig(
-        vocab_size=sizes.vocabulary_size,
-        d_model=sizes.d_model,
-        encoder_layers=sizes.num_layers,
-        decoder_layers=sizes.num_layers,
-        encoder_attention_heads=sizes.num_heads,
-        decoder_attention_heads=sizes.num_heads,
-        encoder_ffn_dim=sizes.d_ff,
-        decoder_ffn_dim=sizes.d_ff,
-        dropout=DROPOUT,
-        attention_dropout=DROPOUT,
-        activation_dropout=DROPOUT,
+        **_their_sizes(sizes),
         input_feat_per_channel=sizes.num_bins,
         conv_channels=sizes.their_conv_channels,
         max_source_positions=sizes.num_frames,
-        pad_token_id=PAD,
         bos_token_id=BOS,
-        eos_token_id=EOS,
-        decoder_start_token_id=BOS,
     )
     return Speech2TextForConditionalGeneration(config)
+
+
+def their_text_model(sizes: Sizes) -> Any:
+    """Return Hugging Face's Marian of the same sizes and dropout, weights random."""
+    from transformers import MarianConfig, MarianMTModel
+
+    config = MarianConfig(
+        **_their_sizes(sizes), max_position_embeddings=sizes.num_frames, scale_embedding=True
+    )
+    return MarianMTModel(config)
+
+
+def _their_sizes(sizes: Sizes) -> dict[str, Any]:
+    return {
+        "vocab_size": sizes.vocabulary_size,
+        "d_model": sizes.d_model,
+        "encoder_layers": sizes.num_layers,
+        "decoder_layers": sizes.num_layers,
+        "encoder_attention_heads": sizes.num_heads,
+        "decoder_attention_heads": sizes.num_heads,
+        "encoder_ffn_dim": sizes.d_ff,
+        "decoder_ffn_dim": sizes.d_ff,
+        "dropout": DROPOUT,
+        "attention_dropout": DROPOUT,
+        "activation_dropout": DROPOUT,
+        "pad_token_id": PAD,
+        "eos_token_id": EOS,
+        "decoder_start_token_id": BOS,
+    }
 
 
 def synthetic_batch(sizes: Sizes, *, device: torch.device) -> Batch:
@@ -201,9 +217,9 @@ def _lengths(longest: int, sizes: Sizes) -> torch.Tensor:
 
 
 def source_mask(batch: Batch) -> torch.Tensor:
-    """Return what theirs wants instead of lengths: int64 ``[B, S]``, 1 where a frame is valid."""
-    frames = torch.arange(batch.source.shape[1], device=batch.source.device)
-    return (frames < batch.source_lengths[:, None]).long()
+    """Return what theirs wants instead of lengths: int64 ``[B, S]``, 1 at valid positions."""
+    positions = torch.arange(batch.source.shape[1], device=batch.source.device)
+    return (positions < batch.source_lengths[:, None]).long()
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
-from contestants import BOS, DROPOUT, EOS, PAD, THEIR_PAD_LABEL, Sizes
+from contestants import DROPOUT, EOS, PAD, Sizes
 from torch import nn
-from training_step import LABEL_SMOOTHING, peer, smoothed_cross_entropy
+from training_step import LABEL_SMOOTHING, padded_labels, peer, smoothed_cross_entropy
 
 if TYPE_CHECKING:
     from timing import Contestant
@@ -230,7 +230,7 @@ def eole_text(sizes: Sizes, batch: Batch, device: torch.device, precision: str) 
         .EncoderDecoderModel.build(settings, vocabularies, running)
         .train()
     )
-    labels = batch.target_output.masked_fill(batch.target_output == PAD, THEIR_PAD_LABEL)
+    labels = padded_labels(batch)
     # Eole cuts the last piece off by itself.
     target = torch.cat([batch.target_input, batch.target_output[:, -1:]], dim=1)
 
@@ -239,42 +239,3 @@ def eole_text(sizes: Sizes, batch: Batch, device: torch.device, precision: str) 
         return smoothed_cross_entropy(model.generator(decoded), labels)
 
     return peer(model, loss, device, precision, name="Eole", frames=1)
-
-
-def marian_text(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:
-    """Return Hugging Face's Marian, the text model of the same sizes."""
-    from transformers import MarianConfig, MarianMTModel
-
-    model = MarianMTModel(
-        MarianConfig(
-            vocab_size=sizes.vocabulary_size,
-            d_model=sizes.d_model,
-            encoder_layers=sizes.num_layers,
-            decoder_layers=sizes.num_layers,
-            encoder_attention_heads=sizes.num_heads,
-            decoder_attention_heads=sizes.num_heads,
-            encoder_ffn_dim=sizes.d_ff,
-            decoder_ffn_dim=sizes.d_ff,
-            dropout=DROPOUT,
-            attention_dropout=DROPOUT,
-            activation_dropout=DROPOUT,
-            max_position_embeddings=sizes.num_frames,
-            pad_token_id=PAD,
-            eos_token_id=EOS,
-            decoder_start_token_id=BOS,
-            scale_embedding=True,
-        )
-    ).train()
-    mask = (batch.source != PAD).long()
-    labels = batch.target_output.masked_fill(batch.target_output == PAD, THEIR_PAD_LABEL)
-
-    def loss() -> Tensor:
-        logits = model(
-            input_ids=batch.source,
-            attention_mask=mask,
-            decoder_input_ids=batch.target_input,
-            use_cache=False,
-        ).logits
-        return smoothed_cross_entropy(logits, labels)
-
-    return peer(model, loss, device, precision, name="Hugging Face Marian", frames=1)

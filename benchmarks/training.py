@@ -9,7 +9,7 @@ an update of its own. Operations are products, convolutions and attention of an 
 torch's counter, and set against the rate of one large product on this machine. The memory is the
 most that a process of each model's own held in three updates, beyond what it held once its library
 was loaded. ``training_step.py`` says what an update is, ``contestants.py`` has the sizes,
-``peer_models.py`` the other libraries but Hugging Face's speech model. The last line is JSON.
+``peer_models.py`` the other libraries but Hugging Face's models. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PEERS: dict[str, dict[str, Callable[..., Contestant]]] = {
         "speechbrain": peer_models.speechbrain_speech,
     },
     "text": {
-        "theirs": peer_models.marian_text,
+        "theirs": training_step.theirs,
         "fairseq": peer_models.fairseq_text,
         "joeynmt": peer_models.joeynmt_text,
         "eole": peer_models.eole_text,

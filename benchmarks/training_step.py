@@ -22,6 +22,7 @@ from contestants import (
     source_mask,
     synthetic_batch,
     their_model,
+    their_text_model,
 )
 from timing import Contestant
 from torch import nn
@@ -107,20 +108,26 @@ def ours(
 
 
 def theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:
-    model: Any = their_model(sizes).to(device).train()
+    """Return Hugging Face's Speech2Text, or Marian where the batch is one of texts."""
+    is_text = batch.task.source_modality == "text"
+    model: Any = (their_text_model if is_text else their_model)(sizes).to(device).train()
+    source = {"input_ids" if is_text else "input_features": batch.source}
     mask = source_mask(batch)
-    labels = batch.target_output.masked_fill(batch.target_output == PAD, THEIR_PAD_LABEL)
+    labels = padded_labels(batch)
 
     def loss() -> Tensor:
         logits = model(
-            input_features=batch.source,
-            attention_mask=mask,
-            decoder_input_ids=batch.target_input,
-            use_cache=False,
+            **source, attention_mask=mask, decoder_input_ids=batch.target_input, use_cache=False
         ).logits
         return smoothed_cross_entropy(logits, labels)
 
-    return peer(model, loss, device, precision, name="Hugging Face Speech2Text", frames=4)
+    name, frames = ("Marian", 1) if is_text else ("Speech2Text", 4)
+    return peer(model, loss, device, precision, name=f"Hugging Face {name}", frames=frames)
+
+
+def padded_labels(batch: Batch) -> Tensor:
+    """Return the targets, int64 ``[B, T]``, as `smoothed_cross_entropy` wants their padding."""
+    return batch.target_output.masked_fill(batch.target_output == PAD, THEIR_PAD_LABEL)
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

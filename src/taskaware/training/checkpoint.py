@@ -210,10 +210,9 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
     for name in ("model.safetensors", "optimiser.safetensors", random_name):
         check_file(path / name, content.get("sha256", {}).get(name))
     load_weights(state.model, path / "model.safetensors")
-    kept = load_tensors(path / "optimiser.safetensors")
-    if content["update"] and not kept and isinstance(state.optimiser, torch.optim.AdamW):
-        raise DamagedCheckpointError(f"{path / 'optimiser.safetensors'} must have Adam's moments")
-    _load_optimiser(state, kept, path=path)
+    _load_optimiser(
+        state, load_tensors(path / "optimiser.safetensors"), update=content["update"], path=path
+    )
     _restore_random(state.generator, load_tensors(path / random_name), path=path / random_name)
     try:
         require_finite(state)
@@ -300,7 +299,9 @@ def _optimiser_tensors(state: TrainState) -> dict[str, Tensor]:
     }
 
 
-def _load_optimiser(state: TrainState, tensors: Mapping[str, Tensor], *, path: Path) -> None:
+def _load_optimiser(
+    state: TrainState, tensors: Mapping[str, Tensor], *, update: int, path: Path
+) -> None:
     names = _parameter_names(state)
     places = {name: place for place, name in enumerate(names)}
     if tensors and all(key.split(".", 1)[0].isdecimal() for key in tensors):
@@ -321,25 +322,33 @@ def _load_optimiser(state: TrainState, tensors: Mapping[str, Tensor], *, path: P
                 f"has that of {parameter!r}: was what trains changed?"
             )
         moments.setdefault(places[parameter], {})[name] = value
-    _require_whole(moments, state, path=path)
+    _require_whole(moments, state, update=update, path=path)
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def _require_whole(
-    moments: Mapping[int, Mapping[str, Tensor]], state: TrainState, *, path: Path
+    moments: Mapping[int, Mapping[str, Tensor]], state: TrainState, *, update: int, path: Path
 ) -> None:
     """Require that moments are those of the optimiser, of the shapes of their parameters.
 
-    A parameter that no batch has reached yet has none.
+    Args:
+        moments: By the place of a parameter; one that no batch has reached yet has none.
+        state: Whose optimiser they are for.
+        update: Updates done: after the first one, Adam has some.
+        path: The checkpoint.
 
     Raises:
-        DamagedCheckpointError: They have not: the optimiser's step would read past their end.
+        DamagedCheckpointError: They are not; with another shape the optimiser's step would read
+            past their end.
     """
     groups = state.optimiser.param_groups
     parameters = [parameter for group in groups for parameter in group["params"]]
     names, where = _parameter_names(state), path / "optimiser.safetensors"
-    wanted = _OF_ADAM if isinstance(state.optimiser, torch.optim.AdamW) else _OF_SGD
+    is_adam = isinstance(state.optimiser, torch.optim.AdamW)
+    if is_adam and update and not moments:
+        raise DamagedCheckpointError(f"{where} must have Adam's moments, but has none")
+    wanted = _OF_ADAM if is_adam else _OF_SGD
     for place, kept in moments.items():
         if set(kept) != wanted:
             raise DamagedCheckpointError(
