@@ -3,6 +3,7 @@
     python benchmarks/training.py --precision bfloat16
     python benchmarks/peer_packages.py --to peer-packages
     python benchmarks/training.py --packages peer-packages --source text
+    python benchmarks/training.py --compiled
 
 Speech: encoders of equal length, 4 frames a position. Times are of one process, in turn, each after
 an update of its own. Operations are products, convolutions and attention of an update, counted by
@@ -21,6 +22,7 @@ import os
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +57,7 @@ PEERS: dict[str, dict[str, Callable[..., Contestant]]] = {
 }
 # Ours with the front end of Hugging Face's and fairseq's in the place of the paper's.
 LIKE_THEIRS = "their front end"
+COMPILED = "compiled"  # the vanilla model's blocks by torch.compile, which needs a C++ compiler
 _TEXTS = 64  # of a batch: as many pieces as the positions of the batch of speech
 _UPDATES = 3
 _SIDE = 2048
@@ -68,6 +71,7 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, help="folder that peer_packages.py filled")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--repetitions", type=int, default=7, help="timed rounds")
+    parser.add_argument("--compiled", action="store_true", help="ours by torch.compile as well")
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -86,7 +90,8 @@ def main() -> None:
     print(f"machine: {processor_name()}\nprecision: {options.precision}\nsizes: {sizes}")
     contestants: dict[str, Contestant] = {}
     names = [*PEERS[options.source], *training_step.CUES]
-    for name in names if options.source == "text" else [*names, LIKE_THEIRS]:
+    names += [LIKE_THEIRS] if options.source == "speech" else []
+    for name in names + [COMPILED] * options.compiled:
         try:
             contestants[name] = _contestant(name, sizes, options)
         except ModuleNotFoundError as error:
@@ -108,12 +113,14 @@ def main() -> None:
         reached = 1e3 * count / row.median_ms
         print(f"| {row.name} | {count / 1e9:.0f} | {reached / 1e9:.0f} | {reached / rate:.0%} |")
     print()
-    memory = {name: _memory_in_a_process(name) for name in contestants}
+    with ThreadPoolExecutor(max_workers=2) as pool:  # none of them is timed
+        memory = dict(zip(contestants, pool.map(_memory_in_a_process, contestants), strict=True))
     print("| model | MiB beyond the libraries | ratio |\n|---|---:|---:|")
     for row, mib in zip(rows, memory.values(), strict=True):
         print(f"| {row.name} | {mib:.0f} | {mib / memory['theirs']:.2f} |")
     found = {
         "precision": options.precision,
+        "peers": [name for name in contestants if name in PEERS[options.source]],
         "rows": {name: asdict(row) for name, row in zip(contestants, rows, strict=True)},
         "memory": memory,
         "operations": operations,
@@ -132,10 +139,11 @@ def _contestant(name: str, sizes: Sizes, options: argparse.Namespace) -> Contest
         batch,
         CPU,
         options.precision,
-        f"vanilla, {name}" if name == LIKE_THEIRS else name,
+        name if name in training_step.CUES else f"vanilla, {name}",
         cue=training_step.CUES.get(name, "none"),
         num_cnn_layers=2,
         like_theirs=name == LIKE_THEIRS,
+        compiled=name == COMPILED,
     )
 
 

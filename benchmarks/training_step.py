@@ -67,6 +67,7 @@ def ours(
     cue: Cue,
     num_cnn_layers: int,
     like_theirs: bool = False,
+    compiled: bool = False,
 ) -> Contestant:
     model = our_model(
         sizes,
@@ -76,6 +77,9 @@ def ours(
         like_theirs=like_theirs,
     )
     model = model.to(device).train()
+    if compiled:
+        for block in (*model.encoder, *model.decoder):
+            block.compile(dynamic=True)
     optimiser = create_optimiser(OptimiserSettings(learning_rate=1e-4), model)
     objective = ObjectiveSettings(label_smoothing=LABEL_SMOOTHING, ctc_weight=0.0)
     generator = torch.Generator().manual_seed(0)
