@@ -100,9 +100,10 @@ def stats(
 
 @app.command
 def verify(folder: str, /) -> int:
-    """Compare every shard of a prepared folder with its checksum.
+    """Compare every shard of a prepared folder with its checksum, and read every example.
 
-    Training checks each shard before it reads it; this command checks all of them at once.
+    Training checks each shard before it reads it; this command checks all of them at once, and
+    finds as well what has the right checksum and cannot be trained on.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def verify(folder: str, /) -> int:
         for split in splits:
             for number in range(len(split.records)):
                 try:
-                    split.open_shards([number])
+                    split.verify(number)
                 except DataError as error:
                     damaged.append(str(error))
                 done += 1

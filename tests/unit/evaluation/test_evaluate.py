@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from conftest import ASR, MT, NUM_BINS, tiny_settings
+from taskaware.data.prepared.contents import Contents
 from taskaware.data.prepared.settings import ShardLimits
 from taskaware.data.prepared.shards import ShardWriter, npy_bytes
-from taskaware.data.prepared.split import Contents, Split
+from taskaware.data.prepared.split import Split
 from taskaware.data.prepared.storage import LocalStore
 from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary

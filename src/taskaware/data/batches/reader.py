@@ -66,19 +66,18 @@ class TrainingReader:
         indices = [int(i) for i in planned.indices]
         examples = [self._split.example(i) for i in indices]
         texts = [example.source_text for example in examples]
+        vocabulary = self._split.contents.vocabulary
+        pieces: list[list[int]] | None = None
         if all(text is not None for text in texts):
-            vocabulary = self._split.contents.vocabulary
-            sources = [
-                np.array(vocabulary.encode_source(text or ""), dtype=np.int64) for text in texts
-            ]
-        else:
+            pieces = [vocabulary.encode_source(text or "") for text in texts]
+        targets = vocabulary.encode_many([example.target_text for example in examples])
+        self._split.require_lengths(indices, sources=pieces, targets=targets)
+        if pieces is None:
             sources = [self._source(i, planned.epoch) for i in indices]
-        targets = self._encode([example.target_text for example in examples])
-        return sources, targets, [example.id for example in examples]
-
-    def _encode(self, texts: list[str]) -> list[NDArray[Any]]:
-        rows = self._split.contents.vocabulary.encode_many(texts)
-        return [np.array(row, dtype=np.int64) for row in rows]
+        else:
+            sources = [np.array(row, dtype=np.int64) for row in pieces]
+        ids = [example.id for example in examples]
+        return sources, [np.array(row, dtype=np.int64) for row in targets], ids
 
     def is_encoded(self, task: Task) -> bool:
         """Return whether a task's sources are what an encoder put out."""

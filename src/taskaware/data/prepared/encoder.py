@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from taskaware.types import EncoderPrecision  # noqa: TC001 -- read when checked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +30,9 @@ class EncoderRecord:
     frames_per_position: int
     model: str
     precision: EncoderPrecision = "float32"
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("width", "frames_per_position"):
+            if not 1 <= getattr(self, name) < 1 << 31:
+                yield name, f"must be at least 1, but is {getattr(self, name)}"

@@ -11,8 +11,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.manifest.tasks import require_good_names
+from taskaware.data.prepared.contents import Contents
 from taskaware.data.prepared.marker import read_contents
-from taskaware.data.prepared.split import Contents, Split
+from taskaware.data.prepared.split import Split
 from taskaware.data.prepared.storage import Store, open_store
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.errors import DataError, nearest, unknown_task
@@ -129,6 +130,8 @@ class PreparedData:
                 features=self.feature_settings,
                 stores_audio=self.stores_audio,
                 stores_encoded=self.encoder is not None,
+                num_feature_columns=self.num_feature_columns,
+                num_encoded_columns=None if self.encoder is None else self.encoder.width,
             )
             self._splits[name] = Split(name, self._store, self._shards[name], contents)
         return self._splits[name]

@@ -57,18 +57,19 @@ def read_contents(marker: Mapping[str, Any], where: str) -> MarkedContents:
                 FeatureSettings, _part(settings, "features", dict), where=f"{where}, features"
             ),
             num_feature_columns=_part(marker, "num_feature_columns", int),
-            encoder=encoder
-            and typed.from_mapping(
+            encoder=None
+            if encoder is None
+            else typed.from_mapping(
                 EncoderRecord, _checked(encoder, "encoder", dict), where=f"{where}, encoder"
             ),
-            stores_audio=_part(settings, "store", str) == "audio",
+            stores_audio=_stores_audio(_part(settings, "store", str)),
             vocabulary_sha256=_part(marker, "vocabulary_sha256", str),
             shards={
                 _plain_name(name): _shards(split, where)
                 for name, split in _part(marker, "splits", dict).items()
             },
         )
-        _require_known_tasks(contents)
+        _require_consistent(contents)
     except (ValueError, ExperimentError) as error:
         raise DataError(f"{where} must be as it was written, but: {error}; {_PREPARE_AGAIN}") from (
             error
@@ -97,11 +98,24 @@ def _shards(split: Any, where: str) -> tuple[ShardRecord, ...]:
     )
 
 
-def _require_known_tasks(contents: MarkedContents) -> None:
+def _stores_audio(store: str) -> bool:
+    if store not in ("features", "audio"):
+        raise ValueError(f"`store` must be 'features' or 'audio', but is {store[:80]!r}")
+    return store == "audio"
+
+
+def _require_consistent(contents: MarkedContents) -> None:
+    """Require that the parts fit one another; shards are compared with them as they are opened."""
+    if not 0 <= contents.num_feature_columns < 1 << 31:
+        raise ValueError("`num_feature_columns` must be a number of columns, from 0 up")
+    if not contents.shards:
+        raise ValueError("`splits` must have a split, but has none")
     known = {task.name for task in contents.tasks}
     if len(known) < len(contents.tasks):
         raise ValueError("two tasks have one name")
-    for shards in contents.shards.values():
+    for split, shards in contents.shards.items():
+        if len({shard.name for shard in shards}) < len(shards):
+            raise ValueError(f"two shards of the split '{split[:80]}' have one name")
         for shard in shards:
             if unknown := sorted(set(shard.examples) - known):
                 raise ValueError(

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from taskaware.data.prepared.shards import INDEX, example_from_record
+from taskaware.data.prepared.shards import INDEX, NPY_HEADER_BYTES, example_from_record
 from taskaware.errors import DataError
 from taskaware.files import NUMPY_ERRORS, file_sha256, parse_json, require_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from taskaware.data.prepared.shards import ShardRecord
-    from taskaware.types import Example
+    from taskaware.types import Example, Task
 
 
 class OpenShard:
@@ -53,9 +54,9 @@ class OpenShard:
         place = self.index[row]
         data = self._read(int(place["example_offset"]), int(place["example_bytes"]))
         try:
-            fields = parse_json(data)
+            said = parse_json(data)
             return example_from_record(
-                fields[int(place["entry"])] if isinstance(fields, list) else fields
+                said[int(place["entry"])] if isinstance(said, list) else said
             )
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise DataError(
@@ -73,7 +74,10 @@ class OpenShard:
         ends_inside = offset + num_bytes <= self._num_bytes
         data = os.pread(self._file, num_bytes, offset) if ends_inside else None
         if data is None or len(data) != num_bytes:
-            raise DataError(f"{self.path}: the shard is truncated")
+            raise DataError(
+                f"{self.path}: the shard is truncated, or its index is of another: restore both, "
+                "or prepare the folder again with `taskaware prepare`"
+            )
         return data
 
 
@@ -96,6 +100,66 @@ def read_index(path: Path, *, num_examples: int) -> NDArray[np.void]:
             f"{len(index):,}: prepare the folder again with `taskaware prepare`"
         )
     return np.array(index)
+
+
+def require_possible(
+    index: NDArray[np.void],
+    where: str,
+    record: ShardRecord,
+    *,
+    tasks: Sequence[Task],
+    columns: Sequence[int | None],
+) -> None:
+    """Require that an index can be that of a shard: it may be a stranger's, checksums and all.
+
+    Args:
+        index: ``[examples]`` of ``INDEX``.
+        where: Its path or URL.
+        record: What is known of the shard.
+        tasks: In the order of their numbers in the index.
+        columns: Of the array that each task's sources are; ``None``: they are no arrays.
+
+    Raises:
+        DataError: It cannot.
+    """
+    if what := _impossible(index, record, tasks, columns):
+        raise DataError(
+            f"{where}: the index must be that of {record.name}, but {what}: restore the file, or "
+            "prepare the folder again with `taskaware prepare`"
+        )
+
+
+def _impossible(
+    index: NDArray[np.void],
+    record: ShardRecord,
+    tasks: Sequence[Task],
+    columns: Sequence[int | None],
+) -> str:
+    """Return what cannot be in an index, or ``""``."""
+    numbers = index["task"]
+    if len(index) and numbers.max() >= len(tasks):
+        return "an example is not of a task that there is"
+    counts = np.bincount(numbers, minlength=len(tasks)).tolist()
+    for task, count in zip(tasks, counts, strict=True):
+        if count != record.examples.get(task.name, 0):
+            return f"the number of examples of '{task.name}' is not that of prepared.json"
+    sizes, lengths = index["source_bytes"].astype(np.int64), index["source_length"].astype(np.int64)
+    is_text = np.array([task.modality.is_text for task in tasks], dtype=bool)[numbers]
+    if ((sizes == 0) != is_text).any():
+        return "a source is a text where its task's are not, or the other way round"
+    if min(lengths.min(initial=0), index["target_length"].min(initial=0)) < 0:
+        return "a length is below 0"
+    for part in ("example", "source"):
+        ends = index[f"{part}_offset"].astype(np.int64) + index[f"{part}_bytes"]
+        if ends.max(initial=0) > record.num_bytes:
+            return "an example is beyond the end of the shard"
+    widths = np.array([-1 if width is None else width for width in columns], dtype=np.int64)[
+        numbers
+    ]
+    wanted = NPY_HEADER_BYTES + lengths * widths * np.dtype(np.float16).itemsize
+    if (~is_text & (widths >= 0) & (sizes != wanted)).any():
+        return "a source has another size than its length says"
+    return ""
 
 
 def check_shard(path: Path, index_path: Path, record: ShardRecord) -> None:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 import tarfile
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -138,15 +139,40 @@ def example_to_json(example: Example) -> bytes:
     return to_json(example_to_record(example))
 
 
-def example_from_record(fields: Mapping[str, object]) -> Example:
-    """Return the example that ``example_to_record`` wrote."""
-    given = dict(fields)
-    speech, features_path = given.get("speech"), given.get("features_path")
-    if isinstance(speech, dict):
-        given["speech"] = Speech(**{**speech, "path": Path(speech["path"])})
-    if isinstance(features_path, str):
-        given["features_path"] = Path(features_path)
-    return Example(**given)  # type: ignore[arg-type]
+def example_from_record(said: object) -> Example:
+    """Return the example that ``example_to_record`` wrote.
+
+    Raises:
+        ValueError: A part is missing, of another type, or no valid Unicode.
+        TypeError: There is a part of another name.
+    """
+    fields = dict(_checked(said, "an example", dict))
+    for name, value in fields.items():
+        if name not in ("speech", "features_path"):  # a name of a file may hold any bytes
+            _checked(value, f"`{name}`", str).encode()
+    if "speech" in fields:
+        fields["speech"] = _speech(_checked(fields["speech"], "`speech`", dict))
+    if "features_path" in fields:
+        fields["features_path"] = Path(_checked(fields["features_path"], "`features_path`", str))
+    return Example(**fields)
+
+
+def _speech(said: Mapping[str, Any]) -> Speech:
+    speech = Speech(**{**said, "path": Path(_checked(said.get("path"), "`path`", str))})
+    seconds = (speech.start_seconds, speech.duration_seconds)
+    are_times = all(
+        one is None or (type(one) in (int, float) and 0 <= one < math.inf) for one in seconds
+    )
+    is_channel = speech.channel is None or (type(speech.channel) is int and speech.channel > 0)
+    if seconds[0] is None or not are_times or not is_channel:
+        raise ValueError("`speech` must have times from 0 up and a channel from 1 up")
+    return speech
+
+
+def _checked(value: Any, name: str, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is of type {type(value).__name__} in place of {kind.__name__}")
+    return value
 
 
 class _Hashed(io.RawIOBase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,17 @@ import numpy as np
 import torch
 
 from taskaware.data.prepared.length_limits import LengthLimits, TaskLengths, within_limits
-from taskaware.data.prepared.open_shard import OpenShard, check_shard, read_index
-from taskaware.data.prepared.shards import NPY_HEADER_BYTES, ShardRecord
+from taskaware.data.prepared.open_shard import (
+    OpenShard,
+    check_shard,
+    read_index,
+    require_possible,
+)
+from taskaware.data.prepared.shards import NPY_HEADER_BYTES
 from taskaware.data.sound import audio
 from taskaware.data.sound.features import log_mel
-from taskaware.errors import DataError
-from taskaware.types import Example, Task
+from taskaware.errors import AudioError, DataError
+from taskaware.types import Example
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,32 +30,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from taskaware.data.prepared.contents import Contents
+    from taskaware.data.prepared.shards import ShardRecord
     from taskaware.data.prepared.storage import Store
-    from taskaware.data.sound.settings import FeatureSettings
-    from taskaware.data.vocabulary.vocabulary import Vocabulary
+    from taskaware.types import Task
 
 _MAX_OPEN_SHARDS = 64
 _SHARDS_PER_SAMPLE = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contents:
-    """What all splits of a folder share.
-
-    Attributes:
-        tasks: The tasks, in the order of their numbers in the shards.
-        vocabulary: The word pieces.
-        features: How a waveform becomes features.
-        stores_audio: Whether the shards hold recordings, whose features are computed when they are
-            read, instead of features.
-        stores_encoded: Whether the shards hold an encoder's outputs for recordings instead.
-    """
-
-    tasks: tuple[Task, ...]
-    vocabulary: Vocabulary
-    features: FeatureSettings
-    stores_audio: bool
-    stores_encoded: bool = False
+_FRAMES_TOLERANCE = 25  # of a recording that is decoded again
 
 
 class Split:
@@ -101,6 +87,25 @@ class Split:
         for number in numbers:
             self._check(number)
 
+    def verify(self, number: int) -> None:
+        """Read all that a shard holds, as training would.
+
+        Raises:
+            DataError: It is missing or damaged, or what it holds cannot be trained on.
+        """
+        self._check(number)
+        index = self._shard(number).index
+        known = -1
+        for row in range(len(index)):
+            position = int(self._starts[number]) + row
+            self.target(position)
+            place = int(index["source_offset"][row])
+            if index["source_bytes"][row] and place == known:
+                continue  # several tasks have the recording
+            if not np.isfinite(self.source(position)).all():
+                raise self._not_as_written(position, "finite numbers, but has others")
+            known = place
+
     def num_examples(self, task_name: str) -> int:
         """Return how many examples a task has."""
         return sum(record.examples.get(task_name, 0) for record in self.records)
@@ -138,12 +143,7 @@ class Split:
             names = [name for name in record.examples if name in task_names]
             if not names:
                 continue
-            path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
-            try:
-                index = read_index(path, num_examples=record.num_examples)
-            except DataError:
-                self._check(number)  # says what is wrong with it
-                raise
+            index = self._index(number)
             for name in names:
                 rows = np.flatnonzero(index["task"] == self._numbers[name])
                 yield TaskLengths(
@@ -204,9 +204,7 @@ class Split:
         """
         task, longest = self._numbers.get(task_name, -1), 0
         for number in self.shards(task_name):
-            record = self.records[number]
-            path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
-            rows = read_index(path, num_examples=record.num_examples)
+            rows = self._index(number)
             lengths = rows["source_length"][rows["task"] == task]
             longest = max(longest, int(lengths[lengths <= at_most].max(initial=0)))
         return longest
@@ -214,13 +212,15 @@ class Split:
     def example(self, index: int) -> Example:
         """Return an example."""
         number, row = self._place(index)
-        example = self._shard(number).example(row)
-        if example.task not in self._numbers:
-            raise DataError(
-                f"{self._store.address}, {self.name}: example {index:,} must be of a task that "
-                f"there is, but is of {str(example.task)[:80]!r}: prepare the folder again with "
-                "`taskaware prepare`"
-            )
+        shard = self._shard(number)
+        example, task = shard.example(row), self.contents.tasks[shard.index["task"][row]]
+        if example.task != task.name:
+            is_known = example.task in self._numbers
+            what = f"'{task.name}', as its index says" if is_known else "a task that there is"
+            raise self._not_as_written(index, f"{what}, but is of {example.task[:80]!r}")
+        if (example.source_text is not None) != task.modality.is_text:
+            wanted = f"task '{task.name}', whose sources are {task.source_modality}, but is not"
+            raise self._not_as_written(index, wanted)
         return example
 
     def source(self, index: int) -> np.ndarray:
@@ -231,13 +231,12 @@ class Split:
         number, row = self._place(index)
         shard = self._shard(number)
         if not shard.index[row]["source_bytes"]:
-            text = shard.example(row).source_text or ""
-            try:
-                return np.array(self.contents.vocabulary.encode_source(text), dtype=np.int64)
-            except ValueError as error:
-                raise DataError(f"{shard.path}: {error}") from error
+            pieces = self.contents.vocabulary.encode_source(self.example(index).source_text or "")
+            self.require_lengths([index], sources=[pieces])
+            return np.array(pieces, dtype=np.int64)
         if self._holds_audio(shard, row):
             rows = log_mel(torch.from_numpy(self._waveform(shard, row)), self.contents.features)
+            self._require_heard(index, len(rows))
             return rows.numpy()
         data = shard.source(row)
         try:
@@ -262,13 +261,45 @@ class Split:
 
     def target(self, index: int) -> np.ndarray:
         """Return the target's piece ids, int64 ``[T]``, without begin- and end-of-sequence."""
-        return self._encode(self.example(index).target_text)
+        pieces = self.contents.vocabulary.encode(self.example(index).target_text)
+        self.require_lengths([index], targets=[pieces])
+        return np.array(pieces, dtype=np.int64)
 
-    def _encode(self, text: str) -> np.ndarray:
-        try:
-            return np.array(self.contents.vocabulary.encode(text), dtype=np.int64)
-        except ValueError as error:
-            raise DataError(f"{self._store.address}, {self.name}: {error}") from error
+    def require_lengths(
+        self,
+        indices: Sequence[int],
+        *,
+        sources: Sequence[Sequence[int]] | None = None,
+        targets: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        """Require that texts have as many pieces as the index says, by which batches are made.
+
+        Raises:
+            DataError: One has more, or fewer: what is in a batch might not fit in memory.
+        """
+        of_sources, of_targets = self.lengths(np.array(indices))
+        for side, texts, lengths in (
+            ("source", sources, of_sources),
+            ("target", targets, of_targets),
+        ):
+            found = [len(text) for text in texts or ()]
+            if found and found != lengths.tolist():
+                place = next(i for i, length in enumerate(found) if length != lengths[i])
+                what = f"{lengths[place]:,} pieces in its {side}, as its index says, but has "
+                raise self._not_as_written(indices[place], f"{what}{found[place]:,}")
+
+    def _require_heard(self, index: int, num_frames: int) -> None:
+        """Require about as many frames as the index says; decoders differ by some samples."""
+        length = int(self.lengths(np.array([index]))[0][0])
+        if abs(num_frames - length) > _FRAMES_TOLERANCE:
+            what = f"{length:,} frames, as its index says, but of {num_frames:,}"
+            raise self._not_as_written(index, what)
+
+    def _not_as_written(self, index: int, what: str) -> DataError:
+        return DataError(
+            f"{self._store.address}, {self.name}: example {index:,} must be of {what}: restore the "
+            "folder, or prepare it again with `taskaware prepare`"
+        )
 
     def _holds_audio(self, shard: OpenShard, row: int) -> bool:
         return (
@@ -278,9 +309,14 @@ class Split:
         )
 
     def _waveform(self, shard: OpenShard, row: int) -> np.ndarray:
-        return audio.read(
-            io.BytesIO(shard.source(row)), sample_rate_hz=self.contents.features.sample_rate_hz
-        )
+        rate = self.contents.features.sample_rate_hz
+        try:
+            return audio.read(io.BytesIO(shard.source(row)), sample_rate_hz=rate)
+        except AudioError as error:
+            raise DataError(
+                f"{shard.path}: the recording of example {row:,} must be as it was written, but: "
+                f"{error}: restore the file, or prepare the folder again with `taskaware prepare`"
+            ) from error
 
     def _place(self, index: int) -> tuple[int, int]:
         """Return shard and row."""
@@ -316,13 +352,30 @@ class Split:
             self._check(number)
             record = self.records[number]
             shard = OpenShard(*self._paths(number), num_examples=record.num_examples)
-            if shard.index["task"].max(initial=0) >= len(self._numbers):
-                raise DataError(f"{shard.path}: an example must be of a task that there is")
+            self._require_possible(shard.index, number)
             self._open[number] = shard
             if len(self._open) > _MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)
         return self._open[number]
+
+    def _index(self, number: int) -> NDArray[np.void]:
+        """Return a shard's index, without the shard."""
+        record = self.records[number]
+        path = self._store.fetch(f"{self.name}/{record.index_name}", record.index_sha256)
+        try:
+            index = read_index(path, num_examples=record.num_examples)
+            self._require_possible(index, number)
+        except DataError:
+            self._check(number)  # says whether it is damaged
+            raise
+        return index
+
+    def _require_possible(self, index: NDArray[np.void], number: int) -> None:
+        record, tasks = self.records[number], self.contents.tasks
+        where = f"{self._store.address}/{self.name}/{record.index_name}"
+        columns = [self.contents.columns(task) for task in tasks]
+        require_possible(index, where, record, tasks=tasks, columns=columns)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process must open for itself."""
