@@ -275,10 +275,11 @@ def _check_version(description: Mapping[str, Any], path: Path) -> None:
     required = {"format_version", *_DESCRIBED}
     if not required <= set(description):
         raise CheckpointError(f"{path} must have {', '.join(sorted(required))}, but does not")
-    if description["format_version"] != FORMAT_VERSION:
+    version = description["format_version"]
+    if type(version) is not int or version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} must have format version {FORMAT_VERSION}, but has "
-            f"{repr(description['format_version'])[:40]}: another version of taskaware wrote it"
+            f"{path} must have format version {FORMAT_VERSION}, but has {repr(version)[:40]}: "
+            "another version of taskaware wrote it"
         )
 
 

@@ -317,7 +317,7 @@ def _open_checkpoint(path: Path) -> Start:
             "earlier version of taskaware wrote it; name its run, or one of its models, instead"
         )
     weights_path = path / "model.safetensors"
-    check_file(weights_path, content.get("sha256", {}).get(weights_path.name))
+    check_file(weights_path, content["sha256"])
     tasks = tuple(Task(**task) for task in data["tasks"])
     tensors, vectors = without_vectors(load_tensors(weights_path))
     return Start(

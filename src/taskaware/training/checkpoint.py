@@ -208,7 +208,7 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
         )
     random_name = f"random-{processes.rank}.safetensors"
     for name in ("model.safetensors", "optimiser.safetensors", random_name):
-        check_file(path / name, content.get("sha256", {}).get(name))
+        check_file(path / name, content["sha256"])
     load_weights(state.model, path / "model.safetensors")
     _load_optimiser(
         state, load_tensors(path / "optimiser.safetensors"), update=content["update"], path=path

@@ -29,9 +29,9 @@ def read_content(path: Path) -> dict[str, Any]:
             f"{path} must be a checkpoint, but state.json: {error}"
         ) from error
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} must have format version {FORMAT_VERSION}, but has {str(version)[:40]}: "
+            f"{path} must have format version {FORMAT_VERSION}, but has {repr(version)[:40]}: "
             "another version of taskaware wrote it"
         )
     if not set(content) >= _NEEDED:
@@ -66,7 +66,7 @@ def _is_best(value: Any) -> bool:
     )
 
 
-_NEEDED = {"update", "batches", "best", "seconds", "num_ranks"}
+_NEEDED = {"update", "batches", "best", "seconds", "num_ranks", "sha256"}
 _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("update", "num_ranks", "stale"), _is_count),
     **dict.fromkeys(("batches", "retention", "data", "sha256"), _is_mapping),

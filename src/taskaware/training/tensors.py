@@ -17,18 +17,27 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def check_file(path: Path, sha256: str | None) -> None:
-    """Compare a file with its checksum, where there is one.
+def check_file(path: Path, sums: Mapping[str, object]) -> None:
+    """Compare a file with its checksum.
+
+    Args:
+        path: The file.
+        sums: What ``state.json`` says: the SHA-256 of each file, by name.
 
     Raises:
-        DamagedCheckpointError: It is missing or another.
+        DamagedCheckpointError: It is missing or another, or there is no checksum of it.
     """
     try:
         require_regular(path)
         found = file_sha256(path)
     except OSError as error:
         raise DamagedCheckpointError(f"{path} must be readable, but: {error.strerror}") from error
-    if sha256 is not None and found != sha256:
+    if path.name not in sums:
+        raise DamagedCheckpointError(
+            f"{path} must have its SHA-256 in state.json, but has none there: whether it is as it "
+            "was written cannot be known"
+        )
+    if found != sums[path.name]:
         raise DamagedCheckpointError(f"{path} must be as it was written, but has changed since")
 
 

@@ -285,9 +285,33 @@ def change_state(path: Path, **fields: object) -> None:
     (path / "state.json").write_text(json.dumps(content | fields))
 
 
-def test_another_version_is_refused_by_number(copied: Path):
-    change_state(copied, format_version=99)
-    with pytest.raises(CheckpointError, match=r"version 1, but has 99"):
+def with_right_sum(file: Path) -> None:
+    content = json.loads((file.parent / "state.json").read_text())
+    content["sha256"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (file.parent / "state.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("version", [99, "1", 1.0, True, None])
+def test_another_version_is_refused_by_number(version: object, copied: Path):
+    change_state(copied, format_version=version)
+    with pytest.raises(CheckpointError, match=rf"version 1, but has {version!r}:"):
+        load_state(new_state(), copied, processes=ALONE)
+
+
+@pytest.mark.parametrize("name", ["model", "optimiser", "random-0"])
+def test_a_file_without_its_checksum_is_not_believed(name: str, copied: Path):
+    sums = json.loads((copied / "state.json").read_text())["sha256"]
+    del sums[f"{name}.safetensors"]
+    change_state(copied, sha256=sums)
+    with pytest.raises(DamagedCheckpointError, match=rf"{name}.* must have its SHA-256"):
+        load_state(new_state(), copied, processes=ALONE)
+
+
+def test_a_checkpoint_without_checksums_is_damaged(copied: Path):
+    content = json.loads((copied / "state.json").read_text())
+    del content["sha256"]
+    (copied / "state.json").write_text(json.dumps(content))
+    with pytest.raises(DamagedCheckpointError, match=r"must say .*sha256"):
         load_state(new_state(), copied, processes=ALONE)
 
 
@@ -312,9 +336,9 @@ def test_another_models_weights_are_refused_by_shape(copied: Path):
 def test_unknown_and_missing_weights_are_refused_by_name(
     change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str, copied: Path
 ):
-    change_state(copied, sha256={})
     path = copied / "model.safetensors"
     save_file(change(load_file(path)), path)
+    with_right_sum(path)
     with pytest.raises(CheckpointError, match=message):
         load_state(new_state(), copied, processes=ALONE)
 
@@ -358,9 +382,9 @@ def first_changed(
 def test_what_the_optimiser_or_random_numbers_cannot_go_on_from_is_refused(
     file: str, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str, copied: Path
 ):
-    change_state(copied, sha256={})
     path = copied / f"{file}.safetensors"
     save_file(change(load_file(path)), path)
+    with_right_sum(path)
     with pytest.raises(CheckpointError, match=message):
         load_state(new_state(), copied, processes=ALONE)
 
@@ -446,9 +470,7 @@ def moments_by_place(path: Path, state: TrainState) -> None:
         for key, value in load_file(file).items()
     }
     save_file(tensors, file)
-    content = json.loads((path / "state.json").read_text("utf-8"))
-    content["sha256"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
-    (path / "state.json").write_text(json.dumps(content), "utf-8")
+    with_right_sum(file)
 
 
 def test_moments_by_place_of_older_checkpoints_come_back_where_all_learns_at_one_rate(

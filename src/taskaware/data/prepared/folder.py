@@ -185,8 +185,9 @@ def read_marker(store: Store) -> dict[str, Any] | None:
         ) from error
     if data is None:
         return None
-    if not isinstance(marker, dict) or marker.get("format") != FORMAT_VERSION:
-        version = str(marker.get("format"))[:40] if isinstance(marker, dict) else None
+    version = marker.get("format") if isinstance(marker, dict) else None
+    if not isinstance(marker, dict) or type(version) is not int or version != FORMAT_VERSION:
+        version = repr(version)[:40]
         raise DataError(
             f"{where}: the format must be {FORMAT_VERSION}, but is {version}: delete the folder "
             "and prepare it again with `taskaware prepare`"

@@ -44,9 +44,12 @@ def test_a_folder_that_is_missing_or_incomplete_says_what_makes_it(folder: Path)
 
 def test_a_folder_of_another_format_is_refused(folder: Path):
     marker = folder / "prepared.json"
-    marker.write_text(marker.read_text().replace('"format": 2', '"format": 99'))
-    with pytest.raises(DataError, match="the format must be 2, but is 99"):
-        PreparedData.open(folder)
+    content = marker.read_text()
+    for version in ("99", "'2'", "2.0", "True"):
+        in_json = version.replace("'", '"').lower()
+        marker.write_text(content.replace('"format": 2', f'"format": {in_json}'))
+        with pytest.raises(DataError, match=f"the format must be 2, but is {version}:"):
+            PreparedData.open(folder)
     marker.write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
         PreparedData.open(folder)
