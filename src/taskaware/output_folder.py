@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from taskaware.errors import OutputError
-from taskaware.files import atomic_file, file_sha256, write_text
+from taskaware.files import atomic_file, file_sha256, reporting, write_text
 from taskaware.output_record import is_inside, is_pattern, read_record, require_no_link
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class OutputFolder:
     def _note(self, names: dict[str, str]) -> None:
         if not names:
             return
-        with self._record.open("a", encoding="utf-8") as file:
+        with reporting(self._record), self._record.open("a", encoding="utf-8") as file:
             if not self._written and not file.tell():
                 file.write(json.dumps(_HEADER))
             # A line feed comes first as well, as a command may have been killed inside a line.

@@ -15,6 +15,7 @@ from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
 from taskaware.errors import DataError, TaskawareError, WriteError
 from taskaware.inference.model import load
+from taskaware.output_folder import claimed
 from taskaware.run.train import train_experiment
 from tiny_corpus import Silent, assert_same_models, prepare_corpus, tiny_experiment, write_corpus
 from tiny_models import random_model
@@ -124,3 +125,15 @@ def test_a_model_that_has_no_room_leaves_the_one_that_was_there(tmp_path: Path):
     assert {name: (folder / name).read_bytes() for name in names(tmp_path / "model")} == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     load(folder)
+
+
+def test_the_record_of_what_was_written_is_named_where_it_has_no_room(tmp_path: Path):
+    with (
+        files_of_at_most(10),
+        pytest.raises(WriteError, match=r"out/\.taskaware-written must be writable"),
+        claimed(tmp_path / "out") as output,
+    ):
+        output.write("a.txt", b"ours")
+    assert not (tmp_path / "out" / "a.txt").exists()
+    with claimed(tmp_path / "out") as output:
+        output.write("a.txt", b"ours")

@@ -41,6 +41,7 @@ _WANTED = {int: "a whole number", float: "a number", bool: "true or false"}
 # What to do about what the operating system refused.
 _ADVICE = {
     errno.ENOSPC: "free some space, then run the same command again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or free some space",
     errno.EDQUOT: "free some of your quota, then run the same command again",
     errno.EROFS: "name a folder that can be written to",
     errno.EACCES: "ask for permission, or name another place",

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     whoever read the output stopped reading.
     """
     _on_termination(_terminate)
+    threading.excepthook = _of_a_thread
     # A stream that the shell closed (`>&-`) is none in Python, which every print would trip over.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
@@ -91,6 +93,18 @@ def _on_termination(handler: Callable[..., None]) -> None:
 def _terminate(*_: object) -> None:
     """End as after Ctrl-C, with what is half done taken away, and an exit code of its own."""
     raise TerminatedInterrupt
+
+
+def _of_a_thread(ended: threading.ExceptHookArgs) -> None:
+    """Say in one message why a library's own thread ended, as TensorBoard's does on a full disk.
+
+    Whoever gave it work is told of it there, and fails.
+    """
+    found = None if ended.exc_value is None else message_and_code(ended.exc_value)
+    if found is None:
+        threading.__excepthook__(ended)
+    else:
+        say(found[0])
 
 
 def run(arguments: list[str]) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -200,3 +202,29 @@ def test_sigterm_that_comes_while_python_leaves_changes_nothing():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def thread_that_fails(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def test_what_ends_a_librarys_own_thread_is_one_message(capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # is put back
+    monkeypatch.setattr(main, "app", lambda *_, **__: 0)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit):
+            main.main(["inspect", "model"])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    thread_that_fails(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/mine/tensorboard"))
+    said = capsys.readouterr().err
+    assert said.startswith("taskaware: runs/mine/tensorboard: No space left on device; free some")
+    assert said.count("\n") == 1
+    thread_that_fails(ZeroDivisionError("a mistake of ours"))
+    assert "Traceback" in capsys.readouterr().err
