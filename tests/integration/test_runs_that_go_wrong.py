@@ -433,3 +433,30 @@ def test_every_file_of_a_run_can_be_read_by_whom_the_umask_lets(data: Path, tmp_
     modes = {p: p.stat().st_mode & 0o777 for p in tmp_path.rglob("*") if p.is_file()}
     assert {mode for path, mode in modes.items() if "tensorboard" not in path.parts} == {0o640}
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["update"] == 2
+
+
+# --- a stranger's checkpoint ---
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"tasks": 1},
+        {"tasks": [1]},
+        {"tasks": [{"name": "mt"}]},
+        {"tasks": [{"name": "mt", "kind": [], "source_modality": "text"}]},
+        {"tasks": [{"name": "mt", "kind": "mt", "source_modality": "smell"}]},
+        {"vocabulary": None},
+    ],
+)
+def test_a_checkpoint_that_says_impossible_things_of_its_tasks_is_no_start(
+    said: dict[str, object], data: Path, trained: Path, tmp_path: Path
+):
+    start = shutil.copytree(sorted((trained / "checkpoints").iterdir())[-1], tmp_path / "start")
+    content = json.loads((start / "state.json").read_text())
+    content["data"] |= said
+    if said.get("vocabulary", "") is None:
+        del content["data"]["vocabulary"]
+    (start / "state.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="must say of which tasks and vocabulary its weights"):
+        train_experiment(text_experiment(data, start=start), tmp_path / "run", display=Silent())

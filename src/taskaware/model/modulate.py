@@ -290,8 +290,8 @@ class TaskAware(nn.Module):
     def _index(self, name: str) -> int:
         if name not in self.tasks:
             raise UnknownTaskError(
-                f"task must be one of {list(self.tasks)}, but is '{name}' instead"
-                f"{nearest(name, self.tasks)}. Name all `tasks` in `modulate`."
+                f"task must be one of {list(self.tasks)}, but is {name!r} instead"
+                f"{nearest(str(name), self.tasks)}. Name all `tasks` in `modulate`."
             )
         return self.tasks.index(name)
 
@@ -380,6 +380,6 @@ def _refuse_other_tasks(aware: TaskAware, state: Mapping[str, Any], prefix: str,
 def _check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UserError(
-            f"`{argument}` must be one of {list(choices)}, but is '{value}' instead"
-            f"{nearest(value, choices)}"
+            f"`{argument}` must be one of {list(choices)}, but is {value!r} instead"
+            f"{nearest(str(value), choices)}"
         )

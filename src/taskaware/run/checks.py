@@ -90,10 +90,11 @@ def _lengths(
     for task in tasks:
         if task.name not in counted:
             having = [each.name for each in data.tasks if split.num_examples(each.name)]
+            others = f"{', '.join(having)} have some" if having else "no task has any"
             raise DataError(
                 f"task '{task.name}' must have examples in the split '{split_name}' of "
-                f"{data.folder} to {to}, but has none; {', '.join(having)} have some: name the "
-                "tasks to train with `data.tasks`, or prepare data for it"
+                f"{data.folder} to {to}, but has none; {others}: name the tasks to train with "
+                "`data.tasks`, or prepare data for it"
             )
         _refuse_where_nothing_is_left(task, counted[task.name], experiment.batching, to=to)
         frames = task.modality.is_recording and not split.is_encoded(task)

@@ -9,13 +9,20 @@ import torch
 
 from taskaware.data.batches.batching import text_cue
 from taskaware.data.manifest.tasks import require_good_names, require_same_tasks
-from taskaware.errors import CheckpointError, DataError, ExperimentError, TaskawareError
+from taskaware.errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    DataError,
+    ExperimentError,
+    TaskawareError,
+)
 from taskaware.inference.model import load
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
 from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
 from taskaware.run.settings import settings_of_the_start
+from taskaware.settings import typed as settings_file
 from taskaware.training.checkpoint import read_content
 from taskaware.training.tensors import check_file, load_tensors, weights
 from taskaware.training.trainable import BOTTLENECK
@@ -318,12 +325,21 @@ def _open_checkpoint(path: Path) -> Start:
         )
     weights_path = path / "model.safetensors"
     check_file(weights_path, content["sha256"])
-    tasks = tuple(Task(**task) for task in data["tasks"])
-    tensors, vectors = without_vectors(load_tensors(weights_path))
-    return Start(
-        tasks=tasks,
-        tensors=tensors,
-        task_embeddings={tasks[index].name: value for index, value in vectors.items()},
-        vocabulary_sha256=data["vocabulary"],
-        features=data["features"],
-    )
+    try:
+        tasks = tuple(settings_file.from_mapping(Task, task) for task in data["tasks"])
+        tensors, vectors = without_vectors(load_tensors(weights_path))
+        names = dict(enumerate(task.name for task in tasks))
+        return Start(
+            tasks=tasks,
+            tensors=tensors,
+            task_embeddings={names[index]: value for index, value in vectors.items()},
+            vocabulary_sha256=data["vocabulary"],
+            features=data["features"],
+        )
+    # Of vectors that do not fit, torch says so by the last two.
+    except (KeyError, TypeError, ValueError, ExperimentError, IndexError, RuntimeError) as error:
+        raise DamagedCheckpointError(
+            f"{path} must say of which tasks and vocabulary its weights are, but what it says "
+            f"cannot be ({type(error).__name__}: {error}): name another checkpoint, its run, or "
+            "one of its models"
+        ) from error

@@ -108,8 +108,9 @@ def _require_consistent(contents: MarkedContents) -> None:
     """Require that the parts fit one another; shards are compared with them as they are opened."""
     if not 0 <= contents.num_feature_columns < 1 << 31:
         raise ValueError("`num_feature_columns` must be a number of columns, from 0 up")
-    if not contents.shards:
-        raise ValueError("`splits` must have a split, but has none")
+    if not contents.shards or not contents.tasks:
+        what = "tasks" if contents.shards else "splits"
+        raise ValueError(f"`{what}` must have one at least, but has none")
     known = {task.name for task in contents.tasks}
     if len(known) < len(contents.tasks):
         raise ValueError("two tasks have one name")

@@ -56,7 +56,7 @@ def format_transcript(transcript: Transcript, form: str, *, recording: str = "re
             return _stm(transcript, name)
     raise UserError(
         f"the form of a transcript must be one of {', '.join(FORMS)}, but is "
-        f"'{form}'{nearest(form, FORMS)}"
+        f"{form!r}{nearest(str(form), FORMS)}"
     )
 
 

@@ -181,7 +181,8 @@ def test_features_that_are_not_finite_are_found_before_training(forged: Path):
         ("encoder", {}, "sha256"),
         ("encoder", False, "`encoder` is of type bool"),
         ("num_feature_columns", -1, "`num_feature_columns` must be a number of columns"),
-        ("splits", {}, "`splits` must have a split, but has none"),
+        ("splits", {}, "`splits` must have one at least, but has none"),
+        ("tasks", [], "`tasks` must have one at least, but has none"),
     ],
 )
 def test_a_marker_that_cannot_be_is_refused(name: str, value: object, said: str, forged: Path):
