@@ -137,7 +137,7 @@ def report_html(
 
 def _last(folder: Path, field: str) -> float:
     lines = [line for line in read_log(folder) if line["kind"] == "progress"]
-    return lines[-1][field] if lines else 0
+    return lines[-1].get(field, 0) if lines else 0
 
 
 def _score_rows(run: ComparedRun) -> list[report.ScoreRow]:

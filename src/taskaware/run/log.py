@@ -41,8 +41,19 @@ def _lines(text: str) -> Iterator[dict[str, Any]]:
             found = parse_json(line)
         except ValueError:
             continue
-        if isinstance(found, dict) and {"kind", "update"} <= set(found):
+        if isinstance(found, dict) and _is_line(found):
             yield found
+
+
+def _is_line(found: dict[str, Any]) -> bool:
+    """Return whether a line is one that ``RunLog`` writes, in what is read of it again."""
+    if type(found.get("update")) is not int or not isinstance(found.get("kind"), str):
+        return False
+    if found["kind"] != "progress":
+        return True
+    losses = found.get("losses")
+    numbers = [found.get("seconds", 0.0), *(losses.values() if isinstance(losses, dict) else "x")]
+    return all(type(number) in (int, float) for number in numbers)
 
 
 class RunLog:

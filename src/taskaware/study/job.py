@@ -152,7 +152,7 @@ def _write_cost(job: Job, device: torch.device) -> None:
     progress = [line for line in read_log(job.folder) if line["kind"] == "progress"]
     cost = {
         "updates": progress[-1]["update"] if progress else 0,
-        "seconds": progress[-1]["seconds"] if progress else 0.0,
+        "seconds": progress[-1].get("seconds", 0.0) if progress else 0.0,
         "peak_memory_mib": max(before, peak_mib(device)),
         "device": device_name(),
     }

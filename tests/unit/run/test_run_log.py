@@ -19,7 +19,13 @@ def line(update: int) -> str:
     return json.dumps({"kind": "progress", "update": update, "losses": {"mt": 1.0}})
 
 
-BROKEN = ["", '{"kind": "prog', '"losses": {"mt": 1.0}}', "[1]", '{"update": 3}', "\x00\x00}", "{}"]
+BROKEN = [
+    *("", '{"kind": "prog', '"losses": {"mt": 1.0}}', "[1]", '{"update": 3}', "\x00\x00}", "{}"),
+    *('{"kind": 1, "update": 3}', '{"kind": "progress", "update": "x", "losses": {}}'),
+    *('{"kind": "validation", "update": null}', '{"kind": "progress", "update": 3}'),
+    '{"kind": "progress", "update": 3, "losses": {"mt": "x"}}',
+    '{"kind": "progress", "update": 3, "losses": {}, "seconds": "x"}',
+]
 
 
 @pytest.mark.parametrize("broken", BROKEN)
