@@ -293,7 +293,7 @@ class TaskAwareModel(Decoder):
         assert embedding is not None
         return embedding
 
-    def save(self, folder: Path, *, weights_file: Path | None = None) -> None:
+    def save(self, folder: Path | str, *, weights_file: Path | None = None) -> None:
         """Write the model's folder; a folder that is there is replaced only once all is written.
 
         Args:
@@ -304,6 +304,7 @@ class TaskAwareModel(Decoder):
             WriteError: The disk is full, for example.
             UserError: It was loaded with reduced weights.
         """
+        folder = _folder(folder)
         if is_reduced(self.transformer):
             raise UserError(
                 "a model that is saved must have its own weights, but has reduced ones: load it "
@@ -355,10 +356,16 @@ def load(
     """
     bound_caches()
     on = device_named(device)
-    parts = read_folder(find_model(Path(folder), which))
+    parts = read_folder(find_model(_folder(folder), which))
     parts.transformer.to(on).eval()
     prepare_weights(parts.transformer, weights)
     return TaskAwareModel(**vars(parts))
+
+
+def _folder(given: Path | str) -> Path:
+    if not isinstance(given, str | Path):
+        raise UserError(f"a folder must be a path, but is of type {type(given).__name__}")
+    return Path(given)
 
 
 def _warn(message: str) -> None:

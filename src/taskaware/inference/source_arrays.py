@@ -45,11 +45,22 @@ def as_waveform(source: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
 
 
 def as_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
-    """Return numbers as an array; bfloat16, which NumPy lacks, as float32."""
+    """Return numbers as an array; bfloat16, which NumPy lacks, as float32.
+
+    Raises:
+        UserError: They are no plain numbers.
+    """
+    if isinstance(source, np.ma.MaskedArray):
+        raise UserError("an array must have all its numbers, but is masked: give array.filled(0)")
     if isinstance(source, np.ndarray):
         return source
-    tensor = source.detach().cpu()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    try:
+        tensor = source.detach().cpu()
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    except (RuntimeError, TypeError) as error:  # sparse, quantised, nested, on `meta`
+        raise UserError(
+            f"a tensor must be a dense one that holds real numbers, but is not: {error}"
+        ) from error
 
 
 def load_array(file: Path | BinaryIO, name: str) -> np.ndarray:

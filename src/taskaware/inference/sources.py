@@ -133,7 +133,30 @@ def as_list(sources: Iterable[Source]) -> list[Source]:
             f"several sources must be a list, but are a {type(sources).__name__}: put one source "
             "into brackets, or use `run`"
         )
-    return list(sources)
+    found = list(sources)
+    for source in found:
+        require_parts(source)
+    return found
+
+
+def require_parts(source: object) -> None:
+    """Require that what a source consists of is of the right types, and a file open.
+
+    Raises:
+        UserError: It is not.
+    """
+    match source:
+        case Text() if not isinstance(source.text, str):
+            raise UserError(f"the text of a Text must be a str, but is {_a_type(source.text)}")
+        case Speech():
+            times = (source.start_seconds, source.duration_seconds or 0.0)
+            if not isinstance(source.path, str | os.PathLike):
+                raise UserError(f"a Speech must have a path, but has one {_a_type(source.path)}")
+            if not all(isinstance(time, int | float | np.number) for time in times):
+                raise UserError("the times of a Speech must be numbers of seconds, but are not")
+            channel_number("mean" if source.channel is None else source.channel)
+    if getattr(source, "closed", False) is True:
+        raise UserError("a file must be open, but is closed: open it again, open(path, 'rb')")
 
 
 def names_a_file(text: str) -> bool:
@@ -163,6 +186,7 @@ def modality_of(source: Source) -> Modality:
     Raises:
         UserError: It is nothing that a model reads.
     """
+    require_parts(source)
     match source:
         case Text():
             return "text"
@@ -208,6 +232,7 @@ def read_source(
         DataError: Features cannot be read, or are not what the model takes.
         UserError: The source is of another modality.
     """
+    require_parts(source)
     hearing = hearing or Hearing()
     facts = MODALITIES[modality]
     if facts.is_text:

@@ -241,6 +241,8 @@ def segment_frames(
             f"({file.frames / rate:.3f} s), but ends at {first / rate + length:.3f} s"
         )
     wanted = available if duration_seconds is None else round(length * rate)
+    if not wanted:
+        raise AudioError(f"{name}: a stretch must last a sample or more, but lasts {length} s")
     return first, min(wanted, available)
 
 

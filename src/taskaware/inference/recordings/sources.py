@@ -11,7 +11,7 @@ import torch
 
 from taskaware.data.sound.sound_blocks import long_sound, long_waveform
 from taskaware.inference.source_arrays import as_waveform
-from taskaware.inference.sources import as_stream, of_another_modality, source_name
+from taskaware.inference.sources import as_stream, of_another_modality, require_parts, source_name
 from taskaware.types import Speech, Text
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def open_recording(source: Source, features: FeatureSettings, hearing: Hearing) 
         AudioError: It cannot be used.
         UserError: It is no recording.
     """
+    require_parts(source)
     match source:
         case Speech():
             return long_sound(
