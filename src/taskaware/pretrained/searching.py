@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from taskaware.decoding.settings import DecodingSettings
@@ -22,6 +23,8 @@ _NO_REPEAT_HEARING_LESS = 4
 RECORDINGS_TOGETHER = 8  # of 30 s each
 _TEXTS_TOGETHER = 32
 _LONGEST = 200  # pieces, where nothing is said
+_SHOWN = 80  # characters of a wrong value in one message
+_MOST = (1 << 31) - 1  # of any number: what model.json says must be read again
 
 
 def decoding_settings(
@@ -53,14 +56,14 @@ def decoding_settings(
     no_repeat = _NO_REPEAT_HEARING_LESS if hears_less else _NO_REPEAT
     settings = DecodingSettings(
         beam=_number(path, said, "num_beams", 4),
-        length_penalty=float(said.get("length_penalty") or 1.0),
+        length_penalty=_penalty(path, said),
         extra_pieces=1000,
         max_pieces=None if is_whisper else _longest(path, said, counted_prompt),
         examples_per_batch=RECORDINGS_TOGETHER if is_whisper else _TEXTS_TOGETHER,
         stopping="full" if said.get("early_stopping") is True else "heuristic",
         counted_prompt=counted_prompt,
         end_at_limit=said.get("forced_eos_token_id") == pretrained.end,
-        suppressed=(*(suppressed or ()), *_single(said.get("bad_words_ids"))),
+        suppressed=(*(suppressed or ()), *_single(path, said, vocabulary)),
         suppressed_first=tuple(first or ()),
         no_repeat=no_repeat if is_whisper else _number(path, said, "no_repeat_ngram_size", 0),
     )
@@ -86,27 +89,46 @@ def _number(path: Path, said: Mapping[str, Any], name: str, default: int) -> int
     value = said.get(name)
     if value is None:
         return default
-    if type(value) is not int or value < 0:
-        raise CheckpointError(f"{path}: {name} must be a whole number, but is {value!r}")
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise CheckpointError(
+            f"{path}: {name} must be a whole number from 0 to {_MOST:,}, but is "
+            f"{repr(value)[:_SHOWN]}"
+        )
     return value
 
 
-def _single(ids: Any) -> list[int]:
+def _penalty(path: Path, said: Mapping[str, Any]) -> float:
+    value = said.get("length_penalty") or 1.0
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or abs(value) > _MOST or not math.isfinite(value):
+        raise CheckpointError(
+            f"{path}: length_penalty must be a number, but is {repr(value)[:_SHOWN]}"
+        )
+    return float(value)
+
+
+def _single(path: Path, said: Mapping[str, Any], vocabulary: Vocabulary) -> list[int]:
     """Return the pieces that are forbidden by themselves."""
-    rows = ids if isinstance(ids, list) else []
-    return [row[0] for row in rows if isinstance(row, list) and len(row) == 1]
+    name = "bad_words_ids"
+    rows = said.get(name)
+    rows = rows if isinstance(rows, list) else []
+    found = [row[0] for row in rows if isinstance(row, list) and len(row) == 1]
+    return _require_ids(path, name, found, vocabulary)
 
 
 def _ids(
     path: Path, said: Mapping[str, Any], name: str, vocabulary: Vocabulary
 ) -> list[int] | None:
     ids = said.get(name)
-    if ids is None:
-        return None
+    return None if ids is None else _require_ids(path, name, ids, vocabulary)
+
+
+def _require_ids(path: Path, name: str, ids: Any, vocabulary: Vocabulary) -> list[int]:
     if not isinstance(ids, list | tuple) or not all(
         type(i) is int and 0 <= i < vocabulary.size for i in ids
     ):
         raise CheckpointError(
-            f"{path}: {name} must be ids of pieces from 0 to {vocabulary.size - 1}, but is {ids!r}"
+            f"{path}: {name} must be ids of pieces from 0 to {vocabulary.size - 1}, but is "
+            f"{repr(ids)[:_SHOWN]}"
         )
     return list(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import sentencepiece
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _FAIRSEQ_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 _UNKNOWN = "<unk>"
+_ID = re.compile("[0-9]{1,18}")
 
 
 def read_vocabulary(folder: Path, pretrained: Pretrained) -> Vocabulary:
@@ -106,12 +108,18 @@ def _sentencepiece(path: Path) -> bytes:
 
 def _added(folder: Path, *, first: int) -> dict[str, int]:
     """Return the ids of the languages: as the files say, or from ``first`` on in their order."""
-    config = read_json(folder / "tokenizer_config.json") or {}
+    path = folder / "tokenizer_config.json"
+    config = read_json(path) or {}
     added = config.get("added_tokens_decoder") or {}
+    if not isinstance(added, dict):
+        raise CheckpointError(
+            f"{path}: added_tokens_decoder must be a JSON object of ids, but is of type "
+            f"{type(added).__name__}"
+        )
     found = {
         str(token.get("content")): int(i)
         for i, token in added.items()
-        if isinstance(token, dict) and i.isdigit()
+        if isinstance(token, dict) and _ID.fullmatch(i)
     }
     found |= _plain(read_json(folder / "added_tokens.json") or {})
     names = _additional(config) or _additional(read_json(folder / "special_tokens_map.json") or {})

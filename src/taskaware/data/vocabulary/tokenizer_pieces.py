@@ -89,6 +89,7 @@ class TokenizerPieces:
                 f"embedding has no more rows, but has a piece {largest}: it belongs to another "
                 "model"
             )
+        _require_own_ids(vocabulary, tokenizer["added_tokens"])
         for name, piece in vocabulary.items():
             self.names[piece] = name
         self.tags = {token["content"]: int(token["id"]) for token in tokenizer["added_tokens"]}
@@ -187,6 +188,32 @@ def _open(tokenizer: dict[str, Any]) -> Any:
         )
     opened.encode_special_tokens = True
     return opened
+
+
+def _require_own_ids(vocabulary: Mapping[str, int], added: Sequence[Mapping[str, Any]]) -> None:
+    """Require that every piece has an id of its own, and the one that ``tokenizer.json`` says.
+
+    The library numbers added pieces anew where their ids do not follow those of the others.
+
+    Raises:
+        DataError: Two pieces share an id, or an added one has another.
+    """
+    by_id: dict[int, str] = {}
+    for name, piece in vocabulary.items():
+        other = by_id.setdefault(piece, name)
+        if other != name:
+            first, second = sorted((other, name))
+            raise DataError(
+                f"every piece of tokenizer.json must have an id of its own, but {first!r} and "
+                f"{second!r} have {piece}"
+            )
+    for token in added:
+        name, said, found = token["content"], token["id"], vocabulary.get(token["content"])
+        if said != found:
+            raise DataError(
+                f"the added piece {name!r} of tokenizer.json must have the id {found}, which "
+                f"follows from the other pieces, but has {repr(said)[:40]}"
+            )
 
 
 def _byte_characters() -> dict[str, int]:

@@ -30,7 +30,7 @@ def from_speech2text(config: Config, tensors: Tensors) -> Pretrained:
     config.require("input_channels", 1, default=1)
     # Its encoder marks padding with 1, whatever the padding piece is.
     config.require("pad_token_id", 1, default=1)
-    num_layers, kernel = config.number("num_conv_layers"), _kernel(config)
+    num_layers, kernel = _num_layers(config, tensors), _kernel(config)
     channels = config.number("conv_channels")
     scale = config.flag("scale_embedding", default=True)
     settings = ModelSettings(
@@ -72,13 +72,30 @@ def from_speech2text(config: Config, tensors: Tensors) -> Pretrained:
     )
 
 
-def _kernel(config: Config) -> int:
-    sizes = config.values.get("conv_kernel_sizes")
-    if not isinstance(sizes, list | tuple) or len(set(sizes)) != 1 or sizes[0] % 2 == 0:
+def _num_layers(config: Config, tensors: Tensors) -> int:
+    """Return how many convolutions there are: a list is made of so many sizes, so not any number.
+
+    Raises:
+        CheckpointError: There is none, or there are more than tensors.
+    """
+    number = config.number("num_conv_layers")
+    if not 1 <= number <= max(len(tensors.found), 1):
         raise CheckpointError(
-            f"{config.where}: conv_kernel_sizes must be equal odd numbers, but are {sizes!r}"
+            f"{config.where}: num_conv_layers must be from 1 to the number of tensors "
+            f"({len(tensors.found):,}), but is {number}"
         )
-    return int(sizes[0])
+    return number
+
+
+def _kernel(config: Config) -> int:
+    said = config.values.get("conv_kernel_sizes")
+    sizes = list(said) if isinstance(said, list | tuple) else []
+    numbers = [size for size in sizes if type(size) is int and size % 2 == 1]
+    if not numbers or numbers != numbers[:1] * len(sizes):
+        raise CheckpointError(
+            f"{config.where}: conv_kernel_sizes must be equal odd numbers, but are {said!r}"
+        )
+    return numbers[0]
 
 
 def _embedding(tensors: Tensors, V: int, D: int, *, tied: bool) -> dict[str, Tensor]:
