@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.errors import UserError
-from taskaware.model.dropout import dropout as drop
+from taskaware.model.attention_dropout import attend_with_dropout
 
 _FIRST_POSITIONS = 32  # that a cache has room for at first
 
@@ -216,7 +216,7 @@ def attend(
     several times slower there. It has no dropout there: with dropout all is computed step by step.
     """
     if dropout and query_BHQE.device.type == "cpu":
-        return _attend_with_dropout(
+        return attend_with_dropout(
             query_BHQE, key_BHKE, value_BHKE, mask=mask, probability=dropout, causal=causal
         )
     is_slow = query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16
@@ -233,33 +233,6 @@ def attend(
     return F.scaled_dot_product_attention(
         query_BHQE, key_BHKE, value_BHKE, attn_mask=mask, dropout_p=dropout, is_causal=causal
     )
-
-
-def _attend_with_dropout(
-    query_BHQE: Tensor,
-    key_BHKE: Tensor,
-    value_BHKE: Tensor,
-    *,
-    mask: Tensor | None,
-    probability: float,
-    causal: bool,
-) -> Tensor:
-    """Return attention whose weights have dropout; softmax in float32 or wider.
-
-    Hidden positions get the least number instead of minus infinity: torch's own looks through all
-    weights for rows in which nothing is visible, which no row here is.
-    """
-    wide = torch.promote_types(query_BHQE.dtype, torch.float32)
-    least = torch.finfo(torch.float32).min
-    scaled_BHQE = query_BHQE * query_BHQE.shape[-1] ** -0.5
-    scores_BHQK = torch.matmul(scaled_BHQE, key_BHKE.transpose(-1, -2)).to(wide)
-    if mask is not None:
-        scores_BHQK = scores_BHQK.add_(torch.zeros(mask.shape).masked_fill_(~mask, least))
-    if causal:
-        hidden_QK = torch.full(scores_BHQK.shape[-2:], least).triu_(1)
-        scores_BHQK = scores_BHQK.add_(hidden_QK)
-    weights_BHQK = scores_BHQK.softmax(dim=-1).to(value_BHKE.dtype)
-    return torch.matmul(drop(weights_BHQK, probability, True), value_BHKE)
 
 
 class SelfAttention(nn.Module):

@@ -27,7 +27,7 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, probability)
-    mask, scale = _draw(x.shape, probability)
+    mask, scale = draw(x.shape, probability)
     return _Masked.apply(x, mask, scale)  # type: ignore[return-value]
 
 
@@ -38,11 +38,11 @@ def rectified_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """
     if not training or not probability or x.device.type != "cpu":
         return dropout(F.relu(x), probability, training)
-    mask, scale = _draw(x.shape, probability)
+    mask, scale = draw(x.shape, probability)
     return _Rectified.apply(x, mask, scale)  # type: ignore[return-value]
 
 
-def _draw(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
+def draw(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
     """Return a mask, int8 with 1 where a number is kept, and what scales the kept ones."""
     num_dropped = round(probability * _LEVELS)
     count = math.prod(shape)
@@ -53,7 +53,8 @@ def _draw(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
     return kept.to(torch.int8), _LEVELS / max(_LEVELS - num_dropped, 1)
 
 
-def _factor(mask: Tensor, scale: float, like: Tensor) -> Tensor:
+def factor(mask: Tensor, scale: float, like: Tensor) -> Tensor:
+    """Return what numbers are multiplied by, 0 or the scale, as a new tensor of this type."""
     return mask.to(like.dtype).mul_(scale)
 
 
@@ -66,20 +67,20 @@ class _Masked(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(mask)
         ctx.scale = scale
-        return x * _factor(mask, scale, x)
+        return x * factor(mask, scale, x)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         (mask,) = ctx.saved_tensors
-        return gradient * _factor(mask, ctx.scale, gradient), None, None
+        return gradient * factor(mask, ctx.scale, gradient), None, None
 
 
 class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
-        out = x.clamp_min(0).mul_(_factor(mask, scale, x))
+        out = x.clamp_min(0).mul_(factor(mask, scale, x))
         ctx.save_for_backward(out)
         ctx.scale = scale
         return out

@@ -1,0 +1,90 @@
+"""Attention whose weights have dropout equals the same steps one by one, to its second gradient."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from taskaware.model.attention_dropout import attend_with_dropout
+from taskaware.model.dropout import dropout
+
+MASK_BK = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+WAYS = [(None, False), (None, True), (MASK_BK[:, None, None, :], False)]
+WAYS.append((MASK_BK[:, None, None, :], True))
+PROBABILITY = 0.3
+
+
+def tensors(dtype: torch.dtype, *, wanted: tuple[bool, bool, bool] = (True, True, True)):
+    torch.manual_seed(1)
+    return [torch.randn(2, 3, 5, 4, dtype=dtype, requires_grad=one) for one in wanted]
+
+
+def ours(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    torch.manual_seed(2)
+    return attend_with_dropout(query, key, value, mask=mask, probability=PROBABILITY, causal=causal)
+
+
+def step_by_step(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+) -> Tensor:
+    torch.manual_seed(2)
+    scores = query @ key.mT / math.sqrt(query.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    if causal:
+        scores = scores.masked_fill(~torch.ones(5, 5, dtype=torch.bool).tril(), -math.inf)
+    return dropout(scores.softmax(dim=-1), PROBABILITY, True) @ value
+
+
+@pytest.mark.parametrize(("mask", "causal"), WAYS)
+def test_output_and_gradients_are_those_of_the_steps(mask: Tensor | None, causal: bool):
+    inputs = tensors(torch.float32)
+    found, gradients = [], []
+    for attention in (ours, step_by_step):
+        found.append(attention(*inputs, mask, causal))
+        gradients.append(torch.autograd.grad(found[-1].square().sum(), inputs))
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize(("mask", "causal"), WAYS)
+def test_first_and_second_gradient_are_the_numerical_ones(mask: Tensor | None, causal: bool):
+    inputs = tensors(torch.float64)
+
+    def attention(*given: Tensor) -> Tensor:
+        return ours(*given, mask, causal)
+
+    assert torch.autograd.gradcheck(attention, inputs)
+    assert torch.autograd.gradgradcheck(attention, inputs)
+
+
+def test_a_gradient_of_the_gradient_passes_frozen_queries():
+    inputs = tensors(torch.float64, wanted=(False, True, True))
+    out = ours(*inputs, None, False).square().sum()
+    first = torch.autograd.grad(out, inputs[1:], create_graph=True)
+    second = torch.autograd.grad(sum(one.square().sum() for one in first), inputs[1:])
+    assert all(one.abs().sum() > 0 for one in second)
+
+
+def test_in_bfloat16_it_is_near_float32():
+    inputs = tensors(torch.float32)
+    wide = ours(*inputs, None, True)
+    narrow_inputs = [one.detach().bfloat16().requires_grad_() for one in inputs]
+    narrow = ours(*narrow_inputs, None, True)
+    gradients = torch.autograd.grad(narrow.float().square().sum(), narrow_inputs)
+    wanted = torch.autograd.grad(wide.square().sum(), inputs)
+    torch.testing.assert_close(narrow.float(), wide, rtol=0.05, atol=0.05)
+    for found, right in zip(gradients, wanted, strict=True):
+        assert (found.float() - right).norm() < 0.05 * right.norm()
+
+
+def test_neither_the_dropped_weights_nor_scores_are_kept_for_the_gradient():
+    kept = []
+    inputs = tensors(torch.float32)
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        ours(*inputs, None, False)
+    sizes = [(one.shape, one.dtype) for one in kept if one.shape == (6, 5, 5)]
+    assert sorted(str(dtype) for _, dtype in sizes) == ["torch.float32", "torch.int8"]
