@@ -62,10 +62,12 @@ def study(
         Print the runs and their progress, and stop.
     """
     from taskaware.study import settings as study_file
+    from taskaware.study.checks import require_fit
     from taskaware.study.plan import finished_seeds, make_plan
 
     described = study_file.load(file)
     plan = make_plan(described, file, size, to, seeds=seeds, split=split, overrides=overrides)
+    require_fit(plan)
     if list_only:
         from taskaware.cli.study_display import overview_table
 

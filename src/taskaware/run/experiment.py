@@ -55,8 +55,7 @@ class Experiment:
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
-        is_a_place = self.name.strip() in ("", ".", "..")
-        if is_a_place or "/" in self.name or not self.name.isprintable():  # a folder is named so
+        if not settings.is_folder_name(self.name):
             yield "name", "must be a word or words without a slash"
         cue = self.model.conditioning.cue
         has_adapters = self.model.adapters.method != "none"

@@ -263,6 +263,8 @@ def _convert_scalar(hint: Any, value: Any, key: Key, reading: _Reading) -> Any:
     if hint in (str, Path):
         # `name=2024` on the command line is a name, although TOML reads a number.
         value = value if isinstance(value, str | Path) else reading.override_texts.get(key, value)
+        if hint is Path and isinstance(value, str) and "\0" in value:
+            return reading.note(key, "must be a path, but has a null character in it")
         if isinstance(value, str | Path):
             return hint(value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -332,6 +334,12 @@ def require_valid(settings: DataclassInstance, *, where: str = "settings") -> No
             f"{where}: must be an object of settings, but is of type {type(settings).__name__}"
         )
     from_mapping(type(settings), to_mapping(settings), where=where)
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a name, joined to a folder, is that of something in it."""
+    is_a_place = name.strip() in ("", ".", "..")
+    return not is_a_place and "/" not in name and name.isprintable()
 
 
 def to_mapping(settings: DataclassInstance) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from taskaware.model.parameters import parameters_by_part
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
 from taskaware.run.train import train_with
+from taskaware.study.settings import support_number
 from taskaware.training.ending import Ending
 from taskaware.training.processes import Seat, join
 
@@ -197,7 +198,7 @@ def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]
     # Where the average is the run's final model, it has no folder of its own.
     has_average = (job.folder / "average").is_dir()
     model = load(job.folder, which="average" if variant == "average" and has_average else "model")
-    if variant.startswith("support-"):
+    if support_number(variant):
         model = replace(model, task_embeddings=_embeddings(job, model, variant))
     yield model, {task.name for task in model.tasks}
 
@@ -212,7 +213,7 @@ def _embeddings(job: Job, model: TaskAwareModel, variant: str) -> Mapping[str, t
         model.tasks,
         data.split(experiment.data.train_split),
         cue=model.settings.conditioning.cue,
-        num_examples=int(variant.removeprefix("support-")),
+        num_examples=support_number(variant),
         seed=experiment.training.seed,
         earlier=model.task_embeddings,
     )

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepared.folder import PreparedData
-from taskaware.errors import CheckpointError, DataError, UserError, nearest
+from taskaware.errors import CheckpointError, DataError, ExperimentError, UserError, nearest
 from taskaware.files import file_sha256
 from taskaware.run import experiment as experiment_file
-from taskaware.settings.typed import to_mapping
+from taskaware.settings.typed import plain, to_mapping
+from taskaware.study.settings import is_name
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
@@ -143,12 +144,18 @@ def make_plan(
 
     Raises:
         UserError: The study has no such size.
-        ExperimentError: A run's fields do not make an experiment.
+        ExperimentError: A run's fields do not make an experiment, or not the study's.
     """
     if size_name not in study.sizes:
         raise UserError(
             f"the size of {study_path} must be one of {', '.join(study.sizes)}, but is "
             f"'{size_name}'{nearest(size_name, study.sizes)}"
+        )
+    if split and not is_name(split):
+        raise UserError(f"the split must be a word or words without a slash, but is '{split}'")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(
+            f"the seeds must be different numbers, but are {', '.join(map(str, seeds))}"
         )
     size = study.sizes[size_name]
     size = replace(size, seeds=tuple(seeds) or size.seeds, split=split or size.split)
@@ -181,19 +188,21 @@ def _jobs(
     for seed in size.seeds:
         for run in study.runs:
             start = jobs[run.start, seed] if run.start else None
+            own: dict[str, Any] = {"data.folder": data_folders[run.data], "training.seed": seed}
+            own |= {"start.model": start.folder} if start else {}
             fields = [
-                f"data.folder={data_folders[run.data]}",
-                *([f"start.model={start.folder}"] if start else ()),
+                *(f"{field}={value}" for field, value in own.items()),
                 *size.overrides,
                 *size.groups.get(run.group, ()),
                 *run.overrides,
                 *overrides,
-                f"training.seed={seed}",
             ]
+            experiment = experiment_file.load(base, fields, from_start=start is None)
+            _require_own_fields(run.name, experiment, own)
             jobs[run.name, seed] = _job(
                 run,
                 seed,
-                experiment_file.load(base, fields, from_start=start is None),
+                experiment,
                 start=start,
                 data_key=_data_key(size.data[run.data], data_folders[run.data]),
                 variants=_variants(study, run),
@@ -201,6 +210,26 @@ def _jobs(
                 store=root / "store",
             )
     return tuple(jobs.values())
+
+
+def _require_own_fields(run: str, experiment: Experiment, own: Mapping[str, object]) -> None:
+    """Require that no override changes what the study itself decides for a run.
+
+    The data and the start stand in the digest of a run's folder by what they are, not by their
+    paths: with others, its numbers would be taken for those of the study's own.
+
+    Raises:
+        ExperimentError: One does.
+    """
+    for field, value in own.items():
+        section, _, name = field.partition(".")
+        found = getattr(getattr(experiment, section), name)
+        if found != value:
+            raise ExperimentError(
+                f"the run '{run}' must leave {field} to the study, which says '{plain(value)}', "
+                f"but an override says '{plain(found)}': leave it out; data, start and seeds have "
+                "fields of their own in the study file"
+            )
 
 
 def finished_seeds(plan: Plan) -> tuple[int, ...]:

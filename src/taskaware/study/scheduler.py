@@ -22,9 +22,9 @@ from filelock import FileLock
 
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare.folder import PrepareSettings, prepare
-from taskaware.data.prepared.folder import MARKER_NAME
 from taskaware.data.quality.settings import OverlapSettings
 from taskaware.errors import TaskawareError, TerminatedInterrupt, TrainingError
+from taskaware.study.checks import is_there, require_fit
 from taskaware.study.job import do_job
 from taskaware.training.ending import Ending
 from taskaware.training.processes import join
@@ -61,10 +61,13 @@ def make_data(plan: Plan, *, progress: Callable[[str, int, int], None] | None = 
 
     No two sentences have the same English, but two may have the same translation: what dev or test
     has as well is left out of train.
+
+    Raises:
+        DataError: They have no such split, for example (``study.checks``).
     """
     for name, source in plan.size.data.items():
         folder = plan.data_folders[name]
-        if source.embedded is None or (folder / MARKER_NAME).is_file():
+        if source.embedded is None or is_there(folder):
             continue
         corpus = folder.parent / "corpus"
         settings = source.embedded
@@ -84,6 +87,7 @@ def make_data(plan: Plan, *, progress: Callable[[str, int, int], None] | None = 
                 ),
                 progress=progress,
             )
+    require_fit(plan)
 
 
 def sensible_num_workers(plan: Plan) -> int:

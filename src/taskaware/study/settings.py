@@ -6,6 +6,7 @@ from which experiment file, with how many seeds. Runs and rows are the same in e
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,11 @@ from taskaware.settings import typed as settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_MOST_OF_NAME = 150  # bytes: of the 255 that file systems take, seed and digest need some
+_NAME = f"must be a word or words without a slash, of at most {_MOST_OF_NAME} bytes"
+_MOST_EXAMPLES = 999_999_999
+_SUPPORT = re.compile(r"support-([1-9][0-9]{0,8})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,8 @@ class DataSource:
         """Yield (field, what it must be) for every impossible value."""
         if (self.folder is None) == (self.embedded is None):
             yield "folder", "must be set, or `embedded` must be, and not both"
+        if self.vocabulary_size < 1:
+            yield "vocabulary_size", f"must be at least 1, but is {self.vocabulary_size}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,8 @@ class SizeSettings:
         """Yield (field, what it must be) for every impossible value."""
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             yield "seeds", "must be one or more different numbers"
+        if not is_name(self.split):
+            yield "split", _NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +100,30 @@ class RunSettings:
     data: str = "main"
     group: str = ""
     support_examples: tuple[int, ...] = ()
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        if not is_name(self.name):
+            yield "name", _NAME
+        if self.num_tasks < 0:
+            yield "num_tasks", f"must be at least 0, but is {self.num_tasks}"
+        if self.num_tasks and self.tasks:
+            yield "num_tasks", "must be set, or `tasks` must be, and not both"
+        if len(set(self.tasks)) < len(self.tasks):
+            yield "tasks", "must name each task once"
+        if not all(1 <= number <= _MOST_EXAMPLES for number in self.support_examples):
+            yield "support_examples", f"must be numbers from 1 to {_MOST_EXAMPLES:,}"
+
+
+def is_name(name: str) -> bool:
+    """Return whether a name may be part of the name of a folder of a study's."""
+    return settings.is_folder_name(name) and len(name.encode()) <= _MOST_OF_NAME
+
+
+def support_number(which: str) -> int:
+    """Return the N of ``support-N``, or 0 where it is another of a run's models."""
+    found = _SUPPORT.fullmatch(which)
+    return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +154,15 @@ class RowSettings:
         """Yield (field, what it must be) for every impossible value."""
         if bool(self.run) == bool(self.runs):
             yield "run", "must be set, or `runs` must be, and not both"
+        words = ("model", "average", "taskwise")
+        if self.which not in words and not support_number(self.which):
+            yield (
+                "which",
+                f"must be one of {', '.join(words)}, or support-N with a number of at least 1, "
+                f"but is '{self.which}'{nearest(self.which, words)}",
+            )
+        if self.against == self.label:
+            yield "against", f"must be another row, but is the label of this one, '{self.label}'"
 
     @property
     def run_names(self) -> tuple[str, ...]:
@@ -194,6 +237,14 @@ class StudySettings:
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
+        if not is_name(self.name):
+            yield "name", _NAME
+        for name in ("sizes", "runs", "rows"):
+            if not getattr(self, name):
+                yield name, "must have at least one"
+        for size_name in self.sizes:
+            if not is_name(size_name):
+                yield "sizes", f"'{size_name}' {_NAME}"
         names = [run.name for run in self.runs]
         if len(set(names)) != len(names):
             yield "runs", "must have different names"
@@ -201,6 +252,8 @@ class StudySettings:
         if len(set(labels)) != len(labels):
             yield "rows", "must have different labels"
         yield from self._unknown_runs(names)
+        yield from self._unknown_groups()
+        yield from self._unrelated_stages()
         for row in self.rows:
             if row.against and row.against not in labels:
                 yield (
@@ -215,6 +268,28 @@ class StudySettings:
                         "sizes",
                         f"must have the data '{run.data}' of the run '{run.name}', but "
                         + (f"'{size_name}' has {', '.join(size.data)}"),
+                    )
+
+    def _unknown_groups(self) -> Iterator[tuple[str, str]]:
+        """A size may lack a group: then nothing further holds there. One must have it."""
+        groups = dict.fromkeys(name for size in self.sizes.values() for name in size.groups)
+        for run in self.runs:
+            if run.group and run.group not in groups:
+                yield (
+                    "runs",
+                    f"'{run.name}' must be of a group of a size ({', '.join(groups) or 'none'}), "
+                    f"but is of '{run.group}'{nearest(run.group, groups)}",
+                )
+
+    def _unrelated_stages(self) -> Iterator[tuple[str, str]]:
+        starts = {run.name: run.start for run in self.runs}
+        for matrix in self.matrices:
+            for number, stage in enumerate(matrix.stages):
+                if number and stage in starts and starts[stage] not in matrix.stages[:number]:
+                    yield (
+                        "matrices",
+                        f"'{matrix.label}' must have stages of which each starts from one before, "
+                        f"but '{stage}' starts from '{starts[stage] or 'new weights'}'",
                     )
 
     def _unknown_runs(self, names: list[str]) -> Iterator[tuple[str, str]]:
