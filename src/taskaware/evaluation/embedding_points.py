@@ -5,14 +5,17 @@ Shape legend: N examples, O size of a task embedding.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
 from taskaware.data.batches.batching import batches_of, groups_of
+from taskaware.errors import DataError
 from taskaware.evaluation.evaluate import spread
-from taskaware.files import atomic_file
+from taskaware.files import NUMPY_ERRORS, atomic_file
 from taskaware.model.task_embedding import example_task_embeddings
 
 if TYPE_CHECKING:
@@ -50,13 +53,29 @@ class EmbeddingPoints:
 
     @classmethod
     def load(cls, path: Path) -> EmbeddingPoints:
-        """Read what ``save`` wrote."""
-        with np.load(path, allow_pickle=False) as archive:
-            return cls(
-                embeddings=archive["embeddings"],
-                tasks=tuple(str(name) for name in archive["tasks"]),
-                datasets=tuple(str(name) for name in archive["datasets"]),
-            )
+        """Read what ``save`` wrote.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                found = cls(
+                    embeddings=archive["embeddings"],
+                    tasks=tuple(str(name) for name in archive["tasks"]),
+                    datasets=tuple(str(name) for name in archive["datasets"]),
+                )
+            num_points, _ = found.embeddings.shape
+            is_good = found.embeddings.dtype == np.float32 and np.isfinite(found.embeddings).all()
+            if not is_good or not num_points == len(found.tasks) == len(found.datasets):
+                raise ValueError("its arrays do not fit each other")
+        except (*NUMPY_ERRORS, KeyError, TypeError, BadZipFile, zlib.error) as error:
+            raise DataError(
+                f"{path} must hold task embeddings as an evaluation wrote them, but does not "
+                f"({error}): delete the scores beside it (study.json), and run the same command "
+                "again"
+            ) from error
+        return found
 
 
 def embedding_points(

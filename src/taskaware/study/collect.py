@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,7 +16,6 @@ from taskaware.evaluation.embedding_points import EmbeddingPoints
 from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
 from taskaware.evaluation.machine import processor_name
 from taskaware.evaluation.metrics import (
-    Metric,
     Score,
     signatures,
     target_language,
@@ -25,6 +23,7 @@ from taskaware.evaluation.metrics import (
 )
 from taskaware.evaluation.significance import paired_by_id
 from taskaware.run.log import read_log
+from taskaware.study.job_files import read_cost, read_outputs, read_scores
 from taskaware.study.plan import finished_seeds
 from taskaware.study.results import (
     Cell,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from taskaware.study.job_files import Cost, Scores, TaskScores
     from taskaware.study.plan import Job, Plan
     from taskaware.study.settings import EmbeddingsSettings, MatrixSettings, RowSettings
 
@@ -54,24 +54,17 @@ class _Scored:
     variant: str
 
     @cached_property
-    def content(self) -> dict[str, Any]:
-        return json.loads(self.job.result_path(self.variant).read_text(encoding="utf-8"))
+    def content(self) -> Scores:
+        return read_scores(self.job, self.variant)
 
     @cached_property
-    def results(self) -> dict[str, dict[str, Any]]:
-        return {result["task"]: result for result in self.content["results"]}
+    def results(self) -> dict[str, TaskScores]:
+        return self.content.by_task
 
     @cached_property
     def outputs(self) -> dict[str, dict[str, tuple[str, str]]]:
         """Task -> example id -> reference and output."""
-        path = self.job.outputs_path(self.variant)
-        found: dict[str, dict[str, tuple[str, str]]] = {}
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                output = json.loads(line)
-                pair = output["reference"], output["text"]
-                found.setdefault(output["task"], {})[output["id"]] = pair
-        return found
+        return read_outputs(self.job, self.variant, self.content)
 
 
 @dataclass
@@ -86,7 +79,7 @@ class _Collector:
             self.scored[key] = _Scored(self.plan.job(run, seed), variant)
         return self.scored[key]
 
-    def costs(self, runs: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    def costs(self, runs: Sequence[str], seed: int) -> list[Cost]:
         """What runs cost, and what they start from; what several start from counts once."""
         jobs: dict[Path, Job] = {}
         for run in runs:
@@ -94,11 +87,11 @@ class _Collector:
             while job is not None:
                 jobs[job.folder] = job
                 job = job.start
-        return [json.loads((folder / "cost.json").read_text()) for folder in jobs]
+        return [read_cost(folder) for folder in jobs]
 
     def num_updates(self, run: str) -> int:
         """Updates that led to a run's model, those of its starts included."""
-        return sum(cost["updates"] for cost in self.costs([run], self.seeds[0]))
+        return sum(cost.updates for cost in self.costs([run], self.seeds[0]))
 
     # --- rows ---
 
@@ -113,12 +106,12 @@ class _Collector:
                 continue
             results = [self.of(run, seed, row.which).results[task] for seed in self.seeds]
             cells[task] = _cell(
-                [_score(result["scores"][0]) for result in results],
-                confusion=[result["confusion_rate"] for result in results],
+                [_score(result.main) for result in results],
+                confusion=[result.confusion_rate for result in results],
                 p_values=self._significance(row, task),
             )
-            for name in results[0]["by_dataset"]:
-                scores = [_score(result["by_dataset"][name][0]) for result in results]
+            for name in results[0].by_dataset:
+                scores = [_score(result.by_dataset[name][0]) for result in results]
                 by_dataset.setdefault(task, {})[name] = _cell(scores)
         silhouettes = self._silhouettes(row)
         return Row(
@@ -127,11 +120,11 @@ class _Collector:
             by_dataset=by_dataset,
             against=row.against,
             num_models=len(row.run_names) if row.runs else max(1, self._num_taskwise(row)),
-            parameters=first["parameters"],
-            task_parameters=first["parameters"].get(_TASK_NETWORK_PART, 0),
+            parameters=first.parameters,
+            task_parameters=first.parameters.get(_TASK_NETWORK_PART, 0),
             updates=max(self.num_updates(run) for run in row.run_names),
-            seconds=tuple(sum(cost["seconds"] for cost in of_seed) for of_seed in costs),
-            peak_memory_mib=max(c["peak_memory_mib"] for of_seed in costs for c in of_seed),
+            seconds=tuple(sum(cost.seconds for cost in of_seed) for of_seed in costs),
+            peak_memory_mib=max(cost.peak_memory_mib for of_seed in costs for cost in of_seed),
             silhouettes=silhouettes,
             paper=row.paper,
             note=row.note,
@@ -146,8 +139,9 @@ class _Collector:
     def _silhouettes(self, row: RowSettings) -> tuple[float, ...]:
         if not row.run or row.which != "model":
             return ()
-        found = [self.of(row.run, seed, "model").content["silhouette"] for seed in self.seeds]
-        return tuple(found) if all(value is not None for value in found) else ()
+        found = [self.of(row.run, seed, "model").content.silhouette for seed in self.seeds]
+        known = [value for value in found if value is not None]
+        return tuple(known) if len(known) == len(found) else ()
 
     def _significance(self, row: RowSettings, task: str) -> tuple[float, ...]:
         rival = next((r for r in self.plan.study.rows if r.label == row.against), None)
@@ -168,7 +162,7 @@ class _Collector:
             references = [reference for reference, _ in ours.values()]
             language = target_language(self._data(run).task(task), references)
             in_order = {i: theirs[i] for i in ours}
-            p_values.append(paired_by_id(own.results[task]["metric"], in_order, ours, language))
+            p_values.append(paired_by_id(own.results[task].main.metric, in_order, ours, language))
         return tuple(p_values)
 
     # --- forgetting ---
@@ -180,10 +174,11 @@ class _Collector:
         confusion: list[dict[str, tuple[float, ...]]] = []
         for stage in stages:
             points.append(
-                {t: tuple(_score(s.results[t]["scores"][0]).points for s in stage) for t in shown}
+                {t: tuple(_score(s.results[t].main).points for s in stage) for t in shown}
             )
-            rates = {t: tuple(s.results[t]["confusion_rate"] for s in stage) for t in shown}
-            confusion.append({t: r for t, r in rates.items() if None not in r})
+            rates = {t: [s.results[t].confusion_rate for s in stage] for t in shown}
+            known = {t: tuple(r for r in of if r is not None) for t, of in rates.items()}
+            confusion.append({t: r for t, r in known.items() if len(r) == len(stage)})
         trained = tuple(self._trained(run, shown) for run in matrix.stages)
         old = {task for stage in trained[:-1] for task in stage} - set(trained[-1])
         by_seed = [
@@ -216,8 +211,10 @@ class _Collector:
         chosen = [
             i
             for i, task in enumerate(found.tasks)
-            if not picture.kinds or kinds[task] in picture.kinds
+            if not picture.kinds or kinds.get(task) in picture.kinds
         ]
+        if not chosen:
+            return None
         stacked = found.embeddings[chosen]
         names = tuple(found.tasks[i] for i in chosen)
         datasets = tuple(found.datasets[i] for i in chosen)
@@ -314,8 +311,8 @@ def collect(
     )
 
 
-def _score(fields: dict[str, Any]) -> Score:
-    return Score.from_mapping(fields)
+def _score(score: Score) -> Score:
+    return Score.from_mapping(asdict(score))
 
 
 def _all_scores(scored: Sequence[_Scored]) -> list[tuple[str, Score]]:
@@ -323,7 +320,7 @@ def _all_scores(scored: Sequence[_Scored]) -> list[tuple[str, Score]]:
         (task, _score(score))
         for one in scored
         for task, result in one.results.items()
-        for score in result["scores"]
+        for score in result.scores
     ]
 
 
@@ -335,7 +332,7 @@ def _cell(
 ) -> Cell:
     rates = [rate for rate in confusion if rate is not None]
     return Cell(
-        metric=cast("Metric", scores[0].metric),
+        metric=scores[0].metric,
         values=tuple(score.value for score in scores),
         points=tuple(score.points for score in scores),
         confusion_rates=tuple(rates) if len(rates) == len(scores) else (),

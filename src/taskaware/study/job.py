@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from taskaware.data.prepared.folder import PreparedData
-from taskaware.errors import RunInUseError
+from taskaware.errors import DataError, ExperimentError, RunInUseError
 from taskaware.evaluation.embedding_points import embedding_points
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.evaluation.machine import device_name
-from taskaware.files import write_text
+from taskaware.files import read_json_object, write_text
 from taskaware.held_memory import peak_mib
 from taskaware.inference.data_fit import require_vocabulary
 from taskaware.inference.model import load
@@ -30,6 +30,8 @@ from taskaware.model.parameters import parameters_by_part
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
 from taskaware.run.train import train_with
+from taskaware.settings import typed as settings
+from taskaware.study.job_files import read_cost
 from taskaware.study.settings import support_number
 from taskaware.training.ending import Ending
 from taskaware.training.processes import Seat, join
@@ -76,10 +78,10 @@ def read_status(job: Job) -> Status:
         return Status(state="complete")
     path = job.folder / "status.json"
     try:
-        said = Status(**json.loads(path.read_text()))
+        said = settings.from_mapping(Status, read_json_object(path), where="status")
         age_seconds = time.time() - path.stat().st_mtime
         return replace(said, is_current=age_seconds < _SECONDS_CURRENT)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, ExperimentError):
         return Status(state="waiting")
 
 
@@ -147,8 +149,8 @@ def _train(job: Job, num_threads: int, processes: Processes) -> Ending:
 def _write_cost(job: Job, device: torch.device) -> None:
     """Write what training took so far; memory is the largest of all the processes that did it."""
     try:
-        before = json.loads((job.folder / "cost.json").read_text())["peak_memory_mib"]
-    except (OSError, ValueError, KeyError):
+        before = read_cost(job.folder).peak_memory_mib
+    except DataError:
         before = 0.0
     progress = [line for line in read_log(job.folder) if line["kind"] == "progress"]
     cost = {
