@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock, Timeout
 
 from taskaware.errors import DataError, UserError
-from taskaware.files import publish, write_text
+from taskaware.files import publish, read_json_object, write_text
 from taskaware.output_folder import claimed
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ Counts = Counter[tuple[str, str]]
 """Numbers by dataset and what was counted, e.g. ``("must_c", "written")``."""
 
 _RECORDINGS = ("*.flac", "*left_out.tsv")
+
+_MOST = (1 << 63) - 1  # of inputs or bytes that a system counts
 
 READ, WRITTEN = "read", "written"
 
@@ -223,7 +225,7 @@ def _cut(descriptor: int, journal: _Journal, partial: Path) -> None:
 def _read_journal(path: Path) -> _Journal | None:
     journal_path = _journal_path(path)
     try:
-        fields = json.loads(journal_path.read_text(encoding="utf-8"))
+        fields = read_json_object(journal_path)
         counts = Counter(
             {
                 (dataset, what): int(number)
@@ -231,7 +233,13 @@ def _read_journal(path: Path) -> _Journal | None:
                 for what, number in numbers.items()
             }
         )
-        return _Journal(**fields, counts=counts)
+        journal = _Journal(**fields, counts=counts)
+        numbers = (journal.num_inputs, journal.num_bytes)
+        if not all(type(number) is int and 0 <= number <= _MOST for number in numbers):
+            raise ValueError("its numbers must be whole and at least 0")
+        if type(journal.complete) is not bool:
+            raise ValueError("`complete` must be true or false")
+        return journal
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

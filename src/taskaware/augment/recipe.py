@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from taskaware.augment.blocks import READ, WRITTEN
 from taskaware.augment.inputs import survey
-from taskaware.augment.signals import change_signals
-from taskaware.augment.speak import speak
+from taskaware.augment.signals import change_signals, speech_tasks
+from taskaware.augment.speak import speak, text_tasks, voices_of
 from taskaware.augment.translate import translate
 from taskaware.data.manifest.line import LineProblem
 from taskaware.data.manifest.read import TaskTable, iterate_manifest
 from taskaware.data.manifest.write import to_line
-from taskaware.errors import require_packages
+from taskaware.errors import UserError, require_packages
 from taskaware.output_folder import claimed, require_usable
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def run_recipe(
     require_usable(recipe.to, names=_JOINED, whole=False)  # before hours of work
     if any(dataset.voices for dataset in recipe.datasets.values()):
         require_packages("synthetic speech", "demo", "espeakng_loader")  # not after translating
-    _require_distinct_tasks(recipe, progress)
+    _require_possible(recipe, progress)
     steps: dict[tuple[str, str], Written] = {}
     for name, dataset in recipe.datasets.items():
         if dataset.top and recipe.translation is not None:
@@ -229,9 +229,23 @@ def _path(recipe: RecipeSettings, dataset: str, step: str) -> Path:
     return recipe.to / dataset / _STEPS[step][0]
 
 
-def _require_distinct_tasks(recipe: RecipeSettings, progress: StageProgress | None) -> None:
-    """Find a manifest that is missing or disagrees with another before hours are spent."""
-    survey([path for each in recipe.datasets.values() for path in each.manifests], progress)
+def _require_possible(recipe: RecipeSettings, progress: StageProgress | None) -> None:
+    """Find a manifest that is missing or disagrees, or a step without a task, before long work."""
+    paths = [path for each in recipe.datasets.values() for path in each.manifests]
+    written = {(recipe.to / name).resolve() for name in _JOINED}
+    for path in paths:
+        if path.resolve() in written:
+            raise UserError(
+                f"{path} must not be both read and written: it is what this recipe writes; name "
+                "another folder (`to`), or the manifests that it was made from"
+            )
+    survey(paths, progress)
+    for dataset in recipe.datasets.values():
+        if dataset.signals_of_originals:
+            speech_tasks(survey(dataset.manifests, progress), (), (_ST,))
+        if dataset.voices:
+            text_tasks(survey(dataset.manifests, progress), recipe.speech)
+            voices_of(recipe.speech.language)
 
 
 def _signal_steps(

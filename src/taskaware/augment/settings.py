@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from taskaware.data.manifest.tasks import name_problem
 from taskaware.data.sound.settings import AugmentationSettings
 from taskaware.settings import typed as settings
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_MOST_VOICES = 18
+_MOST_HZ = 655_350  # that FLAC can store
 _DATASET_NAME = re.compile(r"[\w-]+")  # it becomes a folder
 
 
@@ -76,6 +79,8 @@ class TranslationSettings:
         for name in ("beams", "top", "examples_per_batch", "max_pieces"):
             if getattr(self, name) < 1:
                 yield name, f"must be at least 1, but is {getattr(self, name)}"
+        if self.as_task and (problem := name_problem(self.as_task)):
+            yield "as_task", problem
         if self.top > self.beams:
             yield "top", f"must be at most `beams` ({self.beams}), but is {self.top}"
 
@@ -104,10 +109,16 @@ class SpeechSettings:
         """Yield (field, what it must be) for every impossible value."""
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):
             yield "kinds", "must be one or both of asr and st"
-        if not 1 <= self.voices <= 18:
-            yield "voices", f"must be from 1 to 18, espeak-ng's voices, but is {self.voices}"
-        if self.sample_rate_hz < 8000:
-            yield "sample_rate_hz", f"must be at least 8000, but is {self.sample_rate_hz}"
+        if not 1 <= self.voices <= _MOST_VOICES:
+            yield (
+                "voices",
+                f"must be from 1 to {_MOST_VOICES}, espeak-ng's voices, but is {self.voices}",
+            )
+        if not 8000 <= self.sample_rate_hz <= _MOST_HZ:
+            yield (
+                "sample_rate_hz",
+                f"must be from 8000 to {_MOST_HZ}, but is {self.sample_rate_hz}",
+            )
         if not self.max_seconds > 0:
             yield "max_seconds", "must be above 0"
 
@@ -139,6 +150,8 @@ class DatasetSettings:
         for name in ("top", "signals_of_texts", "signals_of_originals", "voices"):
             if getattr(self, name) < 0:
                 yield name, f"must not be negative, but is {getattr(self, name)}"
+        if self.voices > _MOST_VOICES:
+            yield "voices", f"must be at most {_MOST_VOICES}, espeak-ng's, but is {self.voices}"
         if self.signals_of_texts and not self.top:
             yield "signals_of_texts", "must be 0 where `top` is 0: there are no synthetic targets"
 
@@ -181,6 +194,9 @@ class RecipeSettings:
             yield "models", f"must name the models that translate {', '.join(translated)}"
         if translated and self.translation is None:
             yield "translation", f"must say how {', '.join(translated)} is translated"
+        changed = any(d.signals_of_texts or d.signals_of_originals for d in self.datasets.values())
+        if changed and not (self.signal.speed or self.signal.tempo or self.signal.echo):
+            yield "signal", "must change speed, tempo or echo, but all are switched off"
         names = [model.display_name for model in self.models]
         if len(set(names)) < len(names):
             yield "models", f"must have different names, but have {', '.join(names)}"

@@ -75,7 +75,7 @@ def change_signals(
         AudioError: Not one copy could be made.
     """
     found = survey(manifests, progress)
-    tasks = _speech_tasks(found, of, kinds)
+    tasks = speech_tasks(found, of, kinds)
     by_dataset = _copies(found, tasks, copies)
     folder = to.with_suffix("")
     made_from = {
@@ -159,7 +159,13 @@ class _Work:
         return Made(lines=written, counts=counts)
 
 
-def _speech_tasks(found: Survey, of: Sequence[str], kinds: Sequence[str]) -> list[Task]:
+def speech_tasks(found: Survey, of: Sequence[str], kinds: Sequence[str]) -> list[Task]:
+    """Return the tasks whose signals are changed: those named, or all with speech.
+
+    Raises:
+        UnknownTaskError: There is none of a name.
+        UserError: One has no speech, or none has.
+    """
     named = [found.task(name) for name in of] or list(found.tasks)
     tasks = [
         task

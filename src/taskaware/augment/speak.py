@@ -95,7 +95,7 @@ def speak(
         MissingDependencyError: The ``demo`` extra is not installed.
     """
     found = survey(manifests, progress)
-    tasks = _text_tasks(found, settings)
+    tasks = text_tasks(found, settings)
     made_from = {
         "step": "speak",
         "manifests": found.made_from,
@@ -108,7 +108,7 @@ def speak(
     if done is not None:
         return replace(done, num_bad_lines=found.num_bad)
     claim_recordings(to, to.with_suffix(""))
-    speakers = _speakers(settings.language)
+    speakers = voices_of(settings.language)
     total = found.count(tasks)
     workers = num_workers or os.cpu_count() or 1
 
@@ -136,7 +136,13 @@ def speak(
     return replace(result, num_bad_lines=found.num_bad)
 
 
-def _text_tasks(found: Survey, settings: SpeechSettings) -> list[Task]:
+def text_tasks(found: Survey, settings: SpeechSettings) -> list[Task]:
+    """Return the tasks whose sources are spoken: those named, or all in the language.
+
+    Raises:
+        UnknownTaskError: There is none of a name.
+        UserError: One does not fit, or none does.
+    """
     named = [found.task(name) for name in settings.of] or list(found.tasks)
     tasks = [
         task
@@ -157,7 +163,7 @@ def _text_tasks(found: Survey, settings: SpeechSettings) -> list[Task]:
     return tasks
 
 
-def _speakers(language: str) -> tuple[Voice, ...]:
+def voices_of(language: str) -> tuple[Voice, ...]:
     """Return the voices of a language: accents and timbres of English, timbres of others.
 
     Raises:

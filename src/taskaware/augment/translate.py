@@ -28,6 +28,7 @@ from taskaware.augment.blocks import (
 )
 from taskaware.augment.inputs import join_origins, lines_of, short_name, survey
 from taskaware.data.corpora.rows import ASR, MT, ST, task_name
+from taskaware.data.manifest.tasks import describe
 from taskaware.data.manifest.write import to_line
 from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model import TaskAwareModel, load
@@ -109,6 +110,7 @@ def translate(
     loaded = [_load(model, settings, device) for model in models]
     _require_same_languages(loaded)
     tasks = _input_tasks(found, loaded[0].task, settings)
+    _require_one_meaning(found, tasks, loaded[0].task, settings)
     total = found.count(tasks)
     work = _Work(
         models=loaded, settings=settings, stage=f"translate for {short_name(to)}", total=total
@@ -205,6 +207,35 @@ def _input_tasks(found: Survey, model_task: Task, settings: TranslationSettings)
         else f"text tasks with targets in '{language}'"
     )
     raise UserError(f"the manifests must have {what}, but have {have}")
+
+
+def _new_task(old: Task, made: str, settings: TranslationSettings) -> Task:
+    """Return the task of the examples that are made of those of another."""
+    is_target = settings.replace == "target"
+    source, target = (old.source_language, made) if is_target else (made, old.target_language)
+    kind = MT if old.source_modality == "text" else ST
+    return Task(
+        name=settings.as_task or task_name(kind, source, target),
+        kind=kind,
+        source_modality=old.source_modality,
+        source_language=source,
+        target_language=target,
+    )
+
+
+def _require_one_meaning(
+    found: Survey, tasks: Sequence[Task], model_task: Task, settings: TranslationSettings
+) -> None:
+    """Require that the new tasks are what manifests, or each other, have under their names."""
+    known = {task.name: task for task in found.tasks}
+    for old in tasks:
+        new = _new_task(old, model_task.target_language, settings)
+        if (other := known.setdefault(new.name, new)) != new:
+            raise UserError(
+                f"the new examples of the task '{old.name}' are of the task '{new.name}' "
+                f"({describe(new)}), which must be the same everywhere, but is also "
+                f"{describe(other)}: give them another name (`as_task`)"
+            )
 
 
 def _language_of_text(task: Task, settings: TranslationSettings) -> str:
@@ -309,17 +340,9 @@ class _Work:
     def _example(
         self, line: ManifestLine, chosen: _NamedModel, number: int, rank: int, text: str
     ) -> tuple[Example, Task]:
-        old, example, made = line.task, line.example, chosen.task.target_language
+        example, made = line.example, chosen.task.target_language
         is_target = self.settings.replace == "target"
-        source, target = (old.source_language, made) if is_target else (made, old.target_language)
-        kind = MT if old.source_modality == "text" else ST
-        task = Task(
-            name=self.settings.as_task or task_name(kind, source, target),
-            kind=kind,
-            source_modality=old.source_modality,
-            source_language=source,
-            target_language=target,
-        )
+        task = _new_task(line.task, made, self.settings)
         new = replace(
             example,
             id=f"{example.id}-{made}-t{number}b{rank}",
