@@ -18,8 +18,10 @@ Shape legend: B sources, W hypotheses of each (beam), V pieces, N samples, S fra
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
 import json
+import os
 import sys
 import wave
 from dataclasses import dataclass, field
@@ -29,6 +31,22 @@ import numpy as np
 import onnxruntime
 
 NEVER = np.float32(-1e30)
+WIDEST_BEAM = 1_000
+LOWEST_HZ, HIGHEST_HZ = 1_000, 1_000_000
+COPY_AGAIN = "copy the whole folder of the export again"
+# What export.json must have, and of which type; `None` beside another type: may be null.
+ABOUT = {"tasks": list, "num_heads": int, "head_size": int, "longest_target": (int, type(None))}
+ABOUT |= {"features": dict, "decoding": dict, "eos": int, "adds_space": bool}
+ABOUT |= {"cuts_texts": bool, "pieces": list}
+TASK = {"name": str, "modality": str, "source_prefix": list, "source_suffix": list, "prompt": list}
+TASK |= {"longest_source": (int, type(None)), "task_embedding": (list, type(None))}
+FEATURES = {"kind": str, "sample_rate_hz": int, "window_samples": int, "hop_samples": int}
+WHISPER = {"padded_seconds": (int, float)}
+KALDI = {"fft": int, "preemphasis": (int, float), "normalisation": str}
+KALDI |= {"floor": float, "variance_floor": (int, float)}
+DECODING = {"beam": int, "length_penalty": (int, float), "extra_pieces": int, "stopping": str}
+DECODING |= {"max_pieces": (int, type(None)), "examples_per_batch": int, "counted_prompt": int}
+DECODING |= {"end_at_limit": bool, "suppressed": list, "suppressed_first": list, "no_repeat": int}
 
 
 @dataclass
@@ -47,7 +65,7 @@ class Model:
 
     def __init__(self, folder, *, threads=0):
         self.folder = Path(folder)
-        self.about = json.loads((self.folder / "export.json").read_text(encoding="utf-8"))
+        self.about = described(self.folder / "export.json")
         self.tasks = {task["name"]: task for task in self.about["tasks"]}
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
@@ -68,13 +86,20 @@ class Model:
     def read(self, task_name, path):
         """Return a recording's features, or an array of features, float32 [S, F]."""
         path = Path(path)
-        if self.task(task_name)["modality"] == "features":
-            return np.load(path).astype(np.float32)
-        return self.features(waveform(path, self.about["features"]["sample_rate_hz"]))
+        modality = self.task(task_name)["modality"]
+        if modality == "text":
+            raise ValueError(f"{task_name} takes texts, and no recording: give `cut` a text")
+        if modality == "features":
+            return array(path, "features, [frames, columns]", 2)
+        found = self.features(waveform(path, self.about["features"]["sample_rate_hz"]))
+        if not len(found):
+            raise ValueError(f"{path}: must last at least as long as a frame, but is shorter")
+        return found
 
     def features(self, samples):
         """Return the features of a waveform at the model's rate, [N] to [S, F]."""
-        with np.load(self.folder / "features.npz") as constants:
+        path = self.folder / "features.npz"
+        with reading(path, "window and filters", COPY_AGAIN), np.load(path) as constants:
             window, filters = constants["window"], constants["filters"]
         return log_mel(samples, self.about["features"], window, filters)
 
@@ -94,11 +119,15 @@ class Model:
     def decode(self, task_name, sources, *, beam=None):
         """Return the best hypothesis of each source: features [S, F], or pieces of a text [S]."""
         task, settings = self.task(task_name), dict(self.about["decoding"])
-        settings["beam"] = beam or settings["beam"]
+        settings["beam"] = settings["beam"] if beam is None else beam
+        if not 1 <= settings["beam"] <= WIDEST_BEAM:
+            raise ValueError(f"beam must be from 1 to {WIDEST_BEAM}, but is {settings['beam']}")
         if task["modality"] == "text":
             ends = (task["source_prefix"], task["source_suffix"])
             before, behind = (np.array(each, dtype=np.int64) for each in ends)
             sources = [np.concatenate([before, source, behind]) for source in sources]
+        if not all(len(source) for source in sources):
+            raise ValueError("a source must have a frame or a piece, but one has none")
         longest = task["longest_source"]
         if longest and any(len(source) > longest for source in sources):
             raise ValueError(
@@ -174,13 +203,17 @@ class Model:
 
     def _run(self, name, given):
         if name not in self._sessions:
-            path = str(self.folder / f"{name}.onnx")
-            self._sessions[name] = onnxruntime.InferenceSession(
-                path, self._options, providers=["CPUExecutionProvider"]
-            )
+            path = self.folder / f"{name}.onnx"
+            with reading(path, "a graph of this export", COPY_AGAIN):
+                self._sessions[name] = onnxruntime.InferenceSession(
+                    str(path), self._options, providers=["CPUExecutionProvider"]
+                )
         session = self._sessions[name]
         wanted = {each.name for each in session.get_inputs()}
-        values = session.run(None, {key: v for key, v in given.items() if key in wanted})
+        given = {key: value for key, value in given.items() if key in wanted}
+        advice = f"give it sources of its task, and {COPY_AGAIN} if they are"
+        with reading(self.folder / f"{name}.onnx", "a graph that takes its inputs", advice):
+            values = session.run(None, given)
         return dict(zip([each.name for each in session.get_outputs()], values))
 
 
@@ -277,6 +310,57 @@ class Search:
         return stopping == "bound" and bool(scores) and scores[0] >= reachable
 
 
+@contextlib.contextmanager
+def reading(path, what, advice):
+    """Make one message of whatever is raised by a file that is missing or damaged."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime, wave, zipfile, NumPy: each has errors of its own
+        reason = str(error) or "it ends too early"
+        raise ValueError(f"{path}: must be {what}, but: {reason}; {advice}") from error
+
+
+def described(path):
+    """Return what export.json says, of which every part is there."""
+    with reading(path, "the description of an export", COPY_AGAIN):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        require(about, ABOUT, "")
+        for number, task in enumerate(about["tasks"]):
+            require(task, TASK, f"tasks[{number}].")
+        require(about["decoding"], DECODING, "decoding.")
+        if any(task["modality"] == "speech" for task in about["tasks"]):
+            require(about["features"], FEATURES, "features.")
+            own = WHISPER if about["features"]["kind"] == "whisper" else KALDI
+            require(about["features"], own, "features.")
+        require_ids(about)
+        return about
+
+
+def require(found, types, where):
+    """Require of an object that it has all names, with values of their types."""
+    if not isinstance(found, dict):
+        raise ValueError(f"{where.strip('.') or 'it'} is no object")
+    for name, wanted in types.items():
+        if name not in found:
+            raise ValueError(f"{where}{name} is missing")
+        if not isinstance(found[name], wanted):
+            raise ValueError(f"{where}{name} has the wrong type")
+
+
+def require_ids(about):
+    """Require that every number of a piece is one, and that every task has a prompt."""
+    names = ("source_prefix", "source_suffix", "prompt")
+    found = [number for task in about["tasks"] for name in names for number in task[name]]
+    found += [
+        number for name in ("suppressed", "suppressed_first") for number in about["decoding"][name]
+    ]
+    for number in (*found, about["eos"]):
+        if not isinstance(number, int) or not 0 <= number < len(about["pieces"]):
+            raise ValueError(f"{number!r} is none of its {len(about['pieces'])} pieces")
+    if not all(task["prompt"] for task in about["tasks"]):
+        raise ValueError("a task has no prompt")
+
+
 def repeating(pieces, size):
     """Return the pieces after which the last ``size`` would all have been in a row before."""
     last = pieces[len(pieces) - size + 1 :] if size > 1 else []
@@ -311,18 +395,36 @@ def cut(text, ids, byte_ids):
     return found
 
 
+def array(path, what, dimensions):
+    """Return the numbers of a .npy file as float32."""
+    with reading(path, f"a .npy file of {what}", "write it anew with numpy.save"):
+        numbers = np.load(path)
+        if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "fiu":
+            raise ValueError("it holds no numbers, or several arrays")
+        if numbers.ndim != dimensions or not numbers.size:
+            raise ValueError(f"its shape is {list(numbers.shape)}")
+        if not np.isfinite(numbers).all():
+            raise ValueError("some of its numbers are not finite")
+        return numbers.astype(np.float32)
+
+
 def waveform(path, rate_hz):
     """Return a recording as float32 [N] at a rate, the mean of its channels."""
     if path.suffix == ".npy":  # at the model's rate already
-        return np.load(path).astype(np.float32)
-    try:
-        with wave.open(str(path), "rb") as file:
-            own_hz, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
-            data = np.frombuffer(file.readframes(file.getnframes()), dtype=np.uint8)
-    except wave.Error as error:
-        raise ValueError(
-            f"{path}: must be a WAV file of PCM, but: {error}: convert it, for example with sox"
-        ) from error
+        return array(path, "a waveform, [samples]", 1)
+    advice = "convert it, for example with sox"
+    with reading(path, "a WAV file of PCM", advice), wave.open(str(path), "rb") as file:
+        own_hz, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
+        frames = file.readframes(file.getnframes())
+        # What was written through a pipe says that it has 2 GiB or more, and no other number.
+        is_piped = file.getnframes() * width * channels >= 2**31 - 2**16
+        if not is_piped and len(frames) < file.getnframes() * width * channels:
+            raise ValueError("it is truncated")
+        data = np.frombuffer(frames[: len(frames) // (width * channels) * width * channels], "u1")
+        if not len(data):
+            raise ValueError("it has no samples")
+        if not LOWEST_HZ <= own_hz <= HIGHEST_HZ:
+            raise ValueError(f"its rate is {own_hz} Hz, not from {LOWEST_HZ} to {HIGHEST_HZ}")
     if width == 1:
         samples = data.astype(np.float32) / 128.0 - 1.0
     else:  # in the upper bytes of 32 bits
@@ -380,18 +482,31 @@ def whisper_log_mel(samples, settings, window, filters):
     return ((logarithms + 4.0) / 4.0).astype(np.float32)
 
 
+def number(least, most):
+    """Return what reads a whole number of the command line."""
+
+    def read(text):
+        if not text.removeprefix("-").isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, but is {text!r}")
+        return int(text)
+
+    return read
+
+
 def main():
     """Decode the files of the command line."""
     parser = argparse.ArgumentParser(description="Decode with the models beside this file.")
     parser.add_argument("files", nargs="+", help="recordings (WAV); text files; arrays (.npy)")
     parser.add_argument("--task", required=True)
-    parser.add_argument("--beam", type=int, help="1: greedy; default: the model's own")
-    parser.add_argument("--threads", type=int, default=0, help="default: as many as cores")
+    beams, threads = number(1, WIDEST_BEAM), number(0, 1_024)
+    parser.add_argument("--beam", type=beams, help="1: greedy; default: the model's own")
+    parser.add_argument("--threads", type=threads, default=0, help="default: as many as cores")
     options = parser.parse_args()
     model = Model(Path(__file__).parent, threads=options.threads)
+    if options.task not in model.tasks:
+        parser.error(f"--task must be one of {', '.join(model.tasks)}, but is {options.task!r}")
     if model.task(options.task)["modality"] == "text":
-        files = [Path(name).read_text(encoding="utf-8") for name in options.files]
-        lines = [line for text in files for line in text.removesuffix("\n").split("\n")]
+        lines = [line for name in options.files for line in lines_of(Path(name))]
         sources = [model.cut(line) for line in lines if line.strip()]
         found = iter(model.decode(options.task, sources, beam=options.beam))
         texts = [next(found).text if line.strip() else "" for line in lines]
@@ -400,10 +515,25 @@ def main():
         texts = [one.text for one in model.decode(options.task, sources, beam=options.beam)]
     for text in texts:
         print(" ".join(text.splitlines()))
+    sys.stdout.flush()
+
+
+def lines_of(path):
+    """Return the lines of a text file."""
+    with reading(path, "a text file in UTF-8", "convert it, for example with iconv"):
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"decode.py: {error}")
+    except BrokenPipeError:  # whoever read the output stopped reading
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (LookupError, TypeError) as error:
+        about = Path(__file__).with_name("export.json")
+        sys.exit(f"decode.py: {about}: must be of the graphs beside it, but: {error}; {COPY_AGAIN}")
+    except (ValueError, OSError, MemoryError) as error:
+        sys.exit(f"decode.py: {error or 'there is not enough memory'}")
