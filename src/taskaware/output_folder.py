@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from taskaware.errors import OutputError
-from taskaware.files import atomic_file, file_sha256, reporting, write_text
+from taskaware.files import atomic_file, file_sha256, reporting
 from taskaware.output_record import is_inside, is_pattern, read_record, require_no_link
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 RECORD_NAME = ".taskaware-written"
 LOCK_NAME = ".taskaware-lock"
+_PARTIAL_RECORD_NAME = f"{RECORD_NAME}.partial"
 _HEADER = {"taskaware": "files written by taskaware, which alone it may replace", "format": 1}
 # What systems and version control put into empty folders; never written, so never in the way.
-_NOT_CONTENT = {RECORD_NAME, LOCK_NAME, ".DS_Store", ".gitkeep", ".gitignore", "lost+found"}
+_NOT_CONTENT = {RECORD_NAME, _PARTIAL_RECORD_NAME, LOCK_NAME}
+_NOT_CONTENT |= {".DS_Store", ".gitkeep", ".gitignore", "lost+found"}
 _NUM_NAMED = 5
 _SECONDS_TO_WAIT = 60.0
 
@@ -154,17 +156,21 @@ class OutputFolder:
     def remove(self, names: Iterable[str]) -> None:
         """Delete files that commands of ours wrote, and the folders that become empty by it.
 
+        Nothing is deleted where one of them may not be.
+
         Raises:
             OutputError: One is not ours, or was changed since it was written.
         """
-        folders: set[Path] = set()
-        for name in list(names):
-            path = self.path / name
+        names = list(names)
+        for name in names:
             if not self._owns_file(name):
+                path = self.path / name
                 raise OutputError(f"{path} must be a file that taskaware wrote, but is not")
-            if os.path.lexists(path):
-                self.require_free([name])
-                path.unlink()
+        self.require_free(names)  # of all, before one is deleted
+        folders: set[Path] = set()
+        for name in names:
+            if os.path.lexists(self.path / name):
+                (self.path / name).unlink(missing_ok=True)
             folders.update(self.path / part for part in PurePosixPath(name).parents)
         for folder in sorted(folders - {self.path}, reverse=True):  # the innermost first
             with contextlib.suppress(OSError):
@@ -186,7 +192,11 @@ class OutputFolder:
             self._record.unlink(missing_ok=True)
             return
         lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in kept.items())]
-        write_text(self._record, "".join(f"{line}\n" for line in lines))
+        # One name, as one command at a time writes the folder: what a killed one left is replaced.
+        partial = self.path / _PARTIAL_RECORD_NAME
+        partial.unlink(missing_ok=True)
+        with atomic_file(self._record, partial):
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def _is_ours(self, name: str) -> bool:
         """Whether what is there is ours: a folder is, where something of ours is in it."""

@@ -48,6 +48,14 @@ def test_a_folder_with_files_of_somebody_is_refused_and_stays_as_it_is(tmp_path:
     assert not {RECORD_NAME, LOCK_NAME} & {path.name for path in tmp_path.iterdir()}
 
 
+def test_nothing_is_deleted_where_one_file_was_changed(tmp_path: Path):
+    write(tmp_path, "a.txt", "b.txt")
+    (tmp_path / "b.txt").write_text("mine now")
+    with claimed(tmp_path) as output, pytest.raises(OutputError, match=r"b\.txt.*changed it"):
+        output.remove(["a.txt", "b.txt"])
+    assert contents(tmp_path) == {"a.txt": b"ours", "b.txt": b"mine now"}
+
+
 def test_files_that_somebody_adds_to_our_folder_stay_and_those_in_the_way_stop_us(tmp_path: Path):
     write(tmp_path, "inner/a.txt", "c.txt")
     (tmp_path / "inner/mine.txt").write_text("mine")
