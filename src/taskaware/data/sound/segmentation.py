@@ -90,16 +90,27 @@ def cut(probabilities: np.ndarray, duration_seconds: float, settings: CutSetting
     p = np.asarray(probabilities, dtype=np.float64)
     most = _num_frames(settings.greatest_seconds - settings.overlap_seconds)
     least = min(_num_frames(settings.least_seconds), most // 2)
+    # A part that is cut within speech is longer than what the next one repeats of it.
+    least_in_speech = min(
+        max(least, int(settings.overlap_seconds / 2 / FRAME_SECONDS) + 1), most // 2
+    )
     match settings.way:
         case "windows":
             starts = range(0, len(p), most)
             parts = [_Part(one, min(one + most, len(p)), is_cut=one > 0) for one in starts]
             parts = [one for one in parts if (p[one.first : one.end] >= SPEECH).any()]
         case "divide":
-            parts = _divided(p, [_Part(0, len(p))], least, most, trim=True)
+            whole = [_Part(0, len(p))]
+            parts = _divided(p, whole, least, least_in_speech, most, trim=True)
         case _:
             spoken = [part for part in _spoken(p) if part.end > part.first]
-            parts = _joined(_divided(p, spoken, least, most, trim=False), most, settings)
+            # A cut in the pause around it would make a part in which nobody speaks.
+            around = _num_frames(_AROUND_SECONDS)
+            least, least_in_speech = (
+                min(number + around, most // 2) for number in (least, least_in_speech)
+            )
+            divided = _divided(p, spoken, least, least_in_speech, most, trim=False)
+            parts = _joined(divided, most, settings)
     return _stretches(parts, duration_seconds, settings)
 
 
@@ -140,7 +151,13 @@ def _widened(parts: list[_Part], num_frames: int) -> list[_Part]:
 
 
 def _divided(
-    p: np.ndarray, parts: list[_Part], least: int, most: int, *, trim: bool
+    p: np.ndarray,
+    parts: list[_Part],
+    least: int,
+    least_in_speech: int,
+    most: int,
+    *,
+    trim: bool,
 ) -> list[_Part]:
     """Return parts that are each at most ``most`` frames long, cut where ``p`` is least.
 
@@ -148,6 +165,7 @@ def _divided(
         p: Probabilities of speech ``[F]``.
         parts: What is to be cut.
         least: No cut makes a part that is shorter.
+        least_in_speech: Nor does one within speech, which is where there is no better place.
         most: The longest part.
         trim: Whether what is not speech is taken off at the ends.
     """
@@ -170,10 +188,13 @@ def _divided(
         if part.end - part.first <= most:
             found.append(part)
             continue
-        inner = smooth[part.first + least : part.end - least]
+        edge = least
+        if smooth[part.first + edge : part.end - edge].min() >= SPEECH:
+            edge = least_in_speech
+        inner = smooth[part.first + edge : part.end - edge]
         # Of equally good places the one nearest to the middle.
         best = np.flatnonzero(inner <= inner.min() + 1e-9)
-        place = part.first + least + int(best[np.abs(best - len(inner) / 2).argmin()])
+        place = part.first + edge + int(best[np.abs(best - len(inner) / 2).argmin()])
         waiting.append(_Part(place, part.end, is_cut=bool(smooth[place] >= SPEECH)))
         waiting.append(_Part(part.first, place, part.is_cut))
     return _widened(found, len(p)) if trim else found

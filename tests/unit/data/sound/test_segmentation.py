@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taskaware.data.sound.segmentation import CutSettings, Stretch, cut
@@ -65,12 +65,26 @@ def test_speech_without_a_pause_is_cut_all_the_same_and_overlaps(way):
         assert after.start_seconds == pytest.approx(after.cut_before - 1, abs=0.01)
 
 
+@pytest.mark.parametrize("way", ["pauses", "divide"])
+@pytest.mark.parametrize("likely", [0.6, 1.0])
+def test_where_somebody_begins_to_speak_is_no_place_for_a_cut(way: str, likely: float):
+    found = stretches(
+        probabilities((1, 0), (0.3, likely), (60, 1), (1, 0)), way=way, greatest_seconds=20
+    )
+    assert found[0].start_seconds == pytest.approx(0.8, abs=0.05)
+    # What is decoded is longer than the second that the next stretch repeats of it.
+    assert all(one.end_seconds - one.start_seconds > 2 for one in found)
+    for before, after in itertools.pairwise(found):
+        assert before.start_seconds < after.start_seconds
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.03, 30), st.floats(0, 1)), min_size=1, max_size=12),
     st.sampled_from(["pauses", "divide", "windows"]),
     st.floats(1, 30),
 )
+@example([(1.0, 0.0), (8.5, 1.0)], "pauses", 5.0)
 def test_every_way_keeps_order_and_the_greatest_length_and_covers_long_speech(runs, way, greatest):
     p = probabilities(*runs)
     found = stretches(p, way=way, greatest_seconds=greatest, overlap_seconds=greatest / 8)
