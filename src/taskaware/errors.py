@@ -110,7 +110,10 @@ class LostProcessError(TrainingError):
 
 
 class TerminatedInterrupt(KeyboardInterrupt):
-    """SIGTERM told the command to end: whoever cleans up after Ctrl-C does the same after it."""
+    """SIGTERM or SIGHUP told the command to end: all is cleaned up as after Ctrl-C.
+
+    Its text is the signal's name.
+    """
 
 
 class SourceWarning(UserWarning):

@@ -138,7 +138,7 @@ def test_clients_that_hang_up_at_any_moment_harm_nobody(started: Started):
     assert answer.json() == {"status": "ok"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_the_end_waits_for_what_was_taken(folder: Path, number: int):
     started = Started(folder, "runs/slow")
     found: list = []

@@ -1,8 +1,9 @@
-"""SIGTERM, as a scheduler sends it, stops a command well, with an exit code of its own."""
+"""SIGTERM of a scheduler, SIGHUP of a closed terminal: a command stops well, and says so."""
 
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -49,7 +50,9 @@ def train_until_stopped(number: int, *arguments: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)]
+)
 def test_a_stopped_training_says_by_its_exit_code_that_work_is_left(
     number: int, code: int, data: Path, tmp_path: Path
 ):
@@ -66,6 +69,32 @@ def test_a_stopped_training_says_by_its_exit_code_that_work_is_left(
     if number == signal.SIGTERM:
         assert train_experiment(experiment, tmp_path / "whole", display=Silent())
         assert_same_models(folder, tmp_path / "whole")
+
+
+def test_a_training_whose_terminal_is_closed_writes_a_checkpoint(data: Path, tmp_path: Path):
+    path, folder = tmp_path / "tiny.toml", tmp_path / "run"
+    path.write_text(experiment_file.dump(tiny_experiment(data, updates=100_000)))
+    child, terminal = pty.fork()
+    if child == 0:
+        program = [sys.executable, "-m", "taskaware", "train", str(path), "--to", str(folder)]
+        os.execve(sys.executable, program, {**os.environ, "OMP_NUM_THREADS": "1"})
+    said = b""
+    while b"/s" not in said:  # the rate of updates, which are under way
+        said += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    _, ended = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended) == 75, said
+    assert list((folder / "checkpoints").glob("update-*"))
+
+
+def test_a_hang_up_that_is_ignored_as_under_nohup_stays_so(data: Path, tmp_path: Path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        display = Silent(lambda update: os.kill(os.getpid(), signal.SIGHUP))
+        assert train_experiment(tiny_experiment(data), tmp_path / "run", display=display)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_in_python_the_first_signal_is_what_ended_a_training(data: Path, tmp_path: Path):

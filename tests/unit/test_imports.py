@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "files",
         "held_memory",
         "large_pages",
+        "signals",
         "threads",
         "settings",
         "data.hashes",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import signal
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +28,7 @@ from taskaware.data.manifest.write import to_line
 from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
 from taskaware.errors import TaskawareError, UserError
 from taskaware.settings import typed as settings_file
+from taskaware.signals import leave_to_first_process
 from taskaware.threads import in_order
 from taskaware.types import Speech, Task
 
@@ -286,14 +286,8 @@ def _speak_in_a_process(job: _Job) -> list[str]:
     An executor, as it notices when its process is killed; spawned, as threads must not be forked.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        1, mp_context=context, initializer=_leave_interrupts_to_the_parent
-    ) as executor:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=leave_to_first_process) as executor:
         return executor.submit(_speak_job, job).result()
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _speak_job(job: _Job) -> list[str]:

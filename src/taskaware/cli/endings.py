@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def code_of(ending: Ending) -> int:
-    """Return 0 where all is done, 130 after Ctrl-C, 75 after SIGTERM: run the command again."""
+    """Return 0 where all is done, 130 after Ctrl-C, 75 after SIGTERM or SIGHUP: run it again."""
     return {"done": 0, "interrupted": INTERRUPTED, "terminated": TERMINATED}[ending.value]

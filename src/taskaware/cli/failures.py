@@ -69,7 +69,7 @@ def message_and_code(error: BaseException) -> tuple[str, int] | None:
         case TaskawareError():
             return str(error), error.exit_code
         case TerminatedInterrupt():
-            return "stopped by SIGTERM; the same command goes on", TERMINATED
+            return f"stopped by {error}; the same command goes on", TERMINATED
         case KeyboardInterrupt():
             return "interrupted", INTERRUPTED
         case OSError():

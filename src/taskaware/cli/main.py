@@ -33,6 +33,7 @@ from taskaware.cli import (
 )
 from taskaware.cli.failures import READER_GONE, empty, message_and_code, reader_is_gone, say
 from taskaware.errors import TerminatedInterrupt, UserError
+from taskaware.signals import leave_closed_terminal, terminations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +68,8 @@ app.register_install_completion_command(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    The exit code is 0, 1 (failure), 2 (misuse), 75 (SIGTERM: run it again), 130 (Ctrl-C), or 141:
-    whoever read the output stopped reading.
+    The exit code is 0, 1 (failure), 2 (misuse), 75 (SIGTERM, SIGHUP: run it again), 130 (Ctrl-C),
+    or 141: whoever read the output stopped reading.
     """
     _on_termination(_terminate)
     threading.excepthook = _of_a_thread
@@ -87,12 +88,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _on_termination(handler: Callable[..., None]) -> None:
     with contextlib.suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGTERM, handler)
+        for number in terminations():
+            signal.signal(number, handler)
 
 
-def _terminate(*_: object) -> None:
+def _terminate(number: int, _frame: object) -> None:
     """End as after Ctrl-C, with what is half done taken away, and an exit code of its own."""
-    raise TerminatedInterrupt
+    leave_closed_terminal()
+    raise TerminatedInterrupt(signal.Signals(number).name)
 
 
 def _of_a_thread(ended: threading.ExceptHookArgs) -> None:

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from taskaware.errors import UserError
 from taskaware.serve.failures import ServiceError, error_response
+from taskaware.signals import leave_closed_terminal, terminations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -52,7 +53,7 @@ def serve(
     *,
     when_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; then finish what was taken, and return.
+    """Serve until SIGINT, SIGTERM or SIGHUP; then finish what was taken, and return.
 
     Args:
         app: What answers.
@@ -76,12 +77,20 @@ def serve(
     server = _Server(config, when_ready)
     config.app = _bounded(app, server.server_state.connections, settings.max_connections)
     # uvicorn ends well, and then sends itself the signal again, to end as others would.
-    earlier = signal.signal(signal.SIGTERM, lambda *_: None)
+    earlier = {number: signal.getsignal(number) for number in terminations()}
+
+    def hang_up(*_: object) -> None:
+        leave_closed_terminal()
+        signal.raise_signal(signal.SIGTERM)
+
+    for number in earlier:
+        signal.signal(number, (lambda *_: None) if number == signal.SIGTERM else hang_up)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,7 @@ from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare.folder import PrepareSettings, prepare
 from taskaware.data.quality.settings import OverlapSettings
 from taskaware.errors import TaskawareError, TerminatedInterrupt, TrainingError
+from taskaware.signals import leave_closed_terminal, terminations
 from taskaware.study.checks import is_there, require_fit
 from taskaware.study.job import do_job
 from taskaware.training.ending import Ending
@@ -153,17 +154,19 @@ def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> Ending:
 def _terminated_like_interrupted() -> Iterator[None]:
     """Let SIGTERM, which a scheduler sends to this process alone, stop the workers as well."""
 
-    def interrupt(*_: object) -> None:
-        raise TerminatedInterrupt
+    def interrupt(number: int, _frame: object) -> None:
+        leave_closed_terminal()
+        raise TerminatedInterrupt(signal.Signals(number).name)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in terminations()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass

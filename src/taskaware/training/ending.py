@@ -14,7 +14,8 @@ class Ending(Enum):
     Attributes:
         DONE: There is nothing left to train.
         INTERRUPTED: By Ctrl-C (SIGINT), with a checkpoint written.
-        TERMINATED: By SIGTERM, as schedulers send it, with a checkpoint written.
+        TERMINATED: By SIGTERM, as schedulers send it, or SIGHUP, as a terminal sends it that is
+            closed, with a checkpoint written.
     """
 
     DONE = "done"
@@ -27,7 +28,7 @@ class Ending(Enum):
     @classmethod
     def by_signal(cls, number: int | None) -> Ending:
         """Return the ending by a signal; ``None``: another process was told, as Ctrl-C does it."""
-        return cls.TERMINATED if number == signal.SIGTERM else cls.INTERRUPTED
+        return cls.INTERRUPTED if number in (None, signal.SIGINT) else cls.TERMINATED
 
     @classmethod
     def by_interrupt(cls, error: KeyboardInterrupt) -> Ending:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.errors import NotFiniteError
 from taskaware.held_memory import held_mib
+from taskaware.signals import leave_closed_terminal, terminations
 from taskaware.training.checkpoint import TrainState, checkpoints, require_finite, save_state
 from taskaware.training.ending import Ending
 from taskaware.training.memory import try_largest
@@ -87,8 +88,8 @@ def train(
     """Train to the end, or until the process is told to stop; return how it ended.
 
     The end is the last update, or earlier where validations bring nothing more (``patience``).
-    On SIGINT or SIGTERM the update under way is finished and a checkpoint written; on a second
-    signal the process ends at once.
+    On SIGINT, SIGTERM or SIGHUP the update under way is finished and a checkpoint written; on a
+    second signal the process ends at once.
 
     Args:
         state: Where training stands; changed in place.
@@ -264,18 +265,19 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; the second acts as always."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a wish to stop; the second acts as always."""
     stop = Stop()
     before: dict[signal.Signals, object] = {}
     is_launched = "TORCHELASTIC_RUN_ID" in os.environ
 
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.number = stop.number or number  # the first one counts
+        leave_closed_terminal()
         if is_launched:
             return  # torchrun passes every signal on a second time; SIGKILL is the way out
         signal.signal(number, before[signal.Signals(number)])  # type: ignore[arg-type]
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *terminations()):
         # Signals belong to the main thread; elsewhere the caller stops training in its own way.
         with contextlib.suppress(ValueError):
             before[number] = signal.getsignal(number)

@@ -173,11 +173,12 @@ def test_ctrl_c_inside_a_command_ends_with_130_and_no_traceback():
     assert (process.returncode, said) == (130, b"taskaware: interrupted\n")
 
 
-def test_sigterm_inside_a_command_ends_with_75_and_no_traceback():
-    process = started("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_inside_a_command_ends_with_75_and_no_traceback(name: str):
+    process = started(f"import os, signal; os.kill(os.getpid(), signal.{name})")
     _, said = process.communicate()
     assert process.returncode == 75
-    assert said == b"taskaware: stopped by SIGTERM; the same command goes on\n"
+    assert said == f"taskaware: stopped by {name}; the same command goes on\n".encode()
 
 
 def test_output_that_the_shell_closed_is_no_mistake():
@@ -216,12 +217,13 @@ def thread_that_fails(error: Exception) -> None:
 def test_what_ends_a_librarys_own_thread_is_one_message(capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # is put back
     monkeypatch.setattr(main, "app", lambda *_, **__: 0)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
     try:
         with pytest.raises(SystemExit):
             main.main(["inspect", "model"])
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
     thread_that_fails(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/mine/tensorboard"))
     said = capsys.readouterr().err
     assert said.startswith("taskaware: runs/mine/tensorboard: No space left on device; free some")

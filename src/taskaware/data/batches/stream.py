@@ -18,6 +18,7 @@ from taskaware.data.batches.batching import TextCue, collate, collate_tasks
 from taskaware.data.batches.lost_workers import reporting_lost_workers
 from taskaware.data.batches.planning import UpdatePlanner
 from taskaware.errors import DataError, TaskawareError
+from taskaware.signals import leave_to_first_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -112,8 +113,7 @@ class _Updates(Dataset):
         return replace(batch, cue_examples=self._batch(planned.cues))
 
     def begin_worker(self, number: int) -> None:
-        # Ctrl-C reaches every process of a terminal; the one that trains ends the others.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        leave_to_first_process()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(1)
         self._reader.begin_worker()

@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
 from taskaware.errors import ExperimentError
 from taskaware.output_folder import claimed
 from taskaware.settings import typed as settings_file
+from taskaware.signals import leave_to_first_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -248,7 +248,7 @@ def _speak(
     context = multiprocessing.get_context("spawn")
     pool = context.Pool(
         min(num_workers, len(jobs)),
-        initializer=_leave_interrupts_to_the_parent,
+        initializer=leave_to_first_process,
         maxtasksperchild=1,
     )
     try:
@@ -262,11 +262,6 @@ def _speak(
     finally:
         pool.terminate()
         pool.join()
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches the whole process group; the parent alone ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _speak_job(job: _Job) -> float:
