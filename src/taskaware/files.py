@@ -22,7 +22,7 @@ import threading
 import tokenize
 from typing import TYPE_CHECKING, Any
 
-from taskaware.errors import WriteError
+from taskaware.errors import UserError, WriteError
 
 try:
     import fcntl
@@ -36,7 +36,25 @@ if TYPE_CHECKING:
 
 # What NumPy raises at a file that is none of its own: Python's tokenizer reads the header.
 NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError)
+_SHOWN_CHARACTERS = 100
 _MOST_BYTES = 1 << 28  # of what is read whole as text or JSON; the largest known is a tenth of it
+
+
+def require_name(path: Path) -> None:
+    """Require that there can be a file or folder of this name, whether or not there is.
+
+    Raises:
+        UserError: It is too long, or no text of the system's.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        name = ascii(str(path))[1:-1]
+        short = name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..."
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{short}: the name cannot be used ({reason}): give another one") from error
 
 
 def require_regular(path: Path) -> None:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 
 from taskaware.data.batches.batching import collate
+from taskaware.data.sound.audio import read_stream
 from taskaware.errors import SourceWarning, TaskawareError, UnknownTaskError, UserError
+from taskaware.files import require_name
 from taskaware.inference.decoder import Decoder
 from taskaware.inference.model_folder import find_model, read_folder, write_folder
 from taskaware.inference.recordings.transcribing import is_stream, transcribe, transcribe_long
@@ -217,7 +219,10 @@ class TaskAwareModel(Decoder):
             UserError: A source is of another modality, or a setting is impossible.
         """
         found, heard = self.task(task), Hearing.of(**hearing)
-        given = [one.read() if is_stream(one) else one for one in as_list(sources)]
+        given = [
+            read_stream(one, source_name(one)) if is_stream(one) else one
+            for one in as_list(sources)
+        ]
         long = transcribe_long(
             self, found, given, heard, task_embedding=task_embedding, decoding=decoding
         )
@@ -365,6 +370,7 @@ def load(
 def _folder(given: Path | str) -> Path:
     if not isinstance(given, str | Path):
         raise UserError(f"a folder must be a path, but is of type {type(given).__name__}")
+    require_name(Path(given))
     return Path(given)
 
 

@@ -24,7 +24,7 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, DataError, MissingDependencyError, UserError
-from taskaware.files import atomic_folder, link_or_copy, read_json_object
+from taskaware.files import atomic_folder, link_or_copy, read_json_object, require_name
 from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
@@ -73,6 +73,7 @@ def find_model(folder: Path, which: str = "model") -> Path:
     """
     which = str(which)
     found = folder / which
+    require_name(found)
     if ".." in Path(which).parts or Path(which).is_absolute():
         raise CheckpointError(f"`which` must be one of the models of {folder}, but is '{which}'")
     if (found / DESCRIPTION).is_file():

@@ -155,6 +155,8 @@ def require_parts(source: object) -> None:
             if not all(isinstance(time, int | float | np.number) for time in times):
                 raise UserError("the times of a Speech must be numbers of seconds, but are not")
             channel_number("mean" if source.channel is None else source.channel)
+        case torch.Tensor() if source.is_nested:
+            raise UserError("a tensor must be a dense one, but is nested: give each of its parts")
     if getattr(source, "closed", False) is True:
         raise UserError("a file must be open, but is closed: open it again, open(path, 'rb')")
 
@@ -318,15 +320,13 @@ def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing
                 channel=channel,
             )
         case str() | os.PathLike():
-            path = Path(source)
-            return audio.read_sound(path, sample_rate_hz=rate, channel=hearing.channel)
+            return audio.read_sound(Path(source), sample_rate_hz=rate, channel=hearing.channel)
         case np.ndarray() | torch.Tensor():
             own_rate = hearing.sample_rate_hz or rate
             waveform = as_waveform(source, name)
             audio.require_samples(waveform, name)
-            return Sound(
-                waveform=audio.resampled(waveform, own_rate, rate), sample_rate_hz=own_rate
-            )
+            heard = audio.resampled(waveform, own_rate, rate)
+            return Sound(waveform=heard, sample_rate_hz=own_rate)
     stream = as_stream(source, "speech")
     return audio.read_sound(stream, sample_rate_hz=rate, channel=hearing.channel)
 

@@ -55,6 +55,75 @@ def test_a_source_of_wrong_parts_is_refused_by_name(source: Any, model: TaskAwar
             use()
 
 
+class Unreadable(io.RawIOBase):
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: object) -> int:
+        raise OSError(5, "Input/output error")
+
+
+class Reader:
+    """Anybody's object that has nothing but a `read`."""
+
+    def __init__(self, content: object) -> None:
+        self._content = content
+
+    def read(self, _most: int = -1) -> object:
+        content, self._content = self._content, b""
+        return content
+
+
+UNUSABLE: dict[str, Any] = {
+    "a name that is too long": "a" * 100_000 + ".wav",
+    "a path that is too long": Path("a" * 100_000 + ".wav"),
+    "a name of half a character": "\ud800.wav",
+    "a stretch of such a name": Speech(path=Path("\ud800.wav")),
+    "a name with a zero byte": "a\0.wav",
+    "a file that cannot be read": Unreadable,
+    "a reader of texts": lambda: Reader("a text"),
+    "a reader of nothing": lambda: Reader(None),
+    "a nested tensor": lambda: torch.nested.nested_tensor([torch.zeros(3), torch.zeros(5)]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("make", UNUSABLE.values(), ids=list(UNUSABLE))
+def test_what_cannot_be_read_is_refused_by_name(make: Any, model: TaskAwareModel):
+    speech = next(task.name for task in model.tasks if task.source_modality == "speech")
+    for use in (
+        lambda source: model.run(speech, source),
+        lambda source: model.transcript(source, speech),
+        lambda source: model.embed_task([(source, "a")], task=speech),
+    ):
+        with pytest.raises((AudioError, UserError)):
+            use(make() if callable(make) else make)
+
+
+def test_an_object_that_has_a_read_alone_is_a_recording(model: TaskAwareModel):
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(0).normal(size=16_000) / 9, 16_000, format="WAV")
+    speech = next(task.name for task in model.tasks if task.source_modality == "speech")
+    wanted = model.embed_task([(file.getvalue(), "a")], task=speech)
+    found = model.embed_task([(Reader(file.getvalue()), "a")], task=speech)  # type: ignore[list-item]
+    assert torch.equal(found, wanted)
+    assert model.transcript(Reader(file.getvalue()), speech).duration_seconds == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["x" * 1_000_000, "\ud800", "a\0b"])
+def test_a_folder_that_can_have_no_such_name_is_refused(
+    name: str, model: TaskAwareModel, tmp_path: Path
+):
+    model.save(tmp_path / "model")
+    for use in (
+        lambda: load(name),
+        lambda: load(tmp_path / "model", which=name),
+        lambda: model.save(name),
+    ):
+        with pytest.raises(UserError, match="the name cannot be used"):
+            use()
+
+
 def test_a_stretch_without_a_sample_is_refused(model: TaskAwareModel, tmp_path: Path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
     speech = next(task.name for task in model.tasks if task.source_modality == "speech")

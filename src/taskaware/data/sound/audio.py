@@ -294,8 +294,9 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
     import soundfile
 
     if isinstance(path, str | Path):
-        name, source = shown(path), _openable(path)
+        name = shown(path)
         _check_is_file(Path(path), name)
+        source = _openable(path)
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
             with Path(path).open("rb") as stream:
                 source = io.BytesIO(read_piped(stream, name))
@@ -364,9 +365,9 @@ def read_piped(stream: BinaryIO, name: str) -> bytes:
     """Return what comes through a pipe.
 
     Raises:
-        AudioError: It does not end.
+        AudioError: It does not end, or cannot be read.
     """
-    content = stream.read(_MOST_PIPED_BYTES + 1)
+    content = read_stream(stream, name, _MOST_PIPED_BYTES + 1)
     if len(content) > _MOST_PIPED_BYTES:
         raise AudioError(
             f"{name}: a pipe must bring at most {_MOST_PIPED_BYTES:,} bytes, but brings more: "
@@ -375,8 +376,22 @@ def read_piped(stream: BinaryIO, name: str) -> bytes:
     return content
 
 
+def read_stream(stream: BinaryIO, name: str, most_bytes: int = -1) -> bytes:
+    """Return what an open file has left; an ``AudioError`` says that it cannot be read."""
+    try:
+        content = stream.read(most_bytes)
+    except Exception as error:
+        raise AudioError(f"{name}: the file cannot be read ({error})") from error
+    if not isinstance(content, bytes):
+        wrong = type(content).__name__
+        raise AudioError(
+            f"{name}: an open file must give bytes, but gives {wrong}: open it as 'rb'"
+        )
+    return content
+
+
 def seekable(stream: BinaryIO) -> BinaryIO:
-    """Standard input cannot seek, and libsndfile must."""
-    if stream.seekable():
+    """Standard input cannot seek, nor can all that has a `read`, and libsndfile must."""
+    if not isinstance(stream, type) and getattr(stream, "seekable", bool)():
         return stream
     return io.BytesIO(read_piped(stream, shown(getattr(stream, "name", "the recording"))))

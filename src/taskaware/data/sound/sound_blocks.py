@@ -6,6 +6,7 @@ Shape legend: N samples of a block.
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -111,7 +112,9 @@ def long_sound(
     file: Path | BinaryIO
     if isinstance(source, str | Path):
         file = Path(source)
-        if file.exists() and not file.is_file() and not file.is_dir():  # a pipe: read once
+        # Not those of Path, which fail for what can be no name.
+        if os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file)):  # noqa: PTH110, PTH112, PTH113
+            # A pipe, which is read once.
             with file.open("rb") as stream:
                 file = io.BytesIO(audio.read_piped(stream, audio.shown(file)))
     else:
