@@ -84,7 +84,10 @@ def study(
         ending = _do(plan, jobs)
     except TaskawareError:
         if is_first and finished_seeds(plan):
-            _report(plan, command)  # of the seeds that are whole
+            try:
+                _report(plan, command)  # of the seeds that are whole
+            except TaskawareError as error:  # what failed first is what the command says last
+                say(f"warning: no table of the finished seeds: {error}")
         raise
     if not is_first:
         return code_of(ending)
