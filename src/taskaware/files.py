@@ -200,8 +200,14 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     such as a user's notes, are kept.
 
     Raises:
-        WriteError: See ``atomic_file``; or another process is writing the folder.
+        WriteError: See ``atomic_file``; or another process is writing the folder, or it cannot be
+            exchanged, as a file system begins there.
     """
+    if os.path.ismount(folder):
+        raise WriteError(
+            f"{folder} must be a folder that can be exchanged for another, but is a mount point, "
+            "where a file system begins: give a folder inside it; nothing was changed"
+        )
     partial = folder.with_name(f".{folder.name}.partial")
     with contextlib.ExitStack() as stack:
         with reporting(folder):

@@ -136,3 +136,19 @@ def test_one_writer_of_a_folder_at_a_time(tmp_path: Path):
         (partial / "weights").write_text("second")
     assert (tmp_path / "model" / "weights").read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_where_a_file_system_begins_cannot_be_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "disk")
+    with (
+        pytest.raises(WriteError, match=r"is a mount point.*give a folder inside it"),
+        atomic_folder(tmp_path / "disk"),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"]
+    with atomic_folder(tmp_path / "disk" / "model") as partial:
+        (partial / "a.txt").write_text("a")
+    assert (tmp_path / "disk" / "model" / "a.txt").read_text() == "a"
