@@ -125,6 +125,17 @@ def test_an_earlier_export_is_replaced_as_a_whole(saved: Path, whisper: Path, tm
     assert not (tmp_path / "out" / "config.json").exists()
 
 
+def test_an_export_never_replaces_the_model_that_it_is_made_of(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    assert exported(saved, "plain", out, "--task", "mt_en_de") == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert exported(out, "plain", tmp_path / "." / "out", "--task", "mt_en_de") == 2
+    assert "--to must be another folder than the model's" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_an_export_that_fails_leaves_the_earlier_one(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

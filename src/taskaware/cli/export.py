@@ -45,11 +45,18 @@ def export(
     which
         Which of a run's models: model, best, average, taskwise/TASK.
     """
+    from taskaware.errors import UserError
     from taskaware.export.exporting import export as write
     from taskaware.inference.model import load
+    from taskaware.inference.model_folder import find_model
     from taskaware.output_folder import require_usable
 
     require_usable(to)
+    if to.resolve() == find_model(model, which).resolve():
+        raise UserError(
+            f"--to must be another folder than the model's, which it would replace, but is {to}: "
+            "give a new one"
+        )
     loaded = load(model, which=which, device="cpu")
     with stage_display() as progress:
         exported = write(loaded, form, to, task=task, int8=int8, progress=progress)
