@@ -1,6 +1,4 @@
-"""What a finished job left, read again: its cost, its scores, its outputs; checked, as files may be
-damaged or changed by hand.
-"""
+"""What a finished job left, read again and checked: its cost, its scores, its outputs."""
 
 from __future__ import annotations
 
