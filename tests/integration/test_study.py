@@ -392,10 +392,10 @@ def test_what_dev_or_test_have_as_well_is_left_out_of_a_corpus_that_the_study_ma
 ):
     # Turkish has one word for he, she and it: different English sentences have one translation.
     corpus = EmbeddedCorpusSettings(
-        languages=("tr",),
+        languages=("tr", "de"),  # German, as the study asks for it
         num_train_sentences=400,
         num_dev_sentences=50,
-        num_test_sentences=150,
+        num_test_sentences=220,
         lexicon_share=0.2,
         max_words=5,
     )
