@@ -241,10 +241,13 @@ def _require_possible(recipe: RecipeSettings, progress: StageProgress | None) ->
             )
     survey(paths, progress)
     for dataset in recipe.datasets.values():
+        if not (dataset.signals_of_originals or dataset.voices):
+            continue
+        found = survey(dataset.manifests, progress)
         if dataset.signals_of_originals:
-            speech_tasks(survey(dataset.manifests, progress), (), (_ST,))
+            speech_tasks(found, (), (_ST,))
         if dataset.voices:
-            text_tasks(survey(dataset.manifests, progress), recipe.speech)
+            text_tasks(found, recipe.speech)
             voices_of(recipe.speech.language)
 
 

@@ -26,9 +26,8 @@ def train(
 
     The run is written to runs/NAME. The same command resumes a run that was stopped (Ctrl-C,
     SIGTERM and a terminal that is closed write a checkpoint first; after the latter two the exit
-    code is 75). Its log is log.jsonl; with
-    the extra `tensorboard`, `tensorboard --logdir runs` shows it. With several devices:
-    `torchrun --nproc-per-node 8 -m taskaware train FILE`.
+    code is 75). Its log is log.jsonl; with the extra `tensorboard`, `tensorboard --logdir runs`
+    shows it. With several devices: `torchrun --nproc-per-node 8 -m taskaware train FILE`.
 
     Parameters
     ----------

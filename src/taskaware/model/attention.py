@@ -213,7 +213,7 @@ def attend(
 
     ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU torch's
     fused attention is float32 also under autocast, but for inference: its gradient in bfloat16 is
-    several times slower there. It has no dropout there: with dropout all is computed step by step.
+    several times slower there. It has no dropout there (``attention_dropout``).
     """
     if dropout and query_BHQE.device.type == "cpu":
         return attend_with_dropout(

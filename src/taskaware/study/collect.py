@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -106,12 +106,12 @@ class _Collector:
                 continue
             results = [self.of(run, seed, row.which).results[task] for seed in self.seeds]
             cells[task] = _cell(
-                [_score(result.main) for result in results],
+                [result.main for result in results],
                 confusion=[result.confusion_rate for result in results],
                 p_values=self._significance(row, task),
             )
             for name in results[0].by_dataset:
-                scores = [_score(result.by_dataset[name][0]) for result in results]
+                scores = [result.by_dataset[name][0] for result in results]
                 by_dataset.setdefault(task, {})[name] = _cell(scores)
         silhouettes = self._silhouettes(row)
         return Row(
@@ -173,9 +173,7 @@ class _Collector:
         points: list[dict[str, tuple[float, ...]]] = []
         confusion: list[dict[str, tuple[float, ...]]] = []
         for stage in stages:
-            points.append(
-                {t: tuple(_score(s.results[t].main).points for s in stage) for t in shown}
-            )
+            points.append({t: tuple(s.results[t].main.points for s in stage) for t in shown})
             rates = {t: [s.results[t].confusion_rate for s in stage] for t in shown}
             known = {t: tuple(r for r in of if r is not None) for t, of in rates.items()}
             confusion.append({t: r for t, r in known.items() if len(r) == len(stage)})
@@ -311,13 +309,9 @@ def collect(
     )
 
 
-def _score(score: Score) -> Score:
-    return Score.from_mapping(asdict(score))
-
-
 def _all_scores(scored: Sequence[_Scored]) -> list[tuple[str, Score]]:
     return [
-        (task, _score(score))
+        (task, score)
         for one in scored
         for task, result in one.results.items()
         for score in result.scores

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import DataError, ExperimentError
-
-# Read when annotations become types, so it must be here when the module runs.
-from taskaware.evaluation.metrics import Score  # noqa: TC001
+from taskaware.evaluation.metrics import Score
 from taskaware.files import parse_json, read_json_object, read_regular
 from taskaware.settings import typed as settings
 
@@ -121,7 +119,8 @@ def read_scores(job: Job, variant: str) -> Scores:
         found = content.get("results")
         results = [_known(TaskScores, each) for each in found] if isinstance(found, list) else found
         content = {**_known(Scores, content), "results": results}
-        return settings.from_mapping(Scores, content, where="in it")
+        read = settings.from_mapping(Scores, content, where="in it")
+        return replace(read, results=tuple(_of_today(result) for result in read.results))
     except (OSError, ValueError, ExperimentError) as error:
         _refuse(path, error, delete=path)
 
@@ -151,6 +150,16 @@ def read_outputs(job: Job, variant: str, scores: Scores) -> dict[str, dict[str, 
     except (OSError, ValueError, AttributeError) as error:
         _refuse(path, error, delete=job.result_path(variant))
     return found
+
+
+def _of_today(result: TaskScores) -> TaskScores:
+    """Return scores in today's units, whatever version wrote them."""
+
+    def converted(scores: tuple[Score, ...]) -> tuple[Score, ...]:
+        return tuple(Score.from_mapping(asdict(score)) for score in scores)
+
+    by_dataset = {name: converted(scores) for name, scores in result.by_dataset.items()}
+    return replace(result, scores=converted(result.scores), by_dataset=by_dataset)
 
 
 def _known(cls: type, fields: Any) -> Any:

@@ -380,7 +380,7 @@ def read_stream(stream: BinaryIO, name: str, most_bytes: int = -1) -> bytes:
     """Return what an open file has left; an ``AudioError`` says that it cannot be read."""
     try:
         content = stream.read(most_bytes)
-    except Exception as error:
+    except Exception as error:  # whatever an object that is not ours raises
         raise AudioError(f"{name}: the file cannot be read ({error})") from error
     if not isinstance(content, bytes):
         wrong = type(content).__name__

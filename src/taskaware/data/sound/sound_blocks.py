@@ -6,7 +6,6 @@ Shape legend: N samples of a block.
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,6 +14,7 @@ import numpy as np
 
 from taskaware.data.sound import audio
 from taskaware.errors import AudioError
+from taskaware.files import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,9 +112,8 @@ def long_sound(
     file: Path | BinaryIO
     if isinstance(source, str | Path):
         file = Path(source)
-        # Not those of Path, which fail for what can be no name.
-        if os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file)):  # noqa: PTH110, PTH112, PTH113
-            # A pipe, which is read once.
+        require_name(file)
+        if file.exists() and not file.is_file() and not file.is_dir():  # a pipe: read once
             with file.open("rb") as stream:
                 file = io.BytesIO(audio.read_piped(stream, audio.shown(file)))
     else:
