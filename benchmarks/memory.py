@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import create_model
     from taskaware.training.checkpoint import TrainState
-    from taskaware.training.memory import bound_caches
+    from taskaware.training.kernels import suit_changing_shapes
     from taskaware.training.optimiser import create_optimiser
     from taskaware.training.processes import Processes
     from taskaware.training.progress import Meter
@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     from taskaware.types import Task
 
     if options.way != "unbounded":
-        bound_caches()
+        suit_changing_shapes()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     tasks = (

@@ -34,6 +34,9 @@ MEMORY_BYTES = 80e9
 # The share of the peak that training reaches. 38 to 43 % are what Llama 3 405B reached on 8,192 to
 # 16,384 such GPUs (Grattafiori et al. 2024, arXiv:2407.21783, table 4); small models reach less.
 UTILISATION = (0.35, 0.40)
+# Measured beside an H200 (gpu.py): a processor takes about so long to begin the operations of one
+# block, forward and back, for one batch, however small. Small updates take this and not less.
+BLOCK_SECONDS = 4e-3
 # One direction of what the data sheets give for both. NVLink 4: 18 links of 50 GB/s a GPU. Between
 # machines: a card of 400 Gb/s for each GPU (DGX H100). A ring reaches about 80 % of a link.
 NVLINK = 450e9
@@ -81,11 +84,13 @@ class Count:
         parameters: Of the model.
         operations: Of an update.
         last_operations: Of its last batch, in whose way back gradients are exchanged.
+        block_passes: Blocks that it runs, for each batch.
     """
 
     parameters: int
     operations: int
     last_operations: int
+    block_passes: int
 
 
 def count(plan: Plan) -> Count:
@@ -104,7 +109,8 @@ def count(plan: Plan) -> Count:
             model.token_embedding.logits(states).sum().backward()
         operations.append(counter.get_total_flops())
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Count(parameters, sum(operations), operations[-1])
+    blocks = len(model.encoder) + len(model.decoder)
+    return Count(parameters, sum(operations), operations[-1], blocks * len(plan.loads))
 
 
 def batch_of(load: Load, num_features: int) -> Batch:
@@ -142,9 +148,9 @@ def exchange_seconds(parameters: int, gpus: int) -> float:
     return within + share / (INFINIBAND * REACHED)
 
 
-def hidden_seconds(found: Count, utilisation: float) -> float:
+def hidden_seconds(found: Count, computing: float) -> float:
     """Return how long the last batch of an update goes back: two thirds of its computing."""
-    return 2 / 3 * found.last_operations / (PEAK * utilisation)
+    return 2 / 3 * found.last_operations / found.operations * computing
 
 
 def plans() -> list[Plan]:
@@ -237,12 +243,16 @@ def efficiency_table(counted: Sequence[tuple[Plan, Count]]) -> str:
     """Return times of an update and how much of the GPUs is used."""
     rows: list[tuple[str, ...]] = []
     for plan, found in counted:
-        for utilisation in UTILISATION:
-            computing = found.operations / (PEAK * utilisation)
-            cells = [plan.name, f"{utilisation:.0%}", f"{1e3 * computing:.1f} ms"]
+        times = [found.operations / (PEAK * share) for share in UTILISATION]
+        begun = found.block_passes * BLOCK_SECONDS
+        if begun > max(times):  # else it computes for longer than its operations take to begin
+            times.append(begun)
+        for computing in times:
+            reached = 100 * found.operations / (PEAK * computing)
+            cells = [plan.name, f"{reached:.2g}%", f"{1e3 * computing:.1f} ms"]
             for gpus in (8, 64):
                 exchange = exchange_seconds(found.parameters, gpus)
-                left = max(0.0, exchange - hidden_seconds(found, utilisation))
+                left = max(0.0, exchange - hidden_seconds(found, computing))
                 cells += [
                     f"{1e3 * exchange:.1f} ms",
                     f"{computing / (computing + exchange):.0%}",

@@ -35,7 +35,7 @@ from timing import Contestant, alternate, table
 from torch.utils.flop_counter import FlopCounterMode
 
 from taskaware.evaluation.machine import processor_name
-from taskaware.training.memory import bound_caches
+from taskaware.training.kernels import suit_changing_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    bound_caches()  # for all of them: others gain by it too
+    suit_changing_shapes()  # for all of them: others gain by it too
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     _quiet()

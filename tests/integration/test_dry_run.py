@@ -57,6 +57,10 @@ def test_where_data_is_not_there_made_up_batches_stand_for_it_and_the_answer_say
     text = "\n".join(described(found, experiment))
     assert "there is no data" in text
     assert "8 GPUs" in text  # a billion updates are worth more than this machine
+    blocks = experiment.model.num_encoder_layers + experiment.model.num_decoder_layers
+    assert found.block_passes == 2 * blocks  # a batch of each task
+    # So little is computed that what a processor takes to begin it decides.
+    assert f"{4 * found.block_passes:.1f} ms for an update" in text
     assert "estimate, not measured" in text
     assert list(tmp_path.iterdir()) == []
 

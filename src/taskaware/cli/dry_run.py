@@ -17,6 +17,9 @@ NUM_DEVICES = 8
 DEVICE_OPERATIONS_PER_SECOND = (
     1e14  # a third of the peak of an A100 in bfloat16, a tenth of an H100's
 )
+# The least time of a block in an update, for one batch: a processor takes so long to begin all its
+# operations, whatever they compute (measured beside an H200: docs/results/performance.md).
+DEVICE_SECONDS_PER_BLOCK = 4e-3
 LINK_BYTES_PER_SECOND = 2e11  # what an all-reduce within one machine reaches (NVLink)
 _HOURS_WORTH_DEVICES = 24.0
 _BUSY = 0.8
@@ -85,18 +88,21 @@ def _says_synthetic(experiment: Experiment) -> str:
 
 def _on_devices(found: DryRun) -> str:
     """Return the estimate for several GPUs, and how it is made."""
-    computing = found.operations / DEVICE_OPERATIONS_PER_SECOND
+    counted = found.operations / DEVICE_OPERATIONS_PER_SECOND
+    begun = found.block_passes * DEVICE_SECONDS_PER_BLOCK
+    computing = max(counted, begun)
     moved = 2 * (NUM_DEVICES - 1) / NUM_DEVICES * 4 * found.num_parameters
     exchange = moved / LINK_BYTES_PER_SECOND
     hours = (computing + exchange) * found.updates / 3600
     rate = DEVICE_OPERATIONS_PER_SECOND / 1e12
     return (
         f"{NUM_DEVICES} GPUs         about {_long(hours)}: an estimate, not measured. "
-        f"{1e3 * computing:.1f} ms for the {found.operations / 1e9:,.0f} GFLOP of an update at "
-        f"{rate:.0f} TFLOP/s a device, and {1e3 * exchange:.1f} ms for {moved / 2**20:,.0f} MiB of "
+        f"{1e3 * computing:.1f} ms for an update, the longer of its {found.operations / 1e9:,.0f} "
+        f"GFLOP at {rate:.0f} TFLOP/s a device ({1e3 * counted:.1f} ms) and what a processor takes "
+        f"to begin the operations of its blocks ({1e3 * begun:.1f} ms), and "
+        f"{1e3 * exchange:.1f} ms for {moved / 2**20:,.0f} MiB of "
         f"gradients at {LINK_BYTES_PER_SECOND / 1e9:.0f} GB/s; every device has batches of its "
-        f"own, so that an update sees {NUM_DEVICES} times the examples; without validations, and "
-        "devices that small batches leave idle take longer"
+        f"own, so that an update sees {NUM_DEVICES} times the examples; without validations"
     )
 
 

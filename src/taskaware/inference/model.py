@@ -27,7 +27,7 @@ from taskaware.inference.task_choice import only_task, translation_task
 from taskaware.model.reduced import Weights, is_reduced, prepare_weights
 from taskaware.model.task_embedding import mean_task_embedding
 from taskaware.training.devices import device_named
-from taskaware.training.memory import bound_caches
+from taskaware.training.kernels import suit_changing_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -359,7 +359,7 @@ def load(
         CheckpointError: It is missing, incomplete, damaged, or of another version.
         UserError: There is no such device, or the weights cannot be reduced.
     """
-    bound_caches()
+    suit_changing_shapes()
     on = device_named(device)
     parts = read_folder(find_model(_folder(folder), which))
     parts.transformer.to(on).eval()

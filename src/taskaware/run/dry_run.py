@@ -27,7 +27,8 @@ from taskaware.run.train import recipe_of
 from taskaware.run.validation import validate
 from taskaware.settings import typed as settings_file
 from taskaware.training.checkpoint import TrainState
-from taskaware.training.memory import bound_caches, try_largest
+from taskaware.training.kernels import suit_changing_shapes
+from taskaware.training.memory import try_largest
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join
 from taskaware.training.progress import Meter
@@ -73,6 +74,7 @@ class DryRun:
         share_of_processor: Time of processors by time that went by, in the updates; with one thread
             less than 1 means that other work kept the machine busy, or that disks did. 1 on CUDA.
         operations: Floating-point operations of one update's products and convolutions.
+        block_passes: Blocks of encoder and decoder that an update runs, for each of its batches.
         validation_seconds: What one validation takes, reckoned from few examples; 0: none is done.
         num_validations: Of the whole run.
         updates: Of the whole run.
@@ -90,6 +92,7 @@ class DryRun:
     examples_per_update: float
     memory_mib: float
     operations: int
+    block_passes: float
     share_of_processor: float
     validation_seconds: float
     num_validations: int
@@ -118,7 +121,7 @@ def dry_run(experiment: Experiment, folder: Path, *, note: Callable[[str], None]
         NotFiniteError: A gradient is not finite.
     """
     settings_file.require_valid(experiment, where=experiment.name)
-    bound_caches()
+    suit_changing_shapes()
     if experiment.training.num_threads:
         torch.set_num_threads(experiment.training.num_threads)
     with join(experiment.training.device, Seat()) as processes:
@@ -220,6 +223,7 @@ def _measure(
     waits: list[float] = []
     totals: list[float] = []
     sizes: list[int] = []
+    counts: list[int] = []
     worked = 0.0
     for number in range(_WARM_UP + _MOST):
         began, began_work = time.perf_counter(), time.process_time()
@@ -232,6 +236,7 @@ def _measure(
             totals.append(time.perf_counter() - began)
             worked += time.process_time() - began_work
             sizes.append(sum(batch.num_examples for group in groups for batch in group))
+            counts.append(sum(len(group) for group in groups))
         if len(totals) >= _FEWEST and sum(totals) > _SECONDS:
             break
     training = experiment.training
@@ -250,6 +255,7 @@ def _measure(
         examples_per_update=fmean(sizes),
         memory_mib=peak_mib(device),
         operations=operations,
+        block_passes=fmean(counts) * (len(tried.model.encoder) + len(tried.model.decoder)),
         share_of_processor=1.0 if device.type == "cuda" else worked / sum(totals),
         validation_seconds=0.0,
         num_validations=training.updates // interval if interval else 1,

@@ -22,8 +22,8 @@ from taskaware.run.start import start_remarks
 from taskaware.run.validation import validate
 from taskaware.settings import typed as settings_file
 from taskaware.training.best import BestWeights
+from taskaware.training.kernels import suit_changing_shapes
 from taskaware.training.loop import Validation, Watchers, has_ended, stop_signals, train
-from taskaware.training.memory import bound_caches
 from taskaware.training.processes import Processes, Seat, join
 from taskaware.training.step import Recipe
 
@@ -116,7 +116,7 @@ def train_with(
         is_known: Whether the caller holds the folder's lock and knows that the folder holds this
             experiment, if any: paths may then be written in another way than before.
     """
-    bound_caches()
+    suit_changing_shapes()
     if experiment.training.num_threads:
         torch.set_num_threads(experiment.training.num_threads)
     with ExitStack() as stack:

@@ -1,8 +1,7 @@
-"""The memory of training: whether the largest batch fits; what is kept between updates on a CPU."""
+"""The memory of training: whether the largest batch fits."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,24 +17,6 @@ if TYPE_CHECKING:
 
 # What torch says on a CPU, where it has no exception of its own for this.
 _CPU_MESSAGES = ("not enough memory", "can't allocate memory")
-# How many compiled products are kept, by oneDNN itself and by torch's layer above it (ideep). Each
-# takes about half a megabyte, and both keep 1,024 where nothing is said. An update of speech with
-# an implicit task network has between 64 and 96: with fewer kept than that, each is compiled anew.
-_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-_CAPACITY = 96
-
-
-def bound_caches() -> None:
-    """Bound the memory that products of many shapes take on a CPU.
-
-    Every convolution, and in bfloat16 every matrix product, is compiled for its shape, and batches
-    have ever new shapes. The layers of a model share the shapes of one batch, so that those of a
-    batch are enough: training is as fast (benchmarks/memory.py). The two caches read their
-    capacity from the environment when they are first used, so this must be called before the first
-    product; what the environment says already counts. No result depends on it.
-    """
-    for name in _CACHES:
-        os.environ.setdefault(name, str(_CAPACITY))
 
 
 def try_largest(step: Step, update: Sequence[Batch], *, device: torch.device) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
@@ -11,7 +9,7 @@ from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.errors import TrainingError
 from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.transformer import create_model
-from taskaware.training.memory import bound_caches, try_largest
+from taskaware.training.memory import try_largest
 from taskaware.training.processes import Processes
 from taskaware.training.settings import (
     LearningSettings,
@@ -86,13 +84,3 @@ def test_another_error_stays_what_it_is(monkeypatch):
     monkeypatch.setattr(tried, "_add_gradient", fail)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         try_largest(tried, [random_batch(MT)], device=CPU)
-
-
-def test_few_compiled_products_are_kept_unless_the_environment_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
-    bound_caches()
-    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 100
-    assert os.environ["LRU_CACHE_CAPACITY"] == "7"

@@ -69,7 +69,7 @@ class TrainingReader:
         vocabulary = self._split.contents.vocabulary
         pieces: list[list[int]] | None = None
         if all(text is not None for text in texts):
-            pieces = [vocabulary.encode_source(text or "") for text in texts]
+            pieces = vocabulary.encode_sources([text or "" for text in texts])
         targets = vocabulary.encode_many([example.target_text for example in examples])
         self._split.require_lengths(indices, sources=pieces, targets=targets)
         if pieces is None:

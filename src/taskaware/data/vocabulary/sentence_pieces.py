@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PAD, BOS, EOS, UNK = range(4)
 _SPACE = "\u2581"  # how sentencepiece writes a space inside a piece, so that it cannot mean itself
 _SPACE_BYTES = _SPACE.encode()
+# For a list sentencepiece starts a thread for each core, whatever it holds: as long as some hundred
+# texts take. A batch has fewer than these, a split that is prepared has more.
+_TEXTS_FOR_THREADS = 1000
 BYTE_NAMES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -64,7 +67,10 @@ class SentencePieces:
         """Return the ids of each text, which has no lone surrogate."""
         # The space in front makes a first word the same piece as the word inside a sentence.
         texts = [" " + text for text in texts]
-        encoded = self._processor.EncodeAsIds(texts)
+        if len(texts) < _TEXTS_FOR_THREADS:
+            encoded = [self._processor.EncodeAsIds(text) for text in texts]
+        else:
+            encoded = self._processor.EncodeAsIds(texts)
         for row, text in enumerate(texts):
             if _SPACE in text:
                 encoded[row] = self._encode_with_space_sign(text)

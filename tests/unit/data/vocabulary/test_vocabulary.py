@@ -95,6 +95,15 @@ def test_no_text_is_refused():
         Vocabulary.train(["", ""], size=300)
 
 
+def test_many_texts_get_the_pieces_that_each_gets_alone(vocabulary: Vocabulary):
+    texts = [f"{'a ▁b' if i % 7 == 0 else 'the house'} {i}" for i in range(1500)]
+    many = vocabulary.encode_many(texts)
+    assert many == [vocabulary.encode(text) for text in texts]
+    assert many == [
+        ids for i in range(0, 1500, 100) for ids in vocabulary.encode_many(texts[i : i + 100])
+    ]
+
+
 def test_save_and_load_keep_every_byte(vocabulary: Vocabulary, tmp_path: Path):
     vocabulary.save(tmp_path / "v.model")
     assert Vocabulary.load(tmp_path / "v.model").sha256 == vocabulary.sha256
