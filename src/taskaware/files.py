@@ -20,6 +20,7 @@ import shutil
 import stat
 import threading
 import tokenize
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import UserError, WriteError
@@ -31,7 +32,6 @@ except ImportError:  # not on Windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 # What NumPy raises at a file that is none of its own: Python's tokenizer reads the header.
@@ -197,17 +197,14 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill, which becomes ``folder`` at the end; on failure it is removed.
 
     A folder that is there is exchanged for the new one; files in it that the new one does not have,
-    such as a user's notes, are kept.
+    such as a user's notes, are kept. Of a link to a folder, the folder is exchanged.
 
     Raises:
         WriteError: See ``atomic_file``; or another process is writing the folder, or it cannot be
-            exchanged, as a file system begins there.
+            exchanged, as it is a file, a file system begins there, or this process works in it.
     """
-    if os.path.ismount(folder):
-        raise WriteError(
-            f"{folder} must be a folder that can be exchanged for another, but is a mount point, "
-            "where a file system begins: give a folder inside it; nothing was changed"
-        )
+    with reporting(folder):
+        folder = _exchangeable(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     with contextlib.ExitStack() as stack:
         with reporting(folder):
@@ -222,6 +219,29 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
                 sync(folder.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchangeable(folder: Path) -> Path:
+    """Return the path of a folder, without links and dots, that is missing or can be exchanged.
+
+    Raises:
+        WriteError: It cannot be exchanged.
+        OSError: It cannot be reached.
+    """
+    place = Path(os.path.realpath(folder))  # which is no error in a loop of links
+    reason = ""
+    if os.path.lexists(folder) and not folder.is_dir():
+        reason = "a file" if folder.exists() else "a link to nothing"
+    elif os.path.ismount(place):
+        reason = "a mount point, where a file system begins"
+    elif place.is_dir() and Path(os.path.realpath(os.curdir)).is_relative_to(place):
+        reason = "that in which the program works"
+    if reason:
+        raise WriteError(
+            f"{folder} must be a folder that can be exchanged for another, but is {reason}: give "
+            "a folder inside it, or another name; nothing was changed"
+        )
+    return place
 
 
 @contextlib.contextmanager

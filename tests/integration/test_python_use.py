@@ -22,6 +22,7 @@ from taskaware.errors import (
     SourceWarning,
     UnknownTaskError,
     UserError,
+    WriteError,
 )
 from taskaware.inference import with_beam
 from taskaware.inference.sources import Hearing
@@ -672,3 +673,15 @@ def test_a_saved_model_is_the_same_model(model: TaskAwareModel, tmp_path: Path):
     )
     for task, source in zip(model.tasks, [*(pair[0] for pair in SPOKEN[:2]), "one"], strict=True):
         assert scored(again, task.name, source) == scored(model, task.name, source)
+
+
+def test_a_model_is_never_saved_over_files_of_somebodys(model: TaskAwareModel, tmp_path: Path):
+    (tmp_path / "notes" / "model.json").mkdir(parents=True)
+    (tmp_path / "notes" / "model.json" / "mine").write_text("mine")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "provenance.json").write_text('{"mine": 1}')
+    for name in ("notes", "data"):
+        with pytest.raises(WriteError, match=r"json must be a model's file to be replaced"):
+            model.save(tmp_path / name)
+    assert (tmp_path / "notes" / "model.json" / "mine").read_text() == "mine"
+    assert (tmp_path / "data" / "provenance.json").read_text() == '{"mine": 1}'

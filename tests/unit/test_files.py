@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from taskaware.files import atomic_file, atomic_folder, link_or_copy, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o002])
@@ -152,3 +152,39 @@ def test_a_folder_where_a_file_system_begins_cannot_be_exchanged(
     with atomic_folder(tmp_path / "disk" / "model") as partial:
         (partial / "a.txt").write_text("a")
     assert (tmp_path / "disk" / "model" / "a.txt").read_text() == "a"
+
+
+def test_a_folder_behind_a_link_is_exchanged_and_the_link_stays(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    with atomic_folder(tmp_path / "link") as partial:
+        (partial / "weights").write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "weights").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+
+
+def test_a_file_and_a_link_to_nothing_are_never_moved_out_of_the_way(tmp_path: Path):
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name, what in (("thesis", "a file"), ("link", "a link to nothing")):
+        with (
+            pytest.raises(WriteError, match=f"but is {what}: give a folder inside it, or another"),
+            atomic_folder(tmp_path / name),
+        ):
+            pass
+    assert (tmp_path / "thesis").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "thesis"]
+
+
+def test_the_folder_in_which_a_program_works_is_not_taken_from_under_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "model" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "model" / "inside")
+    for place in (Path(), Path(".."), tmp_path / "model"):
+        with pytest.raises(WriteError, match="the program works"), atomic_folder(place):
+            pass
+    with atomic_folder(Path("model")) as partial:
+        (partial / "weights").write_text("new")
+    assert Path("model/weights").read_text() == "new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -93,7 +94,7 @@ def import_model(
 
 
 def _require_new(folder: Path) -> None:
-    if folder.exists():
+    if os.path.lexists(folder):
         raise UserError(
             f"{folder} must not be there yet, but is: choose another folder for the model"
         )

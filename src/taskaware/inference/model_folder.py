@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,13 @@ from torch import Tensor
 from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
-from taskaware.errors import CheckpointError, DataError, MissingDependencyError, UserError
+from taskaware.errors import (
+    CheckpointError,
+    DataError,
+    MissingDependencyError,
+    UserError,
+    WriteError,
+)
 from taskaware.files import atomic_folder, link_or_copy, read_json_object, require_name
 from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
@@ -240,8 +247,10 @@ def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None =
         weights_file: A file that holds these weights already, and need not be written twice.
 
     Raises:
-        WriteError: The disk is full, for example.
+        WriteError: The disk is full, for example; or the folder is no model's and holds files or
+            folders of a model's names, which are somebody's.
     """
+    _require_replaceable(folder)
     with atomic_folder(folder) as partial:
         weights_path = partial / "model.safetensors"
         if weights_file is None:
@@ -270,6 +279,22 @@ def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None =
             (partial / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
         if may_write_card(folder):
             (partial / CARD_NAME).write_text(model_card(parts), encoding="utf-8")
+
+
+def _require_replaceable(folder: Path) -> None:
+    there = [folder / name for name in MODEL_FILES if os.path.lexists(folder / name)]
+    if not there:
+        return
+    try:
+        is_model = "format_version" in read_json_object(folder / DESCRIPTION)
+    except (OSError, ValueError):
+        is_model = False
+    foreign = [path for path in there if not is_model or path.is_dir()]
+    if foreign:
+        raise WriteError(
+            f"{foreign[0]} must be a model's file to be replaced, but is not: give another folder, "
+            "or move what is there; nothing was changed"
+        )
 
 
 def _check_version(description: Mapping[str, Any], path: Path) -> None:
