@@ -28,8 +28,10 @@ from taskaware.inference import with_beam
 from taskaware.inference.sources import Hearing
 from taskaware.run.train import train_experiment
 from tiny_corpus import RATE_HZ, Silent, prepare_corpus, speak, tiny_experiment
+from tiny_models import random_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from taskaware import TaskAwareModel
@@ -653,6 +655,43 @@ def test_a_beam_is_as_wide_as_it_must_be_and_never_silently_another(model: TaskA
 def test_a_task_embedding_of_another_shape_is_refused(shape, model: TaskAwareModel):
     with pytest.raises(UserError, match="`task_embedding` must be"):
         model.run("mt_en_de", "one", task_embedding=torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.to(torch.complex64), "must be a dense tensor of floats, but is complex64"),
+        (lambda t: t.to("meta"), "must be a dense tensor of floats, but is float32, and is not de"),
+        (lambda t: t.to_sparse(), "must be a dense tensor of floats"),
+        (lambda t: t * float("nan"), "must be finite, but is not"),
+        (lambda t: t.double() * 1e300, "must be finite, but is not"),
+        (lambda t: t.repeat(1, 2), "must be .*, but is"),
+        (lambda t: t.numpy(), "must be a torch tensor"),
+    ],
+)
+def test_what_is_no_task_embedding_is_refused_given_or_stored_and_never_saved(
+    change: Callable[[torch.Tensor], Any], message: str, model: TaskAwareModel, tmp_path: Path
+):
+    wrong = change(model.task_embeddings["mt_en_de"])
+    with pytest.raises(UserError, match=f"`task_embedding` {message}"):
+        model.run("mt_en_de", "one", task_embedding=wrong)
+    changed = replace(model, task_embeddings={**model.task_embeddings, "mt_en_de": wrong})
+    for call in (lambda: changed.run("mt_en_de", "one"), lambda: changed.save(tmp_path / "model")):
+        with pytest.raises(UserError, match=f"`task_embeddings\\['mt_en_de'\\]` {message}"):
+            call()
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_task_embedding_of_another_precision_is_that_task_embedding(model: TaskAwareModel):
+    embedding = model.task_embeddings["mt_en_de"]
+    found = model.run("mt_en_de", "one", task_embedding=embedding.double().requires_grad_())
+    assert found == model.run("mt_en_de", "one", task_embedding=embedding)
+
+
+def test_a_task_embedding_for_a_model_that_takes_none_is_refused():
+    model = random_model(conditioning={"cue": "target_tag"})
+    with pytest.raises(UserError, match="must be left out for a model without a task network"):
+        model.run("mt_en_de", "one", task_embedding=torch.ones(1, 32))
 
 
 def test_a_model_whose_probabilities_are_not_finite_says_so(model: TaskAwareModel):

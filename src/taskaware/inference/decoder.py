@@ -21,6 +21,7 @@ from taskaware.decoding.beam_search import beam_search
 from taskaware.errors import CheckpointError, UserError, unknown_task
 from taskaware.inference.parts import ModelParts
 from taskaware.inference.sources import read_source
+from taskaware.inference.task_embeddings import as_task_embedding, stored_name
 from taskaware.settings import typed as settings_file
 from taskaware.types import Hypothesis, Text
 
@@ -253,27 +254,22 @@ class Decoder(ModelParts):
         """Return the task embedding to use, given or stored, which must fit the model.
 
         Raises:
-            UserError: The one that is given does not.
+            UserError: It does not, or the model takes none.
             CheckpointError: There is none.
         """
-        stored = self.task_embeddings.get(task.name)
         if not self.settings.conditioning.has_task_network:
-            return given
-        if given is not None and not isinstance(given, Tensor):
-            raise UserError(
-                f"`task_embedding` must be a torch tensor, but is of type {type(given).__name__}"
-            )
-        embedding = stored if given is None else given
-        if embedding is None:
+            if given is not None:
+                raise UserError(
+                    "`task_embedding` must be left out for a model without a task network, whose "
+                    f"conditioning is '{self.settings.conditioning.cue}'"
+                )
+            return None
+        if given is not None:
+            return as_task_embedding(given, self.settings, "`task_embedding`")
+        stored = self.task_embeddings.get(task.name)
+        if stored is None:
             raise CheckpointError(
                 f"the model must have an embedding of task '{task.name}', but has none: make one "
                 "with `embed_task` and give it as `task_embedding`"
             )
-        shapes = {tuple(value.shape) for value in self.task_embeddings.values()}
-        if given is not None and shapes and tuple(given.shape) not in shapes:
-            raise UserError(
-                f"`task_embedding` must be {list(min(shapes))}, but is {list(given.shape)}"
-            )
-        if given is not None and not bool(torch.isfinite(given).all()):
-            raise UserError("`task_embedding` must be finite, but is not")
-        return embedding
+        return as_task_embedding(stored, self.settings, stored_name(task.name))

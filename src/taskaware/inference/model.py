@@ -24,6 +24,7 @@ from taskaware.inference.model_folder import find_model, read_folder, write_fold
 from taskaware.inference.recordings.transcribing import is_stream, transcribe, transcribe_long
 from taskaware.inference.sources import Hearing, HearingOptions, as_list, modality_of, source_name
 from taskaware.inference.task_choice import only_task, translation_task
+from taskaware.inference.task_embeddings import as_task_embedding, stored_name
 from taskaware.model.reduced import Weights, is_reduced, prepare_weights
 from taskaware.model.task_embedding import mean_task_embedding
 from taskaware.training.devices import device_named
@@ -307,7 +308,7 @@ class TaskAwareModel(Decoder):
 
         Raises:
             WriteError: The disk is full, for example.
-            UserError: It was loaded with reduced weights.
+            UserError: It was loaded with reduced weights, or has a task embedding that is none.
         """
         folder = _folder(folder)
         if is_reduced(self.transformer):
@@ -315,6 +316,9 @@ class TaskAwareModel(Decoder):
                 "a model that is saved must have its own weights, but has reduced ones: load it "
                 "with `weights='float32'`"
             )
+        for name, embedding in self.task_embeddings.items():
+            self.task(name)
+            as_task_embedding(embedding, self.settings, stored_name(name))
         write_folder(self, folder, weights_file=weights_file)
 
     def _read_all(

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from taskaware.data.batches.batching import batches_of, groups_of
+from taskaware.errors import UserError
+from taskaware.model.parts import neutral_task_embedding
 from taskaware.model.task_embedding import mean_task_embedding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import Tensor
-
     from taskaware.data.prepared.folder import Split
     from taskaware.model.conditioning_settings import Cue
+    from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Task
 
@@ -63,3 +66,35 @@ def support_task_embeddings(
         if embedding is not None:
             found[task.name] = embedding
     return found
+
+
+def stored_name(task: str) -> str:
+    """Return what messages call the stored task embedding of a task."""
+    return f"`task_embeddings['{task}']`"
+
+
+def as_task_embedding(value: object, settings: ModelSettings, name: str) -> Tensor:
+    """Return a task embedding that a user gave, float32 ``[1, O]``.
+
+    Args:
+        value: What was given.
+        settings: Of the model, which has a task network.
+        name: What messages call it.
+
+    Raises:
+        UserError: It is no task embedding of such a model.
+    """
+    if not isinstance(value, Tensor):
+        raise UserError(f"{name} must be a torch tensor, but is of type {type(value).__name__}")
+    wanted = [1, len(neutral_task_embedding(settings))]
+    if list(value.shape) != wanted:
+        raise UserError(f"{name} must be {wanted}, but is {list(value.shape)}")
+    is_dense = value.layout is torch.strided and not value.is_meta
+    if not is_dense or not value.is_floating_point():
+        kind = str(value.dtype).removeprefix("torch.")
+        what = "" if is_dense else ", and is not dense or holds no numbers"
+        raise UserError(f"{name} must be a dense tensor of floats, but is {kind}{what}")
+    embedding = value.detach().float()
+    if not bool(torch.isfinite(embedding).all()):
+        raise UserError(f"{name} must be finite, but is not")
+    return embedding
