@@ -563,6 +563,35 @@ def test_settings_and_task_embeddings_of_another_type_are_refused(model: TaskAwa
         model.run("mt_en_de", "one", task_embedding=embedding)  # type: ignore[call-overload]
 
 
+def test_settings_that_are_empty_or_those_of_something_else_are_never_passed_over(
+    model: TaskAwareModel,
+):
+    audio = speak("one")
+    for wrong in ({}, model.settings, 0):
+        with pytest.raises(UserError, match="long recording: must be"):
+            model.transcript(audio, "asr_en", settings=wrong)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match="decoding: must be"):
+            model.run("mt_en_de", "one", decoding=wrong)  # type: ignore[call-overload]
+
+
+def test_a_suppressed_piece_that_the_vocabulary_does_not_have_is_refused(model: TaskAwareModel):
+    for change in ({"suppressed": (10**9,)}, {"suppressed_first": (model.vocabulary.size,)}):
+        decoding = replace(model.decoding, **change)
+        with pytest.raises(UserError, match=r"must be ids of its .* pieces, from 0 up, but have"):
+            model.run("mt_en_de", "one", decoding=decoding)
+
+
+def test_half_a_character_in_an_example_is_refused_by_its_place(model: TaskAwareModel):
+    with pytest.raises(UserError, match=r"target text of examples\[1\] must be UTF-8"):
+        model.embed_task([("one", "eins"), ("two", "\ud800")], task="mt_en_de")
+
+
+@pytest.mark.parametrize("weights", ["int4", "float16", None, 8])
+def test_weights_of_a_kind_that_is_not_there_are_refused_with_those_that_are(weights, folder: Path):
+    with pytest.raises(UserError, match="must be one of float32, bfloat16, int8, but is"):
+        taskaware.load(folder, device="cpu", weights=weights)
+
+
 def test_a_device_of_torch_and_no_model_outside_of_the_folder(folder: Path):
     assert taskaware.load(folder, device=torch.device("cpu")).tasks
     for which in ("../model", str(folder)):
@@ -626,6 +655,7 @@ def test_where_the_longest_is_not_known_a_stated_bound_is_taken(model: TaskAware
         {"num_best": "3"},
         {"examples_per_batch": 0},
         {"extra_pieces": -1},
+        {"extra_pieces": 10**12},
         {"length_penalty": float("nan")},
         {"length_penalty": -1.0},
         {"length_penalty": float("inf")},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from taskaware.errors import UserError
 from taskaware.settings import typed
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ class DecodingSettings:
     Attributes:
         beam: Hypotheses kept at each step, at most 1,000; 1 is greedy search.
         length_penalty: Exponent of the length penalty ((5 + length) / 6)^alpha; 0: none.
-        extra_pieces: A hypothesis has at most this many pieces more than the source has positions.
+        extra_pieces: A hypothesis has at most this many pieces more than the source has positions,
+            at most 10,000.
         num_best: Hypotheses returned for each source, at most `beam`.
         examples_per_batch: Sources decoded together.
         max_pieces: The longest hypothesis, its end counted, however long the source is; `none`: as
@@ -55,6 +57,19 @@ class DecodingSettings:
     no_repeat: int = 0
     ctc_weight: float = 0.0
 
+    def require_known_pieces(self, num_pieces: int) -> None:
+        """Require that the pieces that are named are there.
+
+        Raises:
+            UserError: One has an id that no piece of the vocabulary has.
+        """
+        largest = max((*self.suppressed, *self.suppressed_first), default=0)
+        if largest >= num_pieces:
+            raise UserError(
+                f"decoding.suppressed and suppressed_first must be ids of its {num_pieces:,} "
+                f"pieces, from 0 up, but have {largest}"
+            )
+
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
         if self.max_pieces is not None and self.max_pieces < 1:
@@ -72,6 +87,8 @@ class DecodingSettings:
             yield "ctc_weight", f"must be at least 0 and below 1, but is {self.ctc_weight}"
         if self.beam > _WIDEST_BEAM:
             yield "beam", f"must be at most {_WIDEST_BEAM}, but is {self.beam}"
+        if self.extra_pieces > _MOST_EXTRA:
+            yield "extra_pieces", f"must be at most {_MOST_EXTRA:,}, but is {self.extra_pieces}"
         if self.num_best > max(self.beam, 1):
             yield "num_best", f"must be at most `beam` ({self.beam}), but is {self.num_best}"
         if not 0 <= self.length_penalty <= _GREATEST_LENGTH_PENALTY:
@@ -83,6 +100,7 @@ class DecodingSettings:
 
 # In use are 0 to 2; of a large one the power of a length is no float any more.
 _GREATEST_LENGTH_PENALTY = 20
+_MOST_EXTRA = 10_000  # a decoder that does not end writes so many, and each looks at all before it
 _WIDEST_BEAM = 1000  # a wider one finds nothing more, and fills the memory
 
 

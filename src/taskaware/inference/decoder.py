@@ -18,6 +18,7 @@ from taskaware.data.batches.batching import TextCue, pad_sources, text_cue
 from taskaware.data.quality.doubts import doubt_about_length
 from taskaware.decoding.batches import batches, reporting_short_memory
 from taskaware.decoding.beam_search import beam_search
+from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import CheckpointError, UserError, unknown_task
 from taskaware.inference.parts import ModelParts
 from taskaware.inference.sources import read_source
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from taskaware.decoding.settings import DecodingSettings
     from taskaware.inference.sources import Hearing, ReadSource, Source
     from taskaware.types import Modality, Task
 
@@ -196,8 +196,9 @@ class Decoder(ModelParts):
         *,
         is_encoded: bool = False,
     ) -> list[list[Hypothesis]]:
-        decoding = decoding or self.decoding
-        settings_file.require_valid(decoding, where="decoding")
+        decoding = self.decoding if decoding is None else decoding
+        settings_file.require_valid(decoding, where="decoding", kind=DecodingSettings)
+        decoding.require_known_pieces(self.vocabulary.size)
         pairs = list(zip(requests, sources, strict=True))
         sources = [request.cue.around([source])[0] for request, source in pairs]
         answers: list[list[Hypothesis]] = [[] for _ in sources]

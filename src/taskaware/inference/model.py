@@ -24,7 +24,7 @@ from taskaware.inference.model_folder import find_model, read_folder, write_fold
 from taskaware.inference.recordings.transcribing import is_stream, transcribe, transcribe_long
 from taskaware.inference.sources import Hearing, HearingOptions, as_list, modality_of, source_name
 from taskaware.inference.task_choice import only_task, translation_task
-from taskaware.inference.task_embeddings import as_task_embedding, stored_name
+from taskaware.inference.task_embeddings import as_examples, as_task_embedding, stored_name
 from taskaware.model.reduced import Weights, is_reduced, prepare_weights
 from taskaware.model.task_embedding import mean_task_embedding
 from taskaware.training.devices import device_named
@@ -279,7 +279,7 @@ class TaskAwareModel(Decoder):
                 "the model must have a task network to embed a task, but its conditioning is "
                 f"'{self.settings.conditioning.cue}'"
             )
-        pairs = _pairs(examples)
+        pairs = as_examples(examples)
         if task is None:
             wanted = modality_of(pairs[0][0])
             found = next((t for t in self.tasks if t.source_modality == wanted), None)
@@ -384,15 +384,3 @@ def _warn(message: str) -> None:
     while frame is not None and frame.f_code.co_filename == __file__:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, SourceWarning, stacklevel=level)
-
-
-def _pairs(examples: Iterable[tuple[Source, str]]) -> list[tuple[Source, str]]:
-    """Return examples as pairs of a source and its target text."""
-    pairs = as_list(examples)  # type: ignore[arg-type]
-    if not pairs:
-        raise UserError("at least one example must be given, but there is none")
-    for number, pair in enumerate(pairs):
-        is_pair = isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[1], str)
-        if not is_pair:
-            raise UserError(f"examples[{number}] must be a pair of a source and its target text")
-    return pairs  # type: ignore[return-value]

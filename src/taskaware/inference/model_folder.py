@@ -217,7 +217,7 @@ def _require_fitting(
     """Require of settings that fit each for itself that they fit together.
 
     Raises:
-        ValueError: They do not.
+        ValueError, UserError: They do not.
     """
     hears = any(task.source_modality == "speech" for task in tasks)
     if hears and features.num_mel_bins != model.num_features:
@@ -225,12 +225,7 @@ def _require_fitting(
             f"features.num_mel_bins ({features.num_mel_bins}) must be model.num_features "
             f"({model.num_features})"
         )
-    largest = max((*decoding.suppressed, *decoding.suppressed_first), default=0)
-    if largest >= num_pieces:
-        raise ValueError(
-            f"decoding.suppressed and suppressed_first must be ids of its {num_pieces:,} pieces, "
-            f"from 0 up, but have {largest}"
-        )
+    decoding.require_known_pieces(num_pieces)
     for name, length in longest_sources.items():
         if length < 1:
             raise ValueError(f"longest_sources must be at least 1, but that of {name} is {length}")

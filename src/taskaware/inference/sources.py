@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from taskaware.data.sound.features import log_mel
 from taskaware.data.writing_systems import visible
 from taskaware.errors import AudioError, DataError, UserError
 from taskaware.inference.source_arrays import as_numpy, as_waveform, load_array
+from taskaware.inference.source_texts import require_unicode
 from taskaware.types import MODALITIES, Speech, Text
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ _EXPECTED: Mapping[Modality, str] = {
     "features": "a .npy file or an array of two dimensions",
 }
 _SAMPLE_RATES_HZ = (1_000, 1_000_000)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARACTERS = 60
 
 
@@ -294,8 +293,7 @@ def _text(source: Source) -> str:
             text = source
         case _:
             raise of_another_modality("text", source)
-    if _SURROGATE.search(text):
-        raise UserError(f"a text must be UTF-8, but has bytes that are not: '{audio.shown(text)}'")
+    require_unicode(text)
     return text
 
 

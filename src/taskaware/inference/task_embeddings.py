@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -10,13 +10,16 @@ from torch import Tensor
 
 from taskaware.data.batches.batching import batches_of, groups_of
 from taskaware.errors import UserError
+from taskaware.inference.source_texts import require_unicode
+from taskaware.inference.sources import as_list
 from taskaware.model.parts import neutral_task_embedding
 from taskaware.model.task_embedding import mean_task_embedding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from taskaware.data.prepared.folder import Split
+    from taskaware.inference.sources import Source
     from taskaware.model.conditioning_settings import Cue
     from taskaware.model.settings import ModelSettings
     from taskaware.model.transformer import TaskAwareTransformer
@@ -66,6 +69,28 @@ def support_task_embeddings(
         if embedding is not None:
             found[task.name] = embedding
     return found
+
+
+def as_examples(examples: Iterable[tuple[Source, str]]) -> list[tuple[Source, str]]:
+    """Return examples that a user gave as pairs of a source and its target text.
+
+    Raises:
+        UserError: There is none, one is no pair, or a text is no valid Unicode.
+    """
+    given: list[Any] = as_list(cast("Iterable[Any]", examples))
+    if not given:
+        raise UserError("at least one example must be given, but there is none")
+    pairs: list[tuple[Source, str]] = []
+    for number, pair in enumerate(given):
+        match pair:
+            case [source, str(text)]:
+                require_unicode(text, f"the target text of examples[{number}]")
+                pairs.append((source, text))
+            case _:
+                raise UserError(
+                    f"examples[{number}] must be a pair of a source and its target text"
+                )
+    return pairs
 
 
 def stored_name(task: str) -> str:

@@ -9,7 +9,7 @@ Shape legend: M rows, D inputs, N outputs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -85,8 +85,12 @@ def prepare_weights(model: TaskAwareTransformer, weights: Weights) -> None:
             in the blocks of encoder and decoder and in the output layer.
 
     Raises:
-        UserError: A model with adapters is to be reduced, or one on a GPU to int8.
+        UserError: A model with adapters is to be reduced, or one on a GPU to int8; or there is no
+            such word.
     """
+    known = get_args(Weights)
+    if weights not in known:
+        raise UserError(f"`weights` must be one of {', '.join(known)}, but is {weights!r}")
     embedding = model.token_embedding
     is_on_cpu = embedding.weight.device.type == "cpu"
     if weights == "float32":

@@ -323,8 +323,15 @@ def _read_text(path: Path) -> str:
         raise ExperimentError(f"{path}: must be a readable UTF-8 text file: {error}") from error
 
 
-def require_valid(settings: DataclassInstance, *, where: str = "settings") -> None:
+def require_valid(
+    settings: DataclassInstance, *, where: str = "settings", kind: type | None = None
+) -> None:
     """Check an object that was made in Python as one that was read from a file.
+
+    Args:
+        settings: The object.
+        where: What messages call it.
+        kind: What settings it must be; ``None``: any.
 
     Raises:
         ExperimentError: All that is wrong, one problem a line, each beginning with ``where``.
@@ -332,6 +339,10 @@ def require_valid(settings: DataclassInstance, *, where: str = "settings") -> No
     if not dataclasses.is_dataclass(settings) or isinstance(settings, type):
         raise ExperimentError(
             f"{where}: must be an object of settings, but is of type {type(settings).__name__}"
+        )
+    if kind is not None and not isinstance(settings, kind):
+        raise ExperimentError(
+            f"{where}: must be {kind.__name__}, but is of type {type(settings).__name__}"
         )
     from_mapping(type(settings), to_mapping(settings), where=where)
 

@@ -63,7 +63,7 @@ class Cue:
 
 def cues(transcript: Transcript, settings: SubtitleSettings | None = None) -> list[Cue]:
     """Return the subtitles of a transcript, in order; no two are on the screen together."""
-    settings = settings or SubtitleSettings()
+    settings = SubtitleSettings() if settings is None else settings
     found: list[Cue] = []
     for segment in transcript.segments:
         words = [

@@ -102,7 +102,7 @@ class TimedDecoder:
         self._task = task
         embedding = model.embedding_of(task, task_embedding)
         self._embedding = None if embedding is None else embedding.to(self._device)
-        self._decoding = decoding or model.decoding
+        self._decoding = model.decoding if decoding is None else decoding
         self._search = search or self._search_alone
         trained = float(model.provenance.get("ctc_weight") or 0) > 0
         self._uses_ctc = task.kind == "asr" and (trained or self._decoding.ctc_weight > 0)

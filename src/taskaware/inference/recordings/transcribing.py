@@ -85,8 +85,8 @@ def transcribe(
         AudioError: The recording cannot be used.
         MissingDependencyError: The detector that is asked for is not installed.
     """
-    settings = settings or LongRecordingSettings()
-    typed.require_valid(settings, where="long recording")
+    settings = LongRecordingSettings() if settings is None else settings
+    typed.require_valid(settings, where="long recording", kind=LongRecordingSettings)
     found = model.task(task)
     if not found.modality.is_recording:
         raise UserError(
