@@ -15,6 +15,7 @@ from taskaware.export.huggingface import write_huggingface
 from taskaware.export.onnx_files import DESCRIPTION as ONNX_DESCRIPTION
 from taskaware.export.onnx_files import write_onnx
 from taskaware.inference.model_folder import DESCRIPTION
+from taskaware.model.reduced import is_reduced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,13 +61,19 @@ def export(
         progress: Called as the work advances.
 
     Raises:
-        UserError: The form cannot represent the model, and why; an option does not go with it.
+        UserError: The form cannot represent the model, and why; an option does not go with it; its
+            weights are reduced.
         UnknownTaskError: There is no such task.
         OutputError, WriteError: See ``folder.write_into``.
         MissingDependencyError: A library is not installed.
     """
     if int8 and form not in ("onnx", "ctranslate2"):
         raise UserError(f"--int8 must go with onnx or ctranslate2, but goes with {form}")
+    if is_reduced(model.transformer):
+        raise UserError(
+            "a model that is exported must have its own weights, but has reduced ones: load it "
+            "with `weights='float32'`"
+        )
     if form == "onnx":
         if task is not None:
             raise UserError(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model import TaskAwareModel
+from taskaware.inference.task_embeddings import as_task_embedding, stored_name
 from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import create_layout
@@ -63,7 +64,7 @@ def fold(model: TaskAwareModel, task_name: str) -> Folded:
     Raises:
         UnknownTaskError: The model has no such task.
         UserError: What tells the task is not a scale and a shift.
-        CheckpointError: The task has no embedding.
+        CheckpointError: The task has no embedding; a UserError where it is none.
     """
     task = model.task(task_name)
     _check(model)
@@ -113,7 +114,7 @@ def _embedding(model: TaskAwareModel, task: Task) -> Tensor:
             f"the model must have an embedding of task '{task.name}', but has none: train it on "
             "examples of this task"
         )
-    return found.detach().cpu().double()
+    return as_task_embedding(found, model.settings, stored_name(task.name)).cpu().double()
 
 
 @dataclass

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from taskaware.errors import UserError, require_packages
+from taskaware.errors import CheckpointError, UserError, require_packages
 from taskaware.export.onnx_description import describe, feature_constants
 from taskaware.export.onnx_graphs import EncoderGraph, StepGraph, exportable
 
@@ -76,12 +76,20 @@ def write_onnx(
     Raises:
         MissingDependencyError: onnx, onnxscript or onnxruntime is not installed.
         UserError: The model has adapters.
+        CheckpointError: A task has no embedding.
     """
     require_packages("an ONNX file", "export", "onnx", "onnxscript", "onnxruntime")
     if model.transformer.adapters.tasks:
         raise UserError(
             "a model must be told its task by a task embedding or by pieces to become one ONNX "
             "file for all tasks, but this one has adapters, which are other weights for each task"
+        )
+    missing = [task.name for task in model.tasks if task.name not in model.task_embeddings]
+    if model.settings.conditioning.has_task_network and missing:
+        raise CheckpointError(
+            "a model must have an embedding of each of its tasks for one ONNX file, but has "
+            f"none of {', '.join(missing)}: train it on examples of them, or export one that has "
+            "some as plain first, and that as onnx"
         )
     transformer = exportable(model.transformer)
     modalities: list[Modality] = list(dict.fromkeys(task.source_modality for task in model.tasks))

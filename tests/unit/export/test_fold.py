@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,13 +10,16 @@ import torch
 
 import taskaware
 from conftest import ASR, MT, random_batch
-from taskaware.errors import UserError
+from taskaware.errors import CheckpointError, UserError
+from taskaware.export.exporting import export
 from taskaware.export.fold import fold
+from taskaware.model.reduced import prepare_weights
 from tiny_models import random_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from taskaware.export.exporting import Form
     from taskaware.inference.model import TaskAwareModel
     from taskaware.types import Task
 
@@ -124,3 +128,24 @@ def test_what_is_no_scale_and_shift_is_refused_with_the_reason(
 ):
     with pytest.raises(UserError, match=reason):
         fold(random_model(conditioning=conditioning), ASR.name)
+
+
+@pytest.mark.parametrize("form", ["plain", "onnx", "ctranslate2", "huggingface"])
+def test_a_model_without_an_embedding_of_a_task_or_with_reduced_weights_is_not_exported(
+    form: Form, tmp_path: Path
+):
+    model = random_model()
+    task = None if form == "onnx" else ASR.name
+    without = {name: t_e for name, t_e in model.task_embeddings.items() if name != ASR.name}
+    for embeddings in ({}, without):
+        incomplete = replace(model, task_embeddings=embeddings)
+        with pytest.raises(CheckpointError, match=r"must have an embedding of .*asr_en"):
+            export(incomplete, form, tmp_path / "made", task=task)
+    wide = {ASR.name: torch.ones(1, 64)}
+    if form != "onnx":
+        with pytest.raises(UserError, match=r"task_embeddings\['asr_en'\]` must be \[1, 32\]"):
+            export(replace(model, task_embeddings=wide), form, tmp_path / "made", task=task)
+    prepare_weights(model.transformer, "int8")
+    with pytest.raises(UserError, match="must have its own weights, but has reduced ones"):
+        export(model, form, tmp_path / "made", task=task)
+    assert not (tmp_path / "made").exists()
