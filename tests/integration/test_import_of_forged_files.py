@@ -6,11 +6,13 @@ A folder of a stranger's may hold any value under any name. Nothing is written t
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from taskaware.cli.main import run
 from tiny_translators import GERMAN, m2m100, marian, names, pieces, save_random
@@ -135,3 +137,18 @@ def test_two_pieces_with_one_id_are_refused(refused):
 
     said = refused("whisper", "tokenizer.json", double)
     assert "must have an id of its own, but 'e' and 'h' have" in said
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, 1e300])
+def test_weights_that_no_model_can_be_loaded_with_are_refused_by_name(
+    value: float, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(whole / "marian", tmp_path / "theirs")
+    file = tmp_path / "theirs" / "model.safetensors"
+    tensors = {name: tensor.double() for name, tensor in load_file(file).items()}
+    tensors["model.decoder.layers.0.fc1.bias"][1] = value
+    save_file(tensors, file)
+    arguments = [str(tmp_path / "theirs"), "--to", str(tmp_path / "ours"), "--tasks", "mt_en_de"]
+    assert run(["import", *arguments]) == 1
+    assert "decoder.layers.0.fc1.bias must hold finite numbers" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["theirs"]

@@ -160,8 +160,10 @@ class Tensors:
             )
         elif not tensor.is_floating_point():
             self.problems.append(f"{name} must hold real numbers, but holds {tensor.dtype}")
+        elif not bool(torch.isfinite(held := tensor.to(torch.float32)).all()):
+            self.problems.append(f"{name} must hold finite numbers of float32, but has others")
         else:
-            return tensor.to(torch.float32)
+            return held
         return torch.zeros(shape)
 
     def take_shared(self, names: Sequence[str], *shape: int) -> Tensor:
