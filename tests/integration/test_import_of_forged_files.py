@@ -152,3 +152,13 @@ def test_weights_that_no_model_can_be_loaded_with_are_refused_by_name(
     assert run(["import", *arguments]) == 1
     assert "decoder.layers.0.fc1.bias must hold finite numbers" in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_more_convolutions_between_two_models_than_a_recording_can_be_halved_are_refused(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    joined = [str(whole / "whisper"), "--decoder-of", str(whole / "marian"), "--tasks", "st_en_de"]
+    arguments = [*joined, "--to", str(tmp_path / "ours"), "--bridge-layers", "1000000000"]
+    assert run(["import", *arguments]) == 2
+    assert "num_layers must be at most 100, but is 1000000000" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

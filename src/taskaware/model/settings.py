@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PositionKind = Literal["sinusoidal", "sinusoidal_vaswani", "learnt"]
 
+_MOST_BRIDGE_LAYERS = 100  # ten that halve leave one position of a thousand
 _LONGEST_PROMPT = 4  # Whisper's: its begin, the language, the task, no times
 
 
@@ -67,7 +68,7 @@ class BridgeSettings:
     decoder is used to.
 
     Attributes:
-        num_layers: Convolutions; 0: no bridge.
+        num_layers: Convolutions, at most 100; 0: no bridge.
         kernel: Positions that each sees at once, an odd number.
         stride: How many positions become one in each.
     """
@@ -80,6 +81,8 @@ class BridgeSettings:
         """Yield (field, what it must be) for every impossible value."""
         if self.num_layers < 0:
             yield "num_layers", "must not be negative"
+        if self.num_layers > _MOST_BRIDGE_LAYERS:
+            yield "num_layers", f"must be at most {_MOST_BRIDGE_LAYERS}, but is {self.num_layers}"
         if self.kernel < 1 or self.kernel % 2 == 0:
             yield "kernel", f"must be an odd number, but is {self.kernel}"
         if self.stride < 1:

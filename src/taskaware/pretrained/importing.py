@@ -26,6 +26,7 @@ from taskaware.pretrained.files import read_json
 from taskaware.pretrained.searching import RECORDINGS_TOGETHER, decoding_settings
 from taskaware.pretrained.texts import check_files, read_texts
 from taskaware.pretrained.vocabularies import read_vocabulary
+from taskaware.settings.typed import require_valid
 from taskaware.types import Task
 from taskaware.version import __version__
 
@@ -114,8 +115,11 @@ def import_joined(
 
     Raises:
         CheckpointError, ManifestError, UnknownTaskError: As ``import_model``.
-        UserError: As ``import_model``; or the first model hears no recordings.
+        UserError: As ``import_model``; or the first model hears no recordings, or the bridge has
+            an impossible number of layers.
     """
+    bridge = BridgeSettings(num_layers=bridge_layers)
+    require_valid(bridge, where="bridge")
     folder, decoder_of = Path(folder), Path(decoder_of)
     config, decoder_config = _config(folder), _config(decoder_of)
     files = [Path(file) for file in pieces_of]
@@ -132,7 +136,7 @@ def import_joined(
         )
     _check_modality(wanted, encoder)
     decoder = convert(decoder_config, read_tensors(decoder_of))
-    joined = join(encoder, decoder, BridgeSettings(num_layers=bridge_layers))
+    joined = join(encoder, decoder, bridge)
     vocabulary = read_vocabulary(decoder_of, decoder)
     _check_told_apart(wanted, vocabulary)
     decoding = decoding_settings(decoder_of, decoder_config, decoder, vocabulary)
