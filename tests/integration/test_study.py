@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from taskaware.cli.main import run as taskaware
 from taskaware.data.embedded.settings import EmbeddedCorpusSettings
 from taskaware.data.prepared import PreparedData
+from taskaware.errors import CheckpointError
 from taskaware.run import experiment as experiment_file
 from taskaware.study import settings as study_file
 from taskaware.study.collect import collect
@@ -305,6 +307,20 @@ def test_a_job_that_another_process_holds_is_left_to_it(study: Path, tmp_path: P
     with FileLock(job.folder / ".lock"):
         assert do_job(job) == "locked"
     assert do_job(job) == "complete"
+
+
+@pytest.mark.parametrize("lost", ["taskwise", "taskwise/asr_en", "average"])
+def test_a_model_that_is_lost_is_never_scored_as_another(
+    lost: str, study: Path, whole: Path, tmp_path: Path
+):
+    shutil.copytree(whole, tmp_path / "all")
+    variant = lost.split("/")[0]
+    job = plan(study, tmp_path / "all").job("implicit", 1)
+    job.result_path(variant).unlink()
+    shutil.rmtree(job.folder / lost)
+    with pytest.raises(CheckpointError, match=f"must have a model '{variant}"):
+        do_job(job)
+    assert not job.result_path(variant).exists()
 
 
 def test_the_seeds_that_are_finished_make_a_table(study: Path, whole: Path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -190,19 +191,36 @@ def _score(job: Job, variant: str) -> None:
 def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]:
     """Yield the models of a variant, and the tasks that each is scored on."""
     if variant == "taskwise":
-        folders = sorted((job.folder / "taskwise").glob("*"))
-        for folder in folders:
-            yield load(folder), {folder.name}
-        if not folders:  # of one task alone, the model chosen is the best for it already
+        names = _tasks_with_a_best(job)
+        for name in names:
+            yield load(job.folder, which=f"taskwise/{name}"), {name}
+        if not names:  # of one task alone, the model chosen is the best for it already
             model = load(job.folder)
             yield model, {task.name for task in model.tasks}
         return
-    # Where the average is the run's final model, it has no folder of its own.
-    has_average = (job.folder / "average").is_dir()
-    model = load(job.folder, which="average" if variant == "average" and has_average else "model")
+    model = load(job.folder, which="average" if variant == "average" else "model")
     if support_number(variant):
         model = replace(model, task_embeddings=_embeddings(job, model, variant))
     yield model, {task.name for task in model.tasks}
+
+
+def _tasks_with_a_best(job: Job) -> list[str]:
+    """Return the tasks for which a training left a model each, sorted, whether or not it is there.
+
+    They are those that it validated; none where it trained one task alone.
+    """
+    names = job.experiment.data.tasks
+    if not names:
+        tasks = PreparedData.open(job.experiment.data.folder).tasks
+        names = tuple(task.name for task in tasks[: job.num_tasks or None])
+    if len(names) < 2:
+        return []
+    validated: set[str] = set()
+    for line in read_log(job.folder):
+        if line["kind"] == "validation" and isinstance(values := line.get("values"), dict):
+            numbers = {name: of for name, of in values.items() if isinstance(of, int | float)}
+            validated |= {name for name, of in numbers.items() if of < math.inf}
+    return sorted(validated & set(names))
 
 
 def _embeddings(job: Job, model: TaskAwareModel, variant: str) -> Mapping[str, torch.Tensor]:
