@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
@@ -69,6 +70,7 @@ class RunLog:
         self._file: TextIO | None = None
         self._remarks: list[dict[str, Any]] = []
         self._board: Any = None
+        self._hook_before = threading.excepthook
 
     def __enter__(self) -> RunLog:
         if not self._on:
@@ -84,6 +86,7 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             board_folder = self._folder / "tensorboard"
+            threading.excepthook = self._pass_over_boards
             self._board = SummaryWriter(str(board_folder), purge_step=self._first_update + 1)
         return self
 
@@ -94,6 +97,7 @@ class RunLog:
         if self._board is not None:
             with contextlib.suppress(OSError):
                 self._board.close()
+            threading.excepthook = self._hook_before
 
     def write_remark(self, line: dict[str, Any]) -> None:
         """Append a remark, unless one that is the same but for the update is there already."""
@@ -123,6 +127,12 @@ class RunLog:
         if self._board is not None:
             with reporting(self._folder / "tensorboard"):
                 self._show(line)
+
+    def _pass_over_boards(self, ended: threading.ExceptHookArgs) -> None:
+        """Print no traceback of TensorBoard's thread, whose error the next ``write`` raises."""
+        is_boards = type(ended.thread).__module__.startswith("tensorboard.")
+        if not (is_boards and isinstance(ended.exc_value, OSError)):
+            self._hook_before(ended)
 
     def _show(self, line: dict[str, Any]) -> None:
         for name, value in line.items():

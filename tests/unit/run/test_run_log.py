@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
 
 import taskaware
+from taskaware.errors import WriteError
 from taskaware.run.log import RunLog, read_log
 
 if TYPE_CHECKING:
@@ -62,3 +66,24 @@ def test_a_log_says_when_its_run_went_on_and_with_which_version(tmp_path: Path):
     began, again = (datetime.fromisoformat(found["time"]) for found in (first, second))
     assert timedelta(0) <= again - began < timedelta(minutes=5)
     assert began.utcoffset() == timedelta(0)
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
+def test_a_folder_that_is_moved_away_is_named_without_a_traceback_of_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    printed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    (tmp_path / "run").mkdir()
+
+    def log_for_a_while() -> None:
+        with RunLog(tmp_path / "run", first_update=0, on=True) as log:
+            (tmp_path / "run").rename(tmp_path / "moved")
+            for _ in range(200):
+                log.write(json.loads(line(1)))
+                time.sleep(0.01)
+
+    with pytest.raises(WriteError, match="run/tensorboard must be writable"):
+        log_for_a_while()
+    assert not printed
+    assert threading.excepthook == printed.append
