@@ -23,8 +23,7 @@ import decoding_step
 import torch
 import training_step
 from contestants import TINY, Sizes, synthetic_batch
-from timing import Contestant, alternate
-from torch.utils.flop_counter import FlopCounterMode
+from timing import Contestant, alternate, operations, product_rate, wait
 
 from taskaware.training.kernels import suit_changing_shapes
 
@@ -112,7 +111,9 @@ def _shown(rows: Iterator[Measured]) -> Iterator[dict[str, object]]:
 
 
 def _training(sizes: Sizes, numbers: tuple[int, ...], device: torch.device) -> Iterator[Measured]:
-    rate = _product_rate(device)
+    side = _SIDE if device.type == "cuda" else 256
+    rate = product_rate(side, torch.bfloat16, device)
+    print(f"A product of two matrices of {side} x {side}: {rate / 1e12:.3g} TFLOP/s\n")
     for examples in numbers:
         sized = replace(sizes, num_examples=examples)
         batch = synthetic_batch(sized, device=device)
@@ -127,15 +128,18 @@ def _training(sizes: Sizes, numbers: tuple[int, ...], device: torch.device) -> I
                         cue=c, num_cnn_layers=2, compiled=k,
                     )
                 )  # fmt: skip
-        contestants, operations, memory = [], [], []
+        contestants, counts, memory = [], [], []
         for make in makers:
             contestant = make()
-            operations.append(_operations(contestant) if len(operations) < 4 else 0)
+            # The counter sees no compiled operations; they are those of the same model as written.
+            is_compiled = len(counts) > len(training_step.CUES)
+            counts.append(
+                counts[-len(training_step.CUES)] if is_compiled else operations(contestant)
+            )
             memory.append(_peak_gib(contestant, device))
             contestants.append(contestant)
-        operations[4:] = operations[1:4][: len(operations) - 4]
         rows = alternate(contestants, repetitions=_ROUNDS, warm_up=2, device=device)
-        for row, counted, gib in zip(rows, operations, memory, strict=True):
+        for row, counted, gib in zip(rows, counts, memory, strict=True):
             yield Measured(
                 name=row.name,
                 examples=examples,
@@ -174,10 +178,10 @@ def _first_update(sizes: Sizes, device: torch.device) -> float:
         sizes, synthetic_batch(sizes, device=device), device, PRECISION, "explicit",
         cue="explicit", num_cnn_layers=2,
     )  # fmt: skip
-    _wait(device)
+    wait(device)
     began = time.perf_counter()
     one.run()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - began
 
 
@@ -196,13 +200,6 @@ def _decoding(sizes: Sizes, numbers: tuple[int, ...], device: torch.device) -> I
             )
 
 
-def _operations(contestant: Contestant) -> int:
-    """Return the operations of one run: a multiplication and an addition are two."""
-    with FlopCounterMode(display=False) as counter:
-        contestant.run()
-    return counter.get_total_flops()
-
-
 def _peak_gib(contestant: Contestant, device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
@@ -212,24 +209,6 @@ def _peak_gib(contestant: Contestant, device: torch.device) -> float | None:
     contestant.run()
     weights = 16 * contestant.num_parameters  # weights, gradients, two moments, all float32
     return (torch.cuda.max_memory_allocated(device) - before + weights) / 2**30
-
-
-def _product_rate(device: torch.device) -> float:
-    """Return the operations a second of a large product in bfloat16, the median."""
-    side = _SIDE if device.type == "cuda" else 256
-    left, right = torch.randn(2, side, side, device=device, dtype=torch.bfloat16)
-    product = Contestant(
-        name="", frames_per_position=1, num_parameters=0, run=lambda: torch.mm(left, right)
-    )
-    (row,) = alternate([product], repetitions=9, warm_up=2, device=device)
-    rate = 2 * side**3 / (1e-3 * row.median_ms)
-    print(f"A product of two matrices of {side} x {side}: {rate / 1e12:.3g} TFLOP/s\n")
-    return rate
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":

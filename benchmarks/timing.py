@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,18 +111,36 @@ def table(title: str, rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def operations(contestant: Contestant) -> int:
+    """Return the operations of one run: a multiplication and an addition are two."""
+    with FlopCounterMode(display=False) as counter:
+        contestant.run()
+    return counter.get_total_flops()
+
+
+def product_rate(side: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Return the operations a second of a product of two square matrices, the median."""
+    left, right = torch.randn(2, side, side, device=device).to(dtype)
+    product = Contestant(
+        name="", frames_per_position=1, num_parameters=0, run=lambda: torch.mm(left, right)
+    )
+    (row,) = alternate([product], repetitions=9, warm_up=2, device=device)
+    return 2 * side**3 / (1e-3 * row.median_ms)
+
+
 def _milliseconds(run: Callable[[], object], device: torch.device) -> float:
     # One thread alone: the processor's time, which other work on the machine changes little.
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
-    _wait(device)
+    wait(device)
     began = clock()
     run()
-    _wait(device)
+    wait(device)
     return 1e3 * (clock() - began)
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Wait until a device has done what it was given; a CPU has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -31,8 +31,7 @@ import peer_models
 import torch
 import training_step
 from contestants import TINY, Sizes, synthetic_batch, synthetic_texts
-from timing import Contestant, alternate, table
-from torch.utils.flop_counter import FlopCounterMode
+from timing import Contestant, alternate, operations, product_rate, table
 
 from taskaware.evaluation.machine import processor_name
 from taskaware.training.kernels import suit_changing_shapes
@@ -105,11 +104,11 @@ def main() -> None:
         settle=1,
     )
     print(table(f"One training update of {sizes.num_examples} examples", rows), end="\n\n")
-    operations = {name: _operations(one) for name, one in contestants.items()}
-    rate = _matrix_rate(options.precision)
+    counts = {name: operations(one) for name, one in contestants.items()}
+    rate = product_rate(_SIDE, getattr(torch, options.precision), CPU)
     print(f"A product of two matrices of {_SIDE} x {_SIDE}: {rate / 1e9:.0f} GFLOP/s\n")
     print("| model | GFLOP | GFLOP/s | of that rate |\n|---|---:|---:|---:|")
-    for row, count in zip(rows, operations.values(), strict=True):
+    for row, count in zip(rows, counts.values(), strict=True):
         reached = 1e3 * count / row.median_ms
         print(f"| {row.name} | {count / 1e9:.0f} | {reached / 1e9:.0f} | {reached / rate:.0%} |")
     print()
@@ -123,7 +122,7 @@ def main() -> None:
         "peers": [name for name in contestants if name in PEERS[options.source]],
         "rows": {name: asdict(row) for name, row in zip(contestants, rows, strict=True)},
         "memory": memory,
-        "operations": operations,
+        "operations": counts,
         "operations_a_second_of_a_product": rate,
     }
     print("\n" + json.dumps(found))
@@ -145,24 +144,6 @@ def _contestant(name: str, sizes: Sizes, options: argparse.Namespace) -> Contest
         like_theirs=name == LIKE_THEIRS,
         compiled=name == COMPILED,
     )
-
-
-def _operations(contestant: Contestant) -> int:
-    """Return the operations of one run: a multiplication and an addition are two."""
-    with FlopCounterMode(display=False) as counter:
-        contestant.run()
-    return counter.get_total_flops()
-
-
-def _matrix_rate(precision: str) -> float:
-    """Return the operations a second of a large product in this process's threads, the median."""
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    left, right = torch.randn(2, _SIDE, _SIDE).to(dtype)
-    product = Contestant(
-        name="", frames_per_position=1, num_parameters=0, run=lambda: torch.mm(left, right)
-    )
-    (row,) = alternate([product], repetitions=9, warm_up=2, device=CPU)
-    return 2 * _SIDE**3 / (1e-3 * row.median_ms)
 
 
 def _memory_in_a_process(name: str) -> float:

@@ -351,6 +351,8 @@ def load(
 ) -> TaskAwareModel:
     """Load a model. Nothing in its folder is executed.
 
+    In the whole process, cuDNN's attention is off from then on (``suit_changing_shapes``).
+
     Args:
         folder: The model's folder, or the folder of a run that has finished.
         which: Which of a run's models: ``"model"``, ``"best"``, ``"average"``, ``"taskwise/TASK"``.
