@@ -88,7 +88,10 @@ def main() -> None:
     suit_changing_shapes()
     if options.only in ("", "training"):
         numbers = (2,) if options.tiny else (16, 64, 256)
-        found["training"] = list(_shown(_training(sizes, numbers, device)))
+        side = _SIDE if is_cuda else 256
+        rate = product_rate(side, torch.bfloat16, device)
+        print(f"A product of two matrices of {side} x {side}: {rate / 1e12:.3g} TFLOP/s\n")
+        found["training"] = list(_shown(_training(sizes, numbers, device, rate=rate)))
     if options.only in ("", "decoding"):
         numbers = (2,) if options.tiny else (16, 128, 512)
         longer = sizes if options.tiny else replace(sizes, num_frames=1000)
@@ -110,10 +113,10 @@ def _shown(rows: Iterator[Measured]) -> Iterator[dict[str, object]]:
     print(flush=True)
 
 
-def _training(sizes: Sizes, numbers: tuple[int, ...], device: torch.device) -> Iterator[Measured]:
-    side = _SIDE if device.type == "cuda" else 256
-    rate = product_rate(side, torch.bfloat16, device)
-    print(f"A product of two matrices of {side} x {side}: {rate / 1e12:.3g} TFLOP/s\n")
+def _training(
+    sizes: Sizes, numbers: tuple[int, ...], device: torch.device, *, rate: float
+) -> Iterator[Measured]:
+    """Yield an update of each model; ``rate``: operations a second of a large product."""
     for examples in numbers:
         sized = replace(sizes, num_examples=examples)
         batch = synthetic_batch(sized, device=device)
