@@ -21,7 +21,7 @@ from taskaware.evaluation.machine import processor_name
 from taskaware.inference.model import load
 from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.conditioning_settings import ConditioningSettings
-from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
@@ -39,6 +39,7 @@ from taskaware.types import Batch
 if TYPE_CHECKING:
     from taskaware.inference.model import TaskAwareModel
     from taskaware.model.settings import ModelSettings
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import Trains
     from taskaware.types import Task
 

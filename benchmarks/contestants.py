@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from taskaware.model.conditioning_settings import ConditioningSettings, Cue
+from taskaware.model.create_model import create_model
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.types import Batch, Task
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from taskaware.model.transformer import TaskAwareTransformer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded
 

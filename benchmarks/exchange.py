@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from taskaware.model.create_model import create_model
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join

@@ -67,8 +67,8 @@ def measure(options: argparse.Namespace) -> Iterator[tuple[int, float, float]]:
     import torch
 
     from taskaware.model.conditioning_settings import ConditioningSettings
+    from taskaware.model.create_model import create_model
     from taskaware.model.settings import ModelSettings
-    from taskaware.model.transformer import create_model
     from taskaware.training.checkpoint import TrainState
     from taskaware.training.kernels import suit_changing_shapes
     from taskaware.training.optimiser import create_optimiser

@@ -18,8 +18,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.create_model import create_model
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import create_model
 from taskaware.run import experiment as experiment_file
 from taskaware.types import Batch, Task
 

@@ -28,8 +28,8 @@ from taskaware.decoding.settings import DecodingSettings
 from taskaware.evaluation.machine import processor_name
 from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.create_model import create_model
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes

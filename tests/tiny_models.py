@@ -13,8 +13,8 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.inference.model import TaskAwareModel
+from taskaware.model.create_model import create_model
 from taskaware.model.parts import initial_task_embedding
-from taskaware.model.transformer import create_model
 
 if TYPE_CHECKING:
     from taskaware.types import Task

@@ -20,7 +20,7 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.inference.model import TaskAwareModel
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from tiny_corpus import RATE_HZ, speak
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from taskaware.errors import TaskawareError
     from taskaware.inference.model import TaskAwareModel, load
     from taskaware.model.conditioning_settings import ConditioningSettings
+    from taskaware.model.create_model import create_model
     from taskaware.model.modulate import TaskAware, modulate
     from taskaware.model.settings import ModelSettings
-    from taskaware.model.transformer import TaskAwareTransformer, create_model
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.run.experiment import Experiment
     from taskaware.types import Batch, Example, Hypothesis, Speech, Task, Text
 
@@ -62,7 +63,7 @@ _HOME = {
     "TaskAwareTransformer": "model.transformer",
     "TaskawareError": "errors",
     "Text": "types",
-    "create_model": "model.transformer",
+    "create_model": "model.create_model",
     "load": "inference.model",
     "modulate": "model.modulate",
 }

@@ -20,9 +20,10 @@ from conftest import MT, NUM_BINS, NUM_PIECES, ST, random_batch, tiny_settings
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.model.attention import sinusoidal_positions
-from taskaware.model.transformer import TaskAwareTransformer, create_model
+from taskaware.model.create_model import create_model
 
 if TYPE_CHECKING:
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Batch, Hypothesis
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded

@@ -26,9 +26,9 @@ from taskaware.inference.data_fit import require_tasks
 from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.source_encoder import source_encoder
 from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.create_model import create_model
 from taskaware.model.parameters import speech_encoder_tensors
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import create_model
 from taskaware.run.train import train_experiment
 from taskaware.training.joint import transformed_loss
 from taskaware.training.settings import ObjectiveSettings

@@ -18,8 +18,8 @@ from taskaware.decoding.settings import with_beam
 from taskaware.export.ctranslate2_files import write_ctranslate2
 from taskaware.export.fold import fold
 from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.create_model import create_model
 from taskaware.model.parts import initial_task_embedding
-from taskaware.model.transformer import create_model
 from tiny_models import random_model
 from tiny_translators import ENGLISH, marian, transformers
 from tiny_whisper import save_whisper

@@ -41,7 +41,10 @@ DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_tex
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder after all commands of the document: a model of two tasks, and a Whisper."""
+    """A user's folder after all commands of the document.
+
+    It has a Whisper, and a model of two tasks, for whose texts there is an encoder of its own.
+    """
     folder = tmp_path_factory.mktemp("user")
     model = random_model(
         tasks=(ASR, MT),
@@ -51,6 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_target_positions=40,
         num_encoder_layers=1,
         num_decoder_layers=1,
+        num_text_encoder_layers=1,
     )
     model.save(folder / "runs" / "mine")
     whisper = save_whisper(folder / "whisper")

@@ -80,6 +80,31 @@ def test_it_hears_as_the_one_and_writes_as_the_other(folders: Folders, encoder: 
     torch.testing.assert_close(logits[0], logits[1], rtol=0.0, atol=0.0)
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("encoder", ["narrow", "wide"])
+def test_texts_are_translated_as_by_the_model_whose_decoder_it_has(
+    folders: Folders, encoder: str, decoder: str
+):
+    whisper, translator = getattr(folders, encoder), folders.decoders[decoder]
+    joined = import_joined(whisper, translator, tasks=["st_en_de", "mt_en_de"])
+    alone = import_model(translator, tasks=["mt_en_de"])
+    assert joined.settings.num_text_encoder_layers == alone.settings.num_encoder_layers
+    texts = ["the red house", "a dog"]
+    found = [
+        model.decode(
+            model.task("mt_en_de"), [model.read_source(text, "text").array for text in texts]
+        )
+        for model in (joined, alone)
+    ]
+    assert found[0] == found[1]
+    frames, lengths = torch.randn(2, 200, 80), torch.tensor([200, 90])
+    plain = import_joined(whisper, translator, tasks=["st_en_de"]).transformer
+    states = [
+        m.start_decoding(frames, lengths, "speech", None) for m in (joined.transformer, plain)
+    ]
+    assert torch.equal(states[0].memory_BSD, states[1].memory_BSD)
+
+
 def test_more_padding_never_changes_a_valid_position_behind_the_bridge(folders: Folders):
     joined = import_joined(folders.narrow, folders.decoders["marian"]).transformer
     memory, lengths = torch.randn(2, 41, 16), torch.tensor([41, 20])
@@ -195,7 +220,16 @@ def test_the_joined_encoder_is_known_as_that_of_the_model_it_comes_from(place: P
     [
         (["{marian}", "--decoder-of", "{narrow}"], "must hear recordings", 2),
         (["{narrow}", "--decoder-of", "{m2m100}"], "--tasks st_en_de", 2),
-        (["{narrow}", "--decoder-of", "{m2m100}", "--tasks", "mt_en_de"], "must be for speech", 2),
+        (
+            ["{narrow}", "--decoder-of", "{m2m100}", "--tasks", "mt_en_de"],
+            "must have a task for speech",
+            1,
+        ),
+        (
+            ["{narrow}", "--decoder-of", "{wide}", "--tasks", "st_en_de,mt_en_de"],
+            "must read texts where a task has a text source",
+            2,
+        ),
         (["{narrow}", "--decoder-of", "{marian}", "--tasks", "st_en_de,asr_en"], "told apart", 2),
         (["{narrow}", "--bridge-layers", "1"], "needs --decoder-of", 2),
         (["{narrow}", "--decoder-of", "nowhere"], "Hugging Face's layout", 1),
@@ -210,7 +244,7 @@ def test_what_cannot_be_joined_is_refused(
     wanted: str,
     code: int,
 ):
-    names = {"narrow": folders.narrow, **folders.decoders}
+    names = {"narrow": folders.narrow, "wide": folders.wide, **folders.decoders}
     words = [word.format(**names) for word in options]
     assert run(["import", *words, "--to", str(tmp_path / "model")]) == code
     assert wanted in capsys.readouterr().err
@@ -249,5 +283,31 @@ def test_a_task_with_a_text_source_is_refused(place: Place):
     text = replace(model.tasks[0], name="mt_en_de", source_modality="text")
     model.tasks = (*model.tasks, text)
     model.save(place.folder / "texts")
-    with pytest.raises(CheckpointError, match="must have no task with a text source"):
+    with pytest.raises(CheckpointError, match="must have an encoder of texts"):
         taskaware.load(place.folder / "texts")
+
+
+def test_a_whisper_gets_an_encoder_of_texts_beside_its_own_from_its_outputs(
+    place: Place, folders: Folders, tmp_path: Path
+):
+    """Speech from computed outputs, texts by new blocks: what Whisper knew stays bit for bit."""
+    corpus = write_corpus(tmp_path)
+    given = [word for split, path in corpus.items() for word in (f"--{split}", str(path))]
+    data = tmp_path / "data"
+    assert run(["prepare", *given, "--encoder", str(place.whisper), "--to", str(data)]) == 0
+    path = tmp_path / "experiment.toml"
+    path.write_text(
+        f'name = "texts"\n[data]\nfolder = "{data}"\ntasks = ["st_en_de", "mt_en_de"]\n'
+        f'[start]\nmodel = "{place.whisper}"\ntrains = "task_network"\n'
+        "[model]\nnum_text_encoder_layers = 2\ndropout = 0.0\n"
+        '[model.conditioning]\ncue = "explicit"\nfilm_on = "decoder"\n'
+        '[batching]\nstrategy = "static"\nexamples_per_batch = 4\n'
+        '[training]\nupdates = 3\nprecision = "float32"\nnum_threads = 1\n'
+    )
+    assert train_experiment(load(path, from_start=True), tmp_path / "run", display=Silent())
+    model = taskaware.load(tmp_path / "run", device="cpu")
+    before, after = weights(taskaware.load(place.whisper, device="cpu")), weights(model)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert any(name.startswith("text_encoder.") for name in after)
+    assert run(["evaluate", str(tmp_path / "run"), "--data", str(data), "--split", "test"]) == 0
+    assert model.run("mt_en_de", "the red house") is not None

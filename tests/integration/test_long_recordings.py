@@ -22,7 +22,7 @@ from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.recordings import stretches
 from taskaware.inference.recordings.settings import LongRecordingSettings
 from taskaware.inference.recordings.transcribing import LISTENING, transcribe
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from tiny_corpus import RATE_HZ, speak
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from torch.profiler import ProfilerActivity, profile
 
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join

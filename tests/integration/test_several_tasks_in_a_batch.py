@@ -16,7 +16,7 @@ from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import UserError
 from taskaware.inference.model import TaskAwareModel
 from taskaware.model.conditioning_settings import ConditioningSettings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.joint import (
     LossArguments,
     batch_loss,

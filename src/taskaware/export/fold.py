@@ -20,12 +20,17 @@ import torch
 from torch import Tensor
 
 from taskaware.errors import CheckpointError, UserError
+from taskaware.export.one_encoder import (
+    reads_by_own_encoder,
+    settings_of_one_encoder,
+    tensors_of_one_encoder,
+)
 from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import as_task_embedding, stored_name
 from taskaware.model.conditioning_settings import ConditioningSettings
+from taskaware.model.create_model import create_model
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import create_layout
-from taskaware.model.transformer import create_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,12 +78,13 @@ def fold(model: TaskAwareModel, task_name: str) -> Folded:
     if conditioning.has_task_network:
         embedding = _embedding(model, task)
         if conditioning.acts_by == "join":
-            _shift_memory(weights, model.settings, embedding[0])
+            plain = settings_of_one_encoder(model.settings, task)
+            _shift_memory(weights, plain, embedding[0])
         else:
             _fold_film(weights, model.settings, task, embedding)
         conditioning = ConditioningSettings(cue="none")
     settings = replace(
-        model.settings,
+        settings_of_one_encoder(model.settings, task),
         conditioning=conditioning,
         attention_bias=model.settings.attention_bias or weights.has_new_biases,
         folded=weights.left,
@@ -130,10 +136,11 @@ class _Weights:
     @classmethod
     def of(cls, model: TaskAwareModel, task: Task) -> _Weights:
         kept = f"frontends.{task.source_modality}."
+        tensors = tensors_of_one_encoder(model.transformer.state_dict(), model.settings, task)
         return cls(
             {
                 name: value.detach().cpu().double()
-                for name, value in model.transformer.state_dict().items()
+                for name, value in tensors.items()
                 if not name.startswith("task_network.")
                 and (not name.startswith("frontends.") or name.startswith(kept))
             },
@@ -165,14 +172,10 @@ def _fold_film(
     weights: _Weights, settings: ModelSettings, task: Task, embedding_1O: Tensor
 ) -> None:
     modulation = Modulation.from_task_embedding(embedding_1O, create_layout(settings))
-    for index in range(settings.num_encoder_layers):
-        _fold_parts(weights, f"encoder.{index}", _ENCODER_PARTS, modulation.inside_encoder(index))
+    _fold_source_side(weights, settings, task, modulation)
     for index in range(settings.num_decoder_layers):
         _fold_parts(weights, f"decoder.{index}", _DECODER_PARTS, modulation.inside_decoder(index))
-    _fold_source(weights, settings, task, *_at(modulation, 0))
     first = settings.num_encoder_layers + 1
-    for index in range(settings.num_encoder_layers):
-        _fold_block(weights, settings, "encoder", index, *_at(modulation, index + 1))
     gamma_D, beta_D = _at(modulation, first)
     if not _is_neutral(gamma_D, beta_D):
         what = "scale and shift of the embedded target (one table serves the output too)"
@@ -180,7 +183,23 @@ def _fold_film(
         weights.left = replace(weights.left, target=True)
     for index in range(settings.num_decoder_layers):
         _fold_block(weights, settings, "decoder", index, *_at(modulation, first + 1 + index))
-    _fill(weights, settings)
+    _fill(weights, settings_of_one_encoder(settings, task))
+
+
+def _fold_source_side(
+    weights: _Weights, settings: ModelSettings, task: Task, modulation: Modulation
+) -> None:
+    plain, first = settings_of_one_encoder(settings, task), 0
+    if reads_by_own_encoder(settings, task):
+        if modulation.layout.first_place:
+            return
+        first = settings.num_places_up_to_decoder
+    for index in range(plain.num_encoder_layers):
+        inside = None if first else modulation.inside_encoder(index)
+        _fold_parts(weights, f"encoder.{index}", _ENCODER_PARTS, inside)
+    _fold_source(weights, plain, task, *_at(modulation, first))
+    for index in range(plain.num_encoder_layers):
+        _fold_block(weights, plain, "encoder", index, *_at(modulation, first + index + 1))
 
 
 def _at(modulation: Modulation, place: int) -> tuple[Tensor, Tensor]:

@@ -54,6 +54,8 @@ def _task(model: TaskAwareModel, task: Task) -> dict[str, Any]:
     longest = None
     if task.source_modality == "speech":
         longest = settings.longest_recording_frames
+    elif task.modality.is_text:
+        longest = settings.longest_text()
     elif settings.source_positions == "learnt":
         longest = settings.num_source_positions
     embedding = model.task_embeddings.get(task.name)

@@ -34,6 +34,8 @@ def exportable(transformer: TaskAwareTransformer) -> TaskAwareTransformer:
     made.task_network = None
     made.source_positions = cast("Positions", _positions(made.source_positions))
     made.target_positions = cast("Positions", _positions(made.target_positions))
+    if made.text_encoder is not None:
+        made.text_encoder.positions = cast("Positions", _positions(made.text_encoder.positions))
     for name, module in list(made.named_modules()):
         if isinstance(module, nn.Linear):
             made.set_submodule(name, TransposedLinear(module))

@@ -171,9 +171,11 @@ def _what(parts: ModelParts) -> Iterator[str]:
     cue = _CUES[settings.conditioning.cue]
     if parts.transformer.adapters.tasks:
         cue = f"adapters of its own ({settings.adapters.method})"
+    own = settings.num_text_encoder_layers
     yield (
         f"One encoder-decoder Transformer of {number:,} parameters ({settings.num_encoder_layers} "
         f"+ {settings.num_decoder_layers} layers, {settings.d_model} wide, "
+        f"{f'{own} more that read texts, ' if own else ''}"
         f"{parts.vocabulary.size:,} word pieces) for {_count(len(parts.tasks), 'task')}. "
         f"What tells it the task: {cue}."
     )

@@ -36,9 +36,9 @@ from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.allocation import at_most
+from taskaware.model.create_model import create_model
 from taskaware.model.parts import neutral_task_embedding
 from taskaware.model.settings import ModelSettings
-from taskaware.model.transformer import create_model
 from taskaware.settings import typed as settings_file
 from taskaware.training.checkpoint import checkpoints
 from taskaware.training.tensors import (
@@ -202,6 +202,7 @@ def _require_few_layers(settings: ModelSettings, tensors: Mapping[str, Tensor]) 
     """
     num_layers = settings.num_encoder_layers + settings.num_decoder_layers
     num_layers += settings.num_cnn_layers + settings.bridge.num_layers
+    num_layers += settings.num_text_encoder_layers
     if num_layers > len(tensors):
         raise ValueError(f"it has {num_layers:,} layers, and its weights are {len(tensors):,}")
 

@@ -8,7 +8,12 @@ import torch
 from torch import nn
 
 from taskaware.errors import UserError
-from taskaware.model.attention import LearntPositions, Positions, PositionSignal
+from taskaware.model.attention import (
+    LearntPositions,
+    Positions,
+    PositionSignal,
+    sinusoidal_positions,
+)
 from taskaware.model.bridge import Bridge
 from taskaware.model.conformer import ConformerLayer
 from taskaware.model.frontend import (
@@ -20,6 +25,7 @@ from taskaware.model.frontend import (
 from taskaware.model.layers import DecoderLayer, EncoderLayer
 from taskaware.model.modulation import DECODER_PARTS, ENCODER_PARTS, Bottleneck, Layout
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork
+from taskaware.model.text_encoder import TextEncoder
 from taskaware.types import MODALITIES
 
 if TYPE_CHECKING:
@@ -34,12 +40,14 @@ def create_frontends(settings: ModelSettings, modalities: set[Modality]) -> dict
     """Return the preprocessing layers of the modalities that are not text, by name.
 
     Raises:
-        UserError: A source is a text, and a bridge joins an encoder that reads none.
+        UserError: A source is a text, a bridge joins an encoder that reads none, and texts have
+            no encoder of their own.
     """
-    if settings.bridge.num_layers and "text" in modalities:
+    if settings.bridge.num_layers and not settings.num_text_encoder_layers and "text" in modalities:
         raise UserError(
-            "a model whose encoder is joined to the decoder of another must have no task with a "
-            "text source, as no pieces are embedded for its encoder, but has one"
+            "a model whose encoder is joined to the decoder of another must have an encoder of "
+            "texts (`num_text_encoder_layers`) for a task with a text source, as no pieces are "
+            "embedded for the other, but has none"
         )
     return {
         name: create_frontend(settings, name)
@@ -122,6 +130,23 @@ def create_encoder(settings: ModelSettings) -> list[EncoderLayer] | list[Conform
     return [ConformerLayer(**own, kernel=settings.conformer_kernel) for _ in count]
 
 
+def create_text_encoder(settings: ModelSettings) -> TextEncoder | None:
+    """Return what reads texts beside the encoder, with the decoder's sizes and positions."""
+    if not settings.num_text_encoder_layers:
+        return None
+    count = range(settings.num_text_encoder_layers)
+    kind, limit = settings.target_positions, settings.num_target_positions
+    positions = create_positions(settings, kind, limit=limit)
+    if isinstance(positions, LearntPositions):
+        # From texts alone, of which there may be few: order is better known than learnt.
+        signal = sinusoidal_positions(limit, settings.d_model)
+        with torch.no_grad():
+            positions.weight.copy_(signal * (positions.weight.std() / signal.std()))
+    return TextEncoder(
+        positions, [EncoderLayer(**_block(settings)) for _ in count], last_norm(settings)
+    )
+
+
 def create_decoder(settings: ModelSettings) -> list[DecoderLayer]:
     """Return the blocks of the decoder."""
     conditioning = settings.conditioning
@@ -172,13 +197,14 @@ def create_layout(settings: ModelSettings) -> Layout:
     conditioning = settings.conditioning
     on_encoder = conditioning.film_on == "everything"
     first_place = 0 if on_encoder else settings.num_encoder_layers + 1
+    num_places = settings.num_places if on_encoder else settings.num_places_up_to_decoder
     per_block = conditioning.film_scope == "per_block"
     inside = conditioning.film_places == "parts" or conditioning.bottleneck > 0
     num_encoder_parts = ENCODER_PARTS * settings.num_encoder_layers if inside and on_encoder else 0
     num_decoder_parts = DECODER_PARTS * settings.num_decoder_layers if inside else 0
     return Layout(
         d_model=settings.d_model,
-        num_pairs=settings.num_places - first_place if per_block else 1,
+        num_pairs=num_places - first_place if per_block else 1,
         first_place=first_place,
         num_parts=num_encoder_parts + num_decoder_parts,
         num_encoder_parts=num_encoder_parts,

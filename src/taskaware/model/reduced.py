@@ -106,7 +106,7 @@ def prepare_weights(model: TaskAwareTransformer, weights: Weights) -> None:
             f"`weights` must be 'float32' for a model with adapters, but is '{weights}'"
         )
     kind = Bfloat16Linear if weights == "bfloat16" else Int8Linear
-    for stack in (model.encoder, model.decoder):
+    for stack in filter(None, (model.encoder, model.text_encoder, model.decoder)):
         for name, module in list(stack.named_modules()):
             if isinstance(module, nn.Linear):
                 parent, _, own_name = name.rpartition(".")

@@ -104,6 +104,9 @@ class ModelSettings:
         d_ff: Inner size of the feed-forward layers ("filter size").
         num_encoder_layers: Encoder blocks.
         num_decoder_layers: Decoder blocks.
+        num_text_encoder_layers: Blocks that read texts in the place of the encoder's, with the
+            decoder's sizes and positions; 0: one encoder reads all sources (the paper). For
+            an encoder that was trained on speech and stays as it is.
         dropout: Dropout of embeddings and of each part of a block.
         attention_dropout: Dropout of the attention weights.
         relu_dropout: Dropout inside the feed-forward layers.
@@ -152,6 +155,7 @@ class ModelSettings:
     d_ff: int = 1024
     num_encoder_layers: int = 6
     num_decoder_layers: int = 6
+    num_text_encoder_layers: int = 0
     dropout: float = 0.1
     attention_dropout: float = 0.1
     relu_dropout: float = 0.1
@@ -214,9 +218,15 @@ class ModelSettings:
         return replace(self, **self.encoder.own(), encoder=EncoderSettings())
 
     @property
-    def num_places(self) -> int:
-        """Places that FiLM modulates: every block, source front end, target embedding."""
+    def num_places_up_to_decoder(self) -> int:
+        """Places of FiLM but for a text encoder's: every block, source front end, target."""
         return self.num_encoder_layers + self.num_decoder_layers + 2
+
+    @property
+    def num_places(self) -> int:
+        """All places that FiLM modulates; those of a text encoder, and its entrance, are last."""
+        of_texts = self.num_text_encoder_layers + 1 if self.num_text_encoder_layers else 0
+        return self.num_places_up_to_decoder + of_texts
 
     @property
     def time_strides(self) -> tuple[int, ...]:
@@ -227,6 +237,12 @@ class ModelSettings:
     def longest_recording_frames(self) -> int | None:
         """Feature frames of the longest recording that the encoder takes; ``None``: of any."""
         return self.longest_source(in_frames=True)
+
+    def longest_text(self) -> int | None:
+        """Return the longest text source that is taken, in pieces; ``None``: of any length."""
+        if not self.num_text_encoder_layers:
+            return self.longest_source(in_frames=False)
+        return self.num_target_positions if self.target_positions == "learnt" else None
 
     def longest_source(self, *, in_frames: bool) -> int | None:
         """Return the longest source that the encoder takes, in positions or in feature frames."""
@@ -248,6 +264,8 @@ class ModelSettings:
         for name in ("d_ff", "num_encoder_layers", "num_decoder_layers", "num_features"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
+        if self.num_text_encoder_layers < 0:
+            yield "num_text_encoder_layers", "must not be negative"
         for name in ("num_cnn_layers", "cnn_channels"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"

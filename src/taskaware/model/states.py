@@ -16,9 +16,10 @@ from taskaware.model.attention import KeyValues, Past, keep_rows
 
 if TYPE_CHECKING:
     from taskaware.model.modulation import Modulation
+    from taskaware.types import Modality
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocessed:
     """What the preprocessing layers give, before any modulation: the task network reads the same.
 
@@ -27,6 +28,7 @@ class Preprocessed:
         source_lengths: int64 ``[B]``.
         target_BTD: The embedded target (it begins with the begin-of-sequence piece).
         target_lengths: int64 ``[B]``.
+        modality: Of the source.
         is_encoded: Whether the source is what the encoder put out earlier (``Batch.is_encoded``).
     """
 
@@ -34,6 +36,7 @@ class Preprocessed:
     source_lengths: Tensor
     target_BTD: Tensor
     target_lengths: Tensor
+    modality: Modality
     is_encoded: bool = False
 
 

@@ -14,20 +14,7 @@ from torch import Tensor, nn
 from taskaware.model.adapters import AdapterSets
 from taskaware.model.attention import Past, Positions, valid_mask
 from taskaware.model.dropout import dropout
-from taskaware.model.film import ConstantFilm
 from taskaware.model.modulation import Modulation
-from taskaware.model.parts import (
-    create_bridge,
-    create_decoder,
-    create_encoder,
-    create_frontends,
-    create_layout,
-    create_positions,
-    create_task_network,
-    create_token_embedding,
-    initialise,
-    last_norm,
-)
 from taskaware.model.states import DecodingState, Encoded, Preprocessed
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, TaskVectors
 from taskaware.types import MODALITIES
@@ -38,11 +25,12 @@ if TYPE_CHECKING:
     from taskaware.model.bridge import Bridge
     from taskaware.model.conditioning_settings import ActsBy
     from taskaware.model.conformer import ConformerLayer
+    from taskaware.model.film import ConstantFilm
     from taskaware.model.frontend import TokenEmbedding
     from taskaware.model.layers import DecoderLayer, EncoderLayer
     from taskaware.model.modulation import Layout
-    from taskaware.model.settings import ModelSettings
-    from taskaware.types import Batch, Modality, Task
+    from taskaware.model.text_encoder import TextEncoder
+    from taskaware.types import Batch, Modality
 
 
 class TaskAwareTransformer(nn.Module):
@@ -68,6 +56,7 @@ class TaskAwareTransformer(nn.Module):
         encoder_norm: nn.Module,
         decoder_norm: nn.Module,
         bridge: Bridge | None = None,
+        text_encoder: TextEncoder | None = None,
         source_film: ConstantFilm | None = None,
         target_film: ConstantFilm | None = None,
     ) -> None:
@@ -85,6 +74,7 @@ class TaskAwareTransformer(nn.Module):
         self.encoder_norm = encoder_norm
         self.decoder_norm = decoder_norm
         self.bridge = bridge
+        self.text_encoder = text_encoder
         self.source_film = source_film
         self.target_film = target_film
         self.task_network = task_network
@@ -108,13 +98,18 @@ class TaskAwareTransformer(nn.Module):
     def preprocess(self, batch: Batch) -> Preprocessed:
         """Run the preprocessing layers, once for the Transformer and the task network."""
         source_BSD, source_lengths = batch.source, batch.source_lengths
+        modality = batch.task.source_modality
         if not batch.is_encoded:
             source_BSD, source_lengths = self.preprocess_source(
-                source_BSD, source_lengths, batch.task.source_modality
+                source_BSD, source_lengths, modality
             )
-        target_BTD = self.token_embedding.embed(batch.target_input)
         return Preprocessed(
-            source_BSD, source_lengths, target_BTD, batch.target_lengths, batch.is_encoded
+            source_BSD=source_BSD,
+            source_lengths=source_lengths,
+            target_BTD=self.token_embedding.embed(batch.target_input),
+            target_lengths=batch.target_lengths,
+            modality=modality,
+            is_encoded=batch.is_encoded,
         )
 
     def preprocess_source(
@@ -157,6 +152,7 @@ class TaskAwareTransformer(nn.Module):
             preprocessed.source_BSD,
             preprocessed.source_lengths,
             task_embedding,
+            modality=preprocessed.modality,
             is_encoded=preprocessed.is_encoded,
         )
         return self.decode(preprocessed.target_BTD, encoded)
@@ -167,18 +163,22 @@ class TaskAwareTransformer(nn.Module):
         source_lengths: Tensor,
         task_embedding: Tensor | None,
         *,
+        modality: Modality = "speech",
         is_encoded: bool = False,
     ) -> Encoded:
         """Run the encoder on a preprocessed source, modulated by ``[B, O]`` or ``[1, O]``.
 
         What the encoder put out earlier (``is_encoded``) is taken as it is. That is the same where
         t_e does not modulate the encoder (``ModelSettings.modulates_encoder``), and nowhere else.
+        The modality decides where texts have an encoder of their own.
         """
         modulation, vector = self._modulation(task_embedding)
         memory_BSD, lengths = source_BSD, source_lengths
         if not is_encoded:
-            memory_BSD, lengths = self.run_encoder(source_BSD, source_lengths, modulation, vector)
-        if self.bridge is not None:
+            memory_BSD, lengths = self.run_encoder(
+                source_BSD, source_lengths, modulation, vector, modality=modality
+            )
+        if self.bridge is not None and not self._has_own_encoder(modality):
             memory_BSD, lengths = self.bridge(memory_BSD, lengths)
         if task_embedding is not None and self.acts_by == "join":
             memory_BSD = memory_BSD + task_embedding[:, None].to(memory_BSD.dtype)
@@ -197,19 +197,28 @@ class TaskAwareTransformer(nn.Module):
         source_lengths: Tensor,
         modulation: Modulation | None = None,
         vector: Tensor | None = None,
+        *,
+        modality: Modality = "speech",
     ) -> tuple[Tensor, Tensor]:
         """Return what the encoder itself puts out, before any bridge, and its lengths ``[B]``."""
-        x_BSD = self._enter(source_BSD, 0, modulation, vector, self.source_positions)
+        first, positions, blocks, norm = 0, self.source_positions, self.encoder, self.encoder_norm
+        if self.text_encoder is not None and self._has_own_encoder(modality):
+            own = self.text_encoder
+            positions, blocks, norm = own.positions, own.blocks, own.norm
+            first = len(self.encoder) + len(self.decoder) + 2  # behind all other places
+            # Its places are the last, but belong to the encoder: where that is left alone, too.
+            modulation = None if self.layout.first_place else modulation
+        x_BSD = self._enter(source_BSD, first, modulation, vector, positions)
         lengths = source_lengths if vector is None else source_lengths + 1
         mask_BS = valid_mask(lengths, x_BSD.shape[1])
-        for index, block in enumerate(self.encoder):
+        for index, block in enumerate(blocks):
             if modulation is None:
                 x_BSD = block(x_BSD, mask_BS=mask_BS)
                 continue
-            inside = modulation.inside_encoder(index)
+            inside = None if first else modulation.inside_encoder(index)
             within = {} if inside is None else {"inside": inside}  # a Conformer's has no parts
-            x_BSD = modulation.at(block(x_BSD, mask_BS=mask_BS, **within), index + 1)
-        return self.encoder_norm(x_BSD), lengths
+            x_BSD = modulation.at(block(x_BSD, mask_BS=mask_BS, **within), first + index + 1)
+        return norm(x_BSD), lengths
 
     def decode(self, target_BTD: Tensor, encoded: Encoded) -> Tensor:
         """Run the decoder on an embedded target; return its states ``[B, T, D]``."""
@@ -246,7 +255,9 @@ class TaskAwareTransformer(nn.Module):
         """
         if not is_encoded:
             source, source_lengths = self.preprocess_source(source, source_lengths, modality)
-        encoded = self.encode(source, source_lengths, task_embedding, is_encoded=is_encoded)
+        encoded = self.encode(
+            source, source_lengths, task_embedding, modality=modality, is_encoded=is_encoded
+        )
         memory_BSD, layers = encoded.memory_BSD, self._decoder_layers()
         B = memory_BSD.shape[0]
         memory = [layer.cross_attention.look_at(memory_BSD).contiguous() for layer in layers]
@@ -287,6 +298,9 @@ class TaskAwareTransformer(nn.Module):
     def _decoder_layers(self) -> Sequence[DecoderLayer]:
         # To a type checker a ModuleList holds modules of no kind in particular.
         return cast("Sequence[DecoderLayer]", self.decoder)
+
+    def _has_own_encoder(self, modality: Modality) -> bool:
+        return self.text_encoder is not None and MODALITIES[modality].is_text
 
     def _modulation(self, task_embedding: Tensor | None) -> tuple[Modulation | None, Tensor | None]:
         if task_embedding is None:
@@ -334,55 +348,3 @@ class TaskAwareTransformer(nn.Module):
             if state.modulation is not None:
                 x_BWD = state.modulation.at(x_BWD, len(self.encoder) + 2 + index)
         return x_BWD
-
-
-def create_model(
-    settings: ModelSettings,
-    *,
-    vocabulary_size: int,
-    tasks: Sequence[Task],
-    adapter_tasks: Sequence[str] = (),
-) -> TaskAwareTransformer:
-    """Return a model with new weights for these tasks (weights: Glorot uniform; embedding: normal).
-
-    Args:
-        settings: Sizes and choices.
-        vocabulary_size: Pieces.
-        tasks: Every task; their order gives the explicit network's one-hot positions.
-        adapter_tasks: The names of those that have a set of adapter weights.
-
-    Raises:
-        UserError: A task has a text source, and a bridge joins an encoder that reads none.
-        MissingDependencyError: A set needs a library that is not installed.
-    """
-    own = settings.of_encoder
-    # First, as always: the order in which weights are drawn decides what a seed gives.
-    frontends = create_frontends(own, {task.source_modality for task in tasks})
-    model = TaskAwareTransformer(
-        token_embedding=create_token_embedding(settings, vocabulary_size),
-        frontends=frontends,
-        source_positions=create_positions(
-            own, settings.source_positions, limit=settings.num_source_positions
-        ),
-        target_positions=create_positions(
-            settings, settings.target_positions, limit=settings.num_target_positions
-        ),
-        encoder=create_encoder(settings),
-        decoder=create_decoder(settings),
-        task_network=None,
-        acts_by=settings.conditioning.acts_by,
-        layout=create_layout(settings),
-        d_model=settings.d_model,
-        dropout=settings.dropout,
-        encoder_norm=last_norm(own, needed=settings.encoder_block == "transformer"),
-        decoder_norm=last_norm(settings),
-        bridge=create_bridge(settings),
-        source_film=ConstantFilm(own.d_model) if settings.folded.source else None,
-        target_film=ConstantFilm(settings.d_model) if settings.folded.target else None,
-    )
-    initialise(model)
-    model.task_network = create_task_network(settings, num_tasks=len(tasks))
-    for index, task in enumerate(tasks):
-        if task.name in adapter_tasks:
-            model.adapters.add(model, settings.adapters, task.name, task_index=index)
-    return model

@@ -102,13 +102,15 @@ def import_joined(
 ) -> TaskAwareModel:
     """Return a model with the speech encoder of one folder and the decoder of another.
 
-    It hears as the first and has the pieces of the second. It writes nothing of use before the
-    bridge between them is trained.
+    It hears as the first and has the pieces of the second. Of a recording it writes nothing of use
+    before the bridge between them is trained. With a task that has a text source it keeps the
+    second's own encoder for texts, which it translates as the second does.
 
     Args:
         folder: As in ``import_model``, of a model that hears recordings.
         decoder_of: The same, of a model of any family.
-        tasks: ``"st_en_de"`` and so on; if none, the direction that an OPUS-MT decoder names.
+        tasks: ``"st_en_de"``, ``"mt_en_de"`` and so on; if none, speech in the direction that an
+            OPUS-MT decoder names.
         hears_seconds: As in ``import_model``.
         pieces_of: As in ``import_model``.
         bridge_layers: Convolutions of the bridge, each of which halves the positions.
@@ -134,11 +136,18 @@ def import_joined(
             f"the model whose encoder is taken must hear recordings, as Whisper and Speech2Text "
             f"do, but {folder} is a {encoder.family} model, which reads texts"
         )
-    _check_modality(wanted, encoder)
+    hearing = [task for task in wanted if not task.modality.is_text]
+    if not hearing:
+        raise UserError(
+            "a model that is joined to an encoder of speech must have a task for speech, such as "
+            f"st_en_de, but its tasks are {', '.join(task.name for task in wanted)}: import "
+            f"{decoder_of} alone for texts"
+        )
+    _check_modality(hearing, encoder)
     decoder = convert(decoder_config, read_tensors(decoder_of))
-    joined = join(encoder, decoder, bridge)
+    joined = join(encoder, decoder, bridge, keeps_texts=len(hearing) < len(wanted))
     vocabulary = read_vocabulary(decoder_of, decoder)
-    _check_told_apart(wanted, vocabulary)
+    _check_told_apart(hearing, vocabulary)
     decoding = decoding_settings(decoder_of, decoder_config, decoder, vocabulary)
     together = min(decoding.examples_per_batch, RECORDINGS_TOGETHER)
     model = _model(
@@ -198,7 +207,9 @@ def _model(
             "family": pretrained.family,
             "taskaware": __version__,
         },
-        longest_sources={task.name: frames for task in wanted} if frames else {},
+        longest_sources={
+            task.name: frames for task in wanted if frames and task.modality.is_recording
+        },
     )
 
 

@@ -122,9 +122,11 @@ def _refuse_beyond_positions(
 ) -> None:
     """Refuse examples that are longer than the positions that the model has learnt."""
     model, batching = experiment.model, experiment.batching
-    of_encoder = model.of_encoder
+    longest_source = model.of_encoder.longest_source(in_frames=in_frames)
+    if task.modality.is_text:
+        longest_source = model.longest_text()
     limits: dict[str, tuple[int | None, int, int]] = {
-        "max_source": (of_encoder.longest_source(in_frames=in_frames), batching.max_source, 0),
+        "max_source": (longest_source, batching.max_source, 0),
         "max_target": (model.longest_target, batching.max_target, 1),
     }
     for name, (limit, allowed, side) in limits.items():

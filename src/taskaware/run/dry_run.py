@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from taskaware.data.batches.batching import TextCue, collate
 from taskaware.held_memory import peak_mib
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.run.checks import check_run
 from taskaware.run.feed import training_batches
 from taskaware.run.retention import create_retention

@@ -25,12 +25,12 @@ from taskaware.data.vocabulary.vocabulary import task_tag
 from taskaware.errors import ExperimentError, UnknownTaskError, nearest
 from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import support_task_embeddings
+from taskaware.model.create_model import create_model
 from taskaware.model.parts import initial_task_embedding, neutral_task_embedding
 from taskaware.model.task_network import ExplicitTaskNetwork, TaskVectors, without_vectors
-from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.run.cached_encoder import require_frozen_encoder, require_own_encoder
 from taskaware.run.start import (
-    has_bottlenecks,
+    new_parts,
     open_start,
     require_frontends,
     require_prepared_for,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.run.experiment import Experiment
     from taskaware.run.idle_settings import Remark
     from taskaware.run.start import Start
@@ -217,7 +218,7 @@ def set_up(experiment: Experiment, folder: Path, processes: Processes) -> Run:
             model,
             experiment.start.trains,
             task_indices=[tasks.index(task) for task in trained_tasks],
-            bottlenecks_are_new=not has_bottlenecks(start),
+            new_parts=new_parts(start),
         )
         model.train()
     torch.manual_seed(seed + 1000 * (processes.rank + 1))  # dropout differs between processes

@@ -54,8 +54,9 @@ class StartSettings:
             and all layer norms; `task_network_and_bottlenecks`: the task network and the
             bottlenecks that t_e scales, also those that the start has; `task_network`;
             `task_embedding`: the t_e of the tasks that are trained, a vector each, as prompt tuning
-            does; `adapters`: the `model.adapters` of the tasks that are trained. With the last
-            three the tasks that are not trained keep their outputs bit for bit.
+            does; `adapters`: the `model.adapters` of the tasks that are trained. With all but
+            `task_embedding`, bottlenecks and an encoder of texts that the start has not. With
+            the last three the tasks that are not trained keep their outputs bit for bit.
         retention: What keeps the start's other tasks from being forgotten.
     """
 

@@ -25,7 +25,7 @@ from taskaware.run.settings import settings_of_the_start
 from taskaware.settings import typed as settings_file
 from taskaware.training.checkpoint import read_content
 from taskaware.training.tensors import check_file, load_tensors, weights
-from taskaware.training.trainable import BOTTLENECK
+from taskaware.training.trainable import BOTTLENECK, TEXT_ENCODER
 from taskaware.types import Task
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
     """Return the start's weights as those of a model of the same sizes with more tasks.
 
     A new row of an explicit network is the mean of the start's, a t_e that its blocks know. Where
-    the start has no task network, the model's own modulates nothing; front ends that the start has
-    not stay as they are.
+    the start has no task network, the model's own modulates nothing; front ends, bottlenecks and
+    an encoder of texts that the start has not stay as they are.
     """
     own = model.state_dict()
     tensors = dict(start.tensors)
@@ -151,8 +151,8 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
         tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
         if EXPLICIT_ROWS in tensors:
             tensors[EXPLICIT_ROWS] = torch.zeros_like(tensors[EXPLICIT_ROWS])
-    if not has_bottlenecks(start):
-        tensors |= {name: v for name, v in own.items() if BOTTLENECK in name}
+    for part in new_parts(start):
+        tensors |= {name: v for name, v in own.items() if part in name}
     for name, value in own.items():
         if name.startswith(_FRONTENDS) and not _has_frontend(start, name.split(".")[1]):
             tensors[name] = value
@@ -206,6 +206,8 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
         free |= {each.name for each in fields(settings) if each.name.startswith("cnn_")}
     if not any(task.source_modality != "text" for task in start.tasks):
         free.add("num_features")
+    if TEXT_ENCODER in new_parts(start):
+        free.add("num_text_encoder_layers")
     if settings.encoder_block != "conformer":
         free.add("conformer_kernel")
     own = [each.name for each in fields(settings) if each.name not in free]
@@ -285,9 +287,10 @@ def _pieces(vocabulary: Vocabulary, task: Task, cue: Cue) -> TextCue | None:
         return None
 
 
-def has_bottlenecks(start: Start) -> bool:
-    """Whether it has bottlenecks that its task embeddings scale."""
-    return any(BOTTLENECK in name for name in start.tensors)
+def new_parts(start: Start) -> tuple[str, ...]:
+    """Return what the names of parts contain that a model may have and its start has not."""
+    parts = (BOTTLENECK, TEXT_ENCODER)
+    return tuple(part for part in parts if not any(part in name for name in start.tensors))
 
 
 def _has_frontend(start: Start, modality: str) -> bool:

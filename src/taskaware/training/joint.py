@@ -5,7 +5,7 @@ Shape legend: B batch, T target positions, O size of a task embedding, N valid t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,14 +13,13 @@ from torch import Tensor
 
 from taskaware.model.attention import valid_mask
 from taskaware.model.modulation import modulation_penalty
-from taskaware.model.states import Preprocessed
 from taskaware.training.loss import ctc_loss, output_loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskaware.model.conditioning_settings import ConditioningSettings
-    from taskaware.model.states import Encoded
+    from taskaware.model.states import Encoded, Preprocessed
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.settings import ObjectiveSettings
     from taskaware.types import Batch
@@ -134,12 +133,10 @@ def support_embedding(
     """
     support = preprocessed
     if not gradient_reaches_shared_layers:
-        support = Preprocessed(
-            preprocessed.source_BSD.detach(),
-            preprocessed.source_lengths,
-            preprocessed.target_BTD.detach(),
-            preprocessed.target_lengths,
-            preprocessed.is_encoded,
+        support = replace(
+            preprocessed,
+            source_BSD=preprocessed.source_BSD.detach(),
+            target_BTD=preprocessed.target_BTD.detach(),
         )
     task_embedding = model.embed_task(support, task_index)
     if task_embedding is None or rows is None:
@@ -207,6 +204,7 @@ def transformed_loss(
             preprocessed.source_BSD,
             preprocessed.source_lengths,
             task_embedding,
+            modality=preprocessed.modality,
             is_encoded=preprocessed.is_encoded,
         )
         states_BTD = model.decode(preprocessed.target_BTD, encoded)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FORWARD = (
     *("token_embedding", "frontends", "source_positions", "target_positions"),
     *("task_network", "task_vectors", "source_film", "target_film"),
-    *("encoder", "encoder_norm", "bridge"),
+    *("encoder", "encoder_norm", "bridge", "text_encoder"),
 )
 BUCKET_MIB = 25  # torch's default: large enough for a fast network, small enough to begin early
 

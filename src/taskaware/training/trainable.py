@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TASK_NETWORK = ("task_network.",)
 BOTTLENECK = ".bottleneck."  # beside a part of a block: part of what makes the model task-aware
+TEXT_ENCODER = "text_encoder."
 _VECTORS = ("task_vectors.",)
 # The embedding is the decoder's first layer and, where it is tied, its last.
 _BRIDGE = ("bridge.", *_TASK_NETWORK)
@@ -30,13 +31,20 @@ def freeze_all_but(
     trains: Trains,
     *,
     task_indices: Sequence[int],
-    bottlenecks_are_new: bool = False,
+    new_parts: Sequence[str] = (),
 ) -> None:
     """Let gradients reach what is trained alone (``run.settings.StartSettings`` says what it is).
 
     Task vectors, where the model has some, are always trained. The bottlenecks that t_e scales are
     trained with the task network where they are new, as no other task uses them yet, and where
-    ``trains`` names them. Of adapters, those of the tasks that are trained.
+    ``trains`` names them; so is an encoder of texts that is new. Of adapters, those of the tasks
+    that are trained.
+
+    Args:
+        model: The model.
+        trains: What is trained.
+        task_indices: The places of the tasks that are trained.
+        new_parts: ``BOTTLENECK`` and ``TEXT_ENCODER``, as far as the start has none.
     """
     match trains:
         case "everything":
@@ -56,7 +64,7 @@ def freeze_all_but(
         case "task_embedding":
             trained = ()
     for name, parameter in model.named_parameters():
-        is_new = bottlenecks_are_new and BOTTLENECK in name and trains != "task_embedding"
+        is_new = trains != "task_embedding" and any(part in name for part in new_parts)
         parameter.requires_grad_(is_new or name.startswith((*trained, *_VECTORS)))
 
 

@@ -11,7 +11,7 @@ from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.scoring import length_penalty
 from taskaware.decoding.settings import DecodingSettings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 
 
 class Letters:

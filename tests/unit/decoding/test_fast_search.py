@@ -8,7 +8,7 @@ import torch
 from conftest import MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.decoding.pieces import best_pieces, repeating
 from taskaware.model.attention import keep_rows
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 
 
 @pytest.mark.parametrize("num_pieces", [3, 40, 1000, 1025, 2079])

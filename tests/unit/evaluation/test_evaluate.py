@@ -21,7 +21,7 @@ from taskaware.data.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.evaluation.evaluate import evaluate
 from taskaware.inference import TaskAwareModel
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.types import Example, Task
 
 TEXTS = ["a green tree stands here", "the red house", "two old dogs run", "my blue car"]

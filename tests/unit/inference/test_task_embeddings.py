@@ -10,8 +10,8 @@ import torch
 from taskaware.data.batches.batching import batches_of
 from taskaware.data.prepared import PreparedData
 from taskaware.inference.task_embeddings import support_task_embeddings
+from taskaware.model.create_model import create_model
 from taskaware.model.task_embedding import mean_task_embedding
-from taskaware.model.transformer import create_model
 from tiny_corpus import prepare_corpus, tiny_experiment
 
 

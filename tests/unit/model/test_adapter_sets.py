@@ -13,14 +13,15 @@ from torch import nn
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.model.adapter_settings import AdapterMethod, AdapterSettings
 from taskaware.model.adapters import adapted_layers, set_of, tasks_with_sets
+from taskaware.model.create_model import create_model
 from taskaware.model.parameters import adapter_parameters, parameters_by_part
-from taskaware.model.transformer import TaskAwareTransformer, create_model
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.settings import OptimiserSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Task
 
 pytest.importorskip("peft", reason="the extra `adapters` is not installed")

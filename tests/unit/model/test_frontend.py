@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from conftest import NUM_BINS, NUM_PIECES, TASKS, tiny_settings
+from taskaware.model.create_model import create_model
 from taskaware.model.frontend import (
     FeatureFrontend,
     SpeechFrontend,
     TimeConvolutions,
     TokenEmbedding,
 )
-from taskaware.model.transformer import create_model
 
 
 def frontend() -> SpeechFrontend:

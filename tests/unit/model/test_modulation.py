@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from conftest import ASR, NUM_PIECES, TASKS, random_batch, tiny_settings
+from taskaware.model.create_model import create_model
 from taskaware.model.modulation import Bottleneck, Layout
 from taskaware.model.parts import create_layout, initial_task_embedding, neutral_task_embedding
-from taskaware.model.transformer import create_model
 
 INSIDE = [
     {"film_places": "parts"},

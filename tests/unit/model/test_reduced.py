@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.errors import UserError
 from taskaware.model.adapter_settings import AdapterSettings
+from taskaware.model.create_model import create_model
 from taskaware.model.reduced import Int8Linear, Weights, is_reduced, prepare_weights
-from taskaware.model.transformer import create_model
 from taskaware.training.tensors import weights
 
 

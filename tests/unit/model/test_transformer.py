@@ -11,9 +11,9 @@ import torch
 from conftest import ASR, MT, NUM_BINS, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.errors import UserError
 from taskaware.model.attention import PositionSignal, sinusoidal_positions
+from taskaware.model.create_model import create_model
 from taskaware.model.settings import ModelSettings
 from taskaware.model.task_network import identity_bias
-from taskaware.model.transformer import create_model
 from taskaware.settings import from_mapping
 from taskaware.types import Batch, Task
 

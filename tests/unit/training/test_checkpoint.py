@@ -23,7 +23,7 @@ from taskaware.errors import (
     NotFiniteError,
     WriteError,
 )
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training import checkpoint, tensors
 from taskaware.training.best import BestWeights
 from taskaware.training.checkpoint import (

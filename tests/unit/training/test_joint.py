@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.data.batches.batching import TextCue, collate
 from taskaware.model.conditioning_settings import ConditioningSettings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.joint import (
     LossArguments,
     Support,

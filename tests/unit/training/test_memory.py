@@ -8,7 +8,7 @@ import torch
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.errors import TrainingError
 from taskaware.model.conditioning_settings import ConditioningSettings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.memory import try_largest
 from taskaware.training.processes import Processes
 from taskaware.training.settings import (

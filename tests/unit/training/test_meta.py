@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.meta import BatchLoss, adapt, episode_loss
 from taskaware.training.settings import ObjectiveSettings

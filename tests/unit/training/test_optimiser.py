@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conftest import NUM_PIECES, TASKS, tiny_settings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.optimiser import RATE_SHARE, create_optimiser, learning_rate
 from taskaware.training.settings import OptimiserSettings
 

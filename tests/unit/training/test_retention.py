@@ -11,7 +11,7 @@ import torch
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.data.batches.batching import TextCue
 from taskaware.model.conditioning_settings import ConditioningSettings
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.retention.distillation import Distillation, softened_divergence
 from taskaware.training.retention.ewc import ElasticWeights, fisher_information

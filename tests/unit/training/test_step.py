@@ -10,7 +10,7 @@ import torch
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.errors import NotFiniteError
 from taskaware.model.conditioning_settings import ConditioningSettings, Cue
-from taskaware.model.transformer import create_model
+from taskaware.model.create_model import create_model
 from taskaware.training.checkpoint import TrainState
 from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.meta import BatchLoss, episode_loss

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from taskaware.errors import UserError
 from taskaware.model.parts import create_bridge
 from taskaware.model.settings import EncoderSettings
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 _ENCODER = ("frontends.", "source_positions.", "encoder.", "encoder_norm.")
 _DECODER = ("token_embedding.", "target_positions.", "decoder.", "decoder_norm.")
+# Where a decoder of texts keeps its own encoder beside that of speech.
+_TEXT_ENCODER = {
+    "source_positions.": "text_encoder.positions.",
+    "encoder.": "text_encoder.blocks.",
+    "encoder_norm.": "text_encoder.norm.",
+}
 _SEED = 1  # of the bridge's weights, so that two imports are equal
 # What of a model's settings is its encoder's alone, whatever its decoder is.
 _OF_THE_ENCODER = (
@@ -29,13 +36,20 @@ _OF_THE_ENCODER = (
 _OF_EITHER = ("d_model", "num_heads", "d_ff", "norm", "layer_norm_eps", "activation")
 
 
-def join(encoder: Pretrained, decoder: Pretrained, bridge: BridgeSettings) -> Pretrained:
+def join(
+    encoder: Pretrained, decoder: Pretrained, bridge: BridgeSettings, *, keeps_texts: bool = False
+) -> Pretrained:
     """Return a model that hears as one does and writes as the other does, once it is trained.
 
     Args:
         encoder: Its front end, positions, blocks and last norm are taken.
         decoder: Its embedding, positions, blocks, last norm and pieces are taken; dropout, too.
         bridge: What stands between them; its weights are new.
+        keeps_texts: Whether the decoder's own encoder stays for texts, which it then translates as
+            before.
+
+    Raises:
+        UserError: It is to stay, but is none of texts, or has other sizes than its decoder.
     """
     settings = replace(
         decoder.settings,
@@ -50,7 +64,32 @@ def join(encoder: Pretrained, decoder: Pretrained, bridge: BridgeSettings) -> Pr
         new = create_bridge(settings)
     assert new is not None
     tensors |= {f"bridge.{name}": value for name, value in new.state_dict().items()}
+    if keeps_texts:
+        _require_like_its_decoder(decoder)
+        number = decoder.settings.num_encoder_layers
+        settings = replace(settings, num_text_encoder_layers=number)
+        for theirs, ours in _TEXT_ENCODER.items():
+            tensors |= {
+                ours + name.removeprefix(theirs): value
+                for name, value in decoder.tensors.items()
+                if name.startswith(theirs)
+            }
     return replace(decoder, settings=settings, tensors=tensors, modality=encoder.modality)
+
+
+def _require_like_its_decoder(pretrained: Pretrained) -> None:
+    settings = pretrained.settings
+    if pretrained.modality != "text":
+        raise UserError(
+            "the model whose decoder is taken must read texts where a task has a text source, but "
+            f"a {pretrained.family} model hears recordings"
+        )
+    if settings.encoder.own() or settings.source_positions != settings.target_positions:
+        raise UserError(
+            "the model whose decoder is taken must have an encoder of the same sizes and positions "
+            f"where a task has a text source, but this {pretrained.family} model has others: "
+            "import it without such a task"
+        )
 
 
 def _own(encoder: ModelSettings, decoder: ModelSettings) -> EncoderSettings:

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskaware.errors import CheckpointError
+from taskaware.model.create_model import create_model
 from taskaware.model.pretrained.m2m100 import from_m2m100
 from taskaware.model.pretrained.marian import from_marian
 from taskaware.model.pretrained.source import Config, Pretrained, Tensors, read_config, read_tensors
 from taskaware.model.pretrained.speech2text import from_speech2text
 from taskaware.model.pretrained.whisper import from_whisper
-from taskaware.model.transformer import TaskAwareTransformer, create_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Task
 
 FAMILIES = ("whisper", "speech_to_text", "marian", "m2m_100")
