@@ -23,6 +23,7 @@ from taskaware.run import experiment as experiment_file
 from taskaware.run import train as runs
 from taskaware.run.launch import train_in_processes
 from taskaware.run.log import read_log
+from taskaware.run.run import Run
 from taskaware.run.train import train_experiment
 from taskaware.training.loop import Validation
 from taskaware.training.settings import ObjectiveSettings
@@ -454,3 +455,26 @@ def test_the_log_tells_the_ctc_loss_of_recognition_from_its_cross_entropy(
         assert list(half) == ["asr_en"]
         assert half == pytest.approx(whole, abs=1e-6)  # of what is hardly trained, without a weight
         assert learnt["asr_en"] < whole["asr_en"] - 0.5
+
+
+def test_weights_that_are_best_for_several_tasks_become_a_model_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each model has a t_e of every task: made for each task anew, 51 tasks took 51 times 51."""
+    made: list[int] = []
+    original = Run.finished_model
+
+    def counted(run: Run, tensors, *, update: int):
+        made.append(update)
+        return original(run, tensors, update=update)
+
+    monkeypatch.setattr(Run, "finished_model", counted)
+    experiment = tiny_experiment(data)
+    assert train_experiment(experiment, tmp_path / "run", display=Silent())
+    state = json.loads(
+        (sorted((tmp_path / "run" / "checkpoints").iterdir())[-1] / "state.json").read_text()
+    )
+    updates = {int(found["update"]) for found in state["best"].values()}
+    assert sorted(made) == sorted([*updates, experiment.training.updates])  # and the average
+    for folder in MODELS:
+        assert taskaware.load(tmp_path / "run" / folder).tasks

@@ -113,8 +113,10 @@ def _shown(job: Job, failed: Mapping[str, str]) -> Text:
             return Text("done", style="green")
         case "training":
             share = status.update / max(status.updates, 1)
-            left = f"{status.seconds_left / 60:.1f} min left" if status.is_current else "stopped"
-            return Text(f"{share:.0%}, {left}")
+            left = f"{status.seconds_left / 60:.1f} min left"
+            if status.update >= status.updates:
+                left = "writing its models"
+            return Text(f"{share:.0%}, {left if status.is_current else 'stopped'}")
         case "scoring":
             return Text("scoring" if status.is_current else "scoring, stopped")
         case _:

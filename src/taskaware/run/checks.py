@@ -8,6 +8,7 @@ from taskaware.data.batches.reader import TrainingReader
 from taskaware.data.prepared.length_limits import LeftOut, count_left_out
 from taskaware.errors import DataError, ExperimentError, nearest
 from taskaware.run.idle_settings import Remark, idle_settings
+from taskaware.run.rates import odd_rate
 from taskaware.run.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def check_run(
     if experiment.start.retention.method in _RETENTION_WITH_MEMORY:
         _lengths(experiment, data, [t for t in tasks if t not in trained], to="be remembered")
     remarks += _validation(experiment, data, trained)
+    remarks += odd_rate(experiment)
     remarks += idle_settings(
         experiment,
         trained=trained,

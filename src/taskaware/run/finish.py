@@ -16,7 +16,7 @@ from taskaware.training.checkpoint import average_weights, checkpoints
 from taskaware.training.tensors import load_tensors, weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -41,8 +41,11 @@ class _Weights:
     tensors: Mapping[str, Tensor] | None = None
     file: Path | None = None
 
-    def write(self, run: Run, folder: Path) -> TaskAwareModel:
-        """Write the model's folder; return the model."""
+    def write(self, run: Run, folders: Sequence[Path]) -> TaskAwareModel:
+        """Write the model into each of the folders; return it.
+
+        It is made once: that takes a t_e of every task.
+        """
         tensors = self.tensors
         if tensors is None:
             assert self.file is not None
@@ -50,7 +53,8 @@ class _Weights:
         # Vectors are among the weights of such a run, and not of its models.
         has_vectors = run.experiment.start.trains == "task_embedding"
         model = run.finished_model(tensors, update=self.update)
-        model.save(folder, weights_file=None if has_vectors else self.file)
+        for folder in folders:
+            model.save(folder, weights_file=None if has_vectors else self.file)
         return model
 
 
@@ -63,24 +67,35 @@ def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None
     settings = run.experiment.training
     found = _candidates(run, state, best_weights)
     final = settings.final if settings.final in found else "last"
-    written = {
-        name: found[name].write(run, run.folder / name)
-        for name in ("best", "average")
-        if name in found
-    }
-    for task in run.trained_tasks:
-        if task.name in state.best and settings.taskwise and len(run.trained_tasks) > 1:
-            update = int(state.best[task.name]["update"])
-            best = _Weights(update, file=best_weights.path(update))
-            best.write(run, run.folder / "taskwise" / task.name)
+    taskwise = _taskwise(run, state)
+    written: dict[str, TaskAwareModel] = {}
+    if "best" in found:
+        folders = [run.folder / "best", *taskwise.pop(found["best"].update, ())]
+        written["best"] = found["best"].write(run, folders)
+    if "average" in found:
+        written["average"] = found["average"].write(run, [run.folder / "average"])
+    for update, folders in taskwise.items():
+        _Weights(update, file=best_weights.path(update)).write(run, folders)
     if final == "last":
-        found["last"].write(run, run.folder / "model")
+        found["last"].write(run, [run.folder / "model"])
     else:
         with atomic_folder(run.folder / "model") as folder:
             for name in MODEL_FILES:
                 link_or_copy(run.folder / final / name, folder / name)
         # Not another name of the other's card: who edits one means that one.
         write_card(written[final], run.folder / "model")
+
+
+def _taskwise(run: Run, state: TrainState) -> dict[int, list[Path]]:
+    """Return the folders of the best model for each task, by the update that it is of."""
+    folders: dict[int, list[Path]] = {}
+    if not run.experiment.training.taskwise or len(run.trained_tasks) < 2:
+        return folders
+    for task in run.trained_tasks:
+        if task.name in state.best:
+            update = int(state.best[task.name]["update"])
+            folders.setdefault(update, []).append(run.folder / "taskwise" / task.name)
+    return folders
 
 
 def _candidates(run: Run, state: TrainState, best_weights: BestWeights) -> dict[str, _Weights]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,7 +64,7 @@ class Status:
         update: Updates done.
         updates: Updates in all.
         seconds_left: Of training, as far as can be told.
-        is_current: Whether it was said within the last minute, so that a process works on it.
+        is_current: Whether a process said within the last minute that it works on it.
     """
 
     state: Literal["waiting", "training", "scoring", "complete"]
@@ -84,6 +85,12 @@ def read_status(job: Job) -> Status:
         return replace(said, is_current=age_seconds < _SECONDS_CURRENT)
     except (OSError, ValueError, ExperimentError):
         return Status(state="waiting")
+
+
+def keep_status_current(job: Job) -> None:
+    """Say that a process still works on a job, which may long have nothing new to say itself."""
+    with contextlib.suppress(OSError):  # it has said nothing yet, or its folder was moved away
+        os.utime(job.folder / "status.json")
 
 
 def do_job(job: Job, *, num_threads: int = 0, processes: Processes | None = None) -> Outcome:

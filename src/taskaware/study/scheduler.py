@@ -26,7 +26,7 @@ from taskaware.data.quality.settings import OverlapSettings
 from taskaware.errors import TaskawareError, TerminatedInterrupt, TrainingError
 from taskaware.signals import leave_closed_terminal, terminations
 from taskaware.study.checks import is_there, require_fit
-from taskaware.study.job import do_job
+from taskaware.study.job import do_job, keep_status_current
 from taskaware.training.ending import Ending
 from taskaware.training.processes import join
 
@@ -188,6 +188,8 @@ class _Workers:
                 process.join()
                 del self.running[job]
                 self._note_end(job, process)
+            else:
+                keep_status_current(job)
         left = [job for job in self.plan.jobs if not job.is_complete and not self._is_lost(job)]
         if self.stopped is not None:
             return bool(self.running)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from taskaware.errors import DataError
 from taskaware.evaluation.embedding_points import EmbeddingPoints
-from taskaware.study.job import Status, read_status
+from taskaware.study.job import Status, keep_status_current, read_status
 from taskaware.study.job_files import read_cost, read_outputs, read_scores
 from taskaware.study.plan import Job
 from tiny_corpus import tiny_experiment
@@ -129,3 +130,16 @@ def test_task_embeddings_that_do_not_fit_their_tasks_are_named(tmp_path: Path):
 def test_a_damaged_status_is_that_of_a_job_that_waits(text: str, job: Job):
     (job.folder / "status.json").write_text(text)
     assert read_status(job) == Status(state="waiting")
+
+
+def test_a_job_that_has_nothing_new_to_say_is_not_taken_for_stopped(job: Job):
+    """Writing the models of 51 tasks, or scoring them, took minutes and was called stopped."""
+    path = job.folder / "status.json"
+    path.write_text(json.dumps(vars(Status(state="scoring", update=2, updates=2))))
+    os.utime(path, (0, 0))
+    assert not read_status(job).is_current
+    keep_status_current(job)
+    assert read_status(job).is_current
+    path.unlink()
+    keep_status_current(job)  # of a job that has said nothing yet
+    assert not path.exists()
