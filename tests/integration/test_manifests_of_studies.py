@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -177,6 +178,46 @@ def test_a_line_of_dialogue_serves_13_tasks(tmp_path: Path):
     assert {e.source_text for e in examples[7:]} == {"en!"}
     kinds = {task.name: task.kind for task in contents["dev"].tasks}
     assert (kinds["asr_en"], kinds["st_en_sv"], kinds["mt_en_pt"]) == ("asr", "st", "mt")
+
+
+def cascade(folder: Path, outputs: list[dict[str, str]]) -> subprocess.CompletedProcess[str]:
+    columns = ("task", "kind", "utterance", "audio", "source_text", "target_text")
+    rows = [
+        ("asr_en", "asr", "a", "a.wav", "", "one"),
+        ("mt_en_de", "mt", "a", "", "one", "eins"),
+        ("asr_en", "asr", "b", "b.wav", "", "two"),
+        ("mt_en_de", "mt", "b", "", "two", "zwei"),
+        ("st_en_de", "st", "b", "b.wav", "", "zwei"),
+    ]
+    test = folder / "test.tsv"
+    test.write_text("".join("\t".join(row) + "\n" for row in [columns, *rows]), encoding="utf-8")
+    lines = "".join(json.dumps(line) + "\n" for line in outputs)
+    (folder / "outputs.jsonl").write_text(lines, encoding="utf-8")
+    options = ["--test", test, "--outputs", folder / "outputs.jsonl", "--to", folder / "to.tsv"]
+    command = [sys.executable, SCRIPTS / "cascade.py", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+HEARD = [
+    {"task": "st_en_de", "reference": "zwei", "text": "zwo"},
+    {"task": "asr_en", "reference": "one", "text": "won\tsun"},
+    {"task": "asr_en", "reference": "two", "text": ""},
+]
+
+
+def test_a_cascade_translates_what_was_recognised(tmp_path: Path):
+    result = cascade(tmp_path, HEARD)
+    assert result.returncode == 0, result.stderr
+    examples = read_manifest(tmp_path / "to.tsv").examples
+    found = [(e.task, e.source_text, e.target_text) for e in examples]
+    assert found == [("mt_en_de", "won sun", "eins"), ("mt_en_de", ".", "zwei")]
+
+
+def test_outputs_of_another_manifest_make_no_cascade(tmp_path: Path):
+    result = cascade(tmp_path, HEARD[:2])
+    assert result.returncode == 1
+    assert "must hold an output of asr_en for each of" in result.stderr
+    assert not (tmp_path / "to.tsv").exists()
 
 
 @pytest.mark.parametrize("script", ["text_pairs.py", "steel_sky.py"])
