@@ -217,6 +217,27 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(place: Place, tmp_path: 
     assert_same_models(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_an_implicit_task_network_may_read_encoder_outputs(place: Place, tmp_path: Path):
+    """Trained on them, or on features by the same encoder, and told tasks by both afterwards."""
+    conditioning = ConditioningSettings(
+        cue="implicit", implicit_reads="encoded", film_on="decoder", d_task=8, d_task_ff=8
+    )
+    model = replace(SETTINGS, conditioning=conditioning)
+    losses_of, embeddings = [], []
+    for data in (place.features, place.encoded):
+        folder = tmp_path / Path(data.folder).name
+        found = trained(replace(experiment_on(data, place), model=model), folder)
+        losses_of.append(losses(folder))
+        embeddings.append(found.task_embeddings)
+    np.testing.assert_allclose(losses_of[1], losses_of[0], rtol=1e-3)
+    for name, embedding in embeddings[1].items():
+        torch.testing.assert_close(embedding, embeddings[0][name], rtol=0.0, atol=5e-3)
+    one, other = list(embeddings[1].values())[:2]
+    assert not torch.equal(one, other)
+    recording = place.manifests["test"][0].parent / "test0.wav"
+    assert taskaware.load(tmp_path / "encoded").run("asr_en", recording) is not None
+
+
 @pytest.mark.parametrize("trains", ["task_network", "task_embedding"])
 def test_a_task_network_that_acts_on_the_decoder_alone_is_trained_on_encoder_outputs(
     place: Place, tmp_path: Path, trains: Trains
@@ -415,7 +436,7 @@ def test_a_run_is_refused_where_the_encoders_outputs_would_not_stay_the_same(
     for trains in ("everything", "task_network_and_norms"):
         refused(experiment_on(place.encoded, place, trains=trains), f"start.trains.*'{trains}'")
     implicit, explicit = ConditioningSettings(cue="implicit"), ConditioningSettings(cue="explicit")
-    for conditioning, wanted in ((implicit, "reads what enters"), (explicit, "film_on. must be")):
+    for conditioning, wanted in ((implicit, "implicit_reads"), (explicit, "film_on. must be")):
         refused(replace(good, model=replace(SETTINGS, conditioning=conditioning)), wanted)
     masks = AugmentationSettings(num_time_masks=1, max_time_mask_frames=2)
     for augmentation in (AugmentationSettings(share=1.0), masks):

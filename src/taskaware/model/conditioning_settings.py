@@ -38,6 +38,10 @@ class ConditioningSettings:
             at d_model 512; the paper says about 1 million).
         d_task_ff: Inner size of its feed-forward layers.
         num_task_heads: Attention heads of its two blocks.
+        implicit_reads: What it reads of an example's source: `preprocessed`: what the front end or
+            the embedding puts out (the paper). `encoded`: what the encoder puts out, which t_e must
+            then leave alone (`film_on` 'decoder'): for a frozen encoder, whose outputs may have
+            been computed before (not in the paper).
         gradient_reaches_shared_layers: Whether the task network's gradient also changes the front
             ends and the embedding that it reads.
         derange_support: Whether each example is modulated by the t_e of another example of its task
@@ -53,6 +57,7 @@ class ConditioningSettings:
     d_task: int = 256
     d_task_ff: int = 512
     num_task_heads: int = 4
+    implicit_reads: Literal["preprocessed", "encoded"] = "preprocessed"
     gradient_reaches_shared_layers: bool = False
     derange_support: bool = True
 
@@ -60,6 +65,11 @@ class ConditioningSettings:
     def has_task_network(self) -> bool:
         """Whether a task network computes a t_e."""
         return self.cue in ("explicit", "implicit")
+
+    @property
+    def reads_encoded(self) -> bool:
+        """Whether a task network reads what the encoder puts out."""
+        return self.cue == "implicit" and self.implicit_reads == "encoded"
 
     @property
     def gives_embeddings_of_others(self) -> bool:

@@ -65,6 +65,7 @@ def create_model(
         layout=create_layout(settings),
         d_model=settings.d_model,
         dropout=settings.dropout,
+        reads_encoded=settings.conditioning.reads_encoded,
         encoder_norm=last_norm(own, needed=settings.encoder_block == "transformer"),
         decoder_norm=last_norm(settings),
         bridge=create_bridge(settings),

@@ -282,6 +282,18 @@ class ModelSettings:
                 "must have `film_on` 'decoder' where t_e acts on the parts of blocks and "
                 "`encoder_block` is 'conformer', whose parts are others",
             )
+        if self.conditioning.reads_encoded and self.modulates_encoder:
+            yield (
+                "conditioning",
+                "must have `film_on` 'decoder' where `implicit_reads` is 'encoded': what the task "
+                "network reads would depend on the t_e that it puts out",
+            )
+        adapts_encoder = self.adapters.method != "none" and self.adapters.where != "decoder"
+        if self.conditioning.reads_encoded and adapts_encoder:
+            yield (
+                "adapters",
+                "must have `where` 'decoder' where `conditioning.implicit_reads` is 'encoded'",
+            )
         yield from self._impossible_sides()
         yield from self._impossible_folds()
         if self.first_position < 0:

@@ -53,6 +53,7 @@ class TaskAwareTransformer(nn.Module):
         layout: Layout,
         d_model: int,
         dropout: float,
+        reads_encoded: bool,
         encoder_norm: nn.Module,
         decoder_norm: nn.Module,
         bridge: Bridge | None = None,
@@ -65,6 +66,7 @@ class TaskAwareTransformer(nn.Module):
         self.dropout = dropout
         self.acts_by = acts_by
         self.layout = layout
+        self.reads_encoded = reads_encoded
         self.token_embedding = token_embedding
         self.frontends = nn.ModuleDict(frontends)
         self.source_positions = source_positions
@@ -96,20 +98,27 @@ class TaskAwareTransformer(nn.Module):
         return self.token_embedding.logits(states_BTD)
 
     def preprocess(self, batch: Batch) -> Preprocessed:
-        """Run the preprocessing layers, once for the Transformer and the task network."""
+        """Run the preprocessing layers, once for the Transformer and the task network.
+
+        Where the task network reads what the encoder puts out, that is run as well.
+        """
         source_BSD, source_lengths = batch.source, batch.source_lengths
         modality = batch.task.source_modality
         if not batch.is_encoded:
             source_BSD, source_lengths = self.preprocess_source(
                 source_BSD, source_lengths, modality
             )
+            if self.reads_encoded:
+                source_BSD, source_lengths = self.run_encoder(
+                    source_BSD, source_lengths, modality=modality
+                )
         return Preprocessed(
             source_BSD=source_BSD,
             source_lengths=source_lengths,
             target_BTD=self.token_embedding.embed(batch.target_input),
             target_lengths=batch.target_lengths,
             modality=modality,
-            is_encoded=batch.is_encoded,
+            is_encoded=batch.is_encoded or self.reads_encoded,
         )
 
     def preprocess_source(

@@ -17,7 +17,7 @@ def require_frozen_encoder(experiment: Experiment, data: PreparedData) -> None:
     """Check that nothing changes the encoder's outputs that the data holds, where it holds them.
 
     Raises:
-        ExperimentError: The run has new weights, trains or modulates the encoder, looks at what
+        ExperimentError: The run has new weights, trains or modulates the encoder, reads what
             enters it, or augments what it hears.
     """
     if data.encoder is None:
@@ -33,10 +33,10 @@ def require_frozen_encoder(experiment: Experiment, data: PreparedData) -> None:
             f"`start.trains` must leave the encoder as it is ('decoder', 'bridge') where {holds}, "
             f"but is '{start.trains}'"
         )
-    if conditioning.cue == "implicit":
+    if conditioning.cue == "implicit" and not conditioning.reads_encoded:
         raise ExperimentError(
-            f"`model.conditioning.cue` must not be 'implicit' where {holds}: that task network "
-            "reads what enters the encoder"
+            f"`model.conditioning.implicit_reads` must be 'encoded' where {holds}, but is "
+            f"'{conditioning.implicit_reads}': what enters the encoder is not there to be read"
         )
     if experiment.model.modulates_encoder:
         raise ExperimentError(

@@ -172,7 +172,8 @@ def _model(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[_Idle]:
         yield _Idle(section, names, f"{cue}: there is no task embedding")
     if conditioning.cue != "implicit":
         reason = f"{cue}: no task network looks at examples"
-        names = ("d_task", "d_task_ff", "num_task_heads", "gradient_reaches_shared_layers")
+        names = ("d_task", "d_task_ff", "num_task_heads", "implicit_reads")
+        names += ("gradient_reaches_shared_layers",)
         yield _Idle(section, names, reason)
     adapters = experiment.model.adapters
     names = tuple(name for name in ("rank", "scale", "dropout") if name not in adapters.used)

@@ -220,7 +220,7 @@ def _described(settings: ModelSettings, start: Start) -> dict[str, object]:
         conditioning = settings.conditioning
         names = ["cue", "acts_by", "film_scope", "film_on", "film_places", "bottleneck"]
         if conditioning.cue == "implicit":
-            names += ["d_task", "d_task_ff", "num_task_heads"]
+            names += ["d_task", "d_task_ff", "num_task_heads", "implicit_reads"]
         found |= {f"model.conditioning.{name}": getattr(conditioning, name) for name in names}
     return found
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 
 from conftest import ASR, NUM_PIECES, TASKS, random_batch, tiny_settings
+from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.create_model import create_model
 from taskaware.model.modulation import Bottleneck, Layout
 from taskaware.model.parts import create_layout, initial_task_embedding, neutral_task_embedding
+
+if TYPE_CHECKING:
+    from taskaware.types import Task
 
 INSIDE = [
     {"film_places": "parts"},
@@ -105,3 +111,26 @@ def test_a_joined_task_embedding_is_added_to_every_position_of_the_encoders_outp
         plain, model.encode(source, lengths, None).mask_BS.sum(1), embedding, is_encoded=True
     )
     torch.testing.assert_close(cached.memory_BSD, joined)
+
+
+def test_what_the_task_network_reads_of_the_encoder_never_depends_on_its_own_answer():
+    reads = {"cue": "implicit", "implicit_reads": "encoded"}
+    problems = [message for _, message in tiny_settings(conditioning=reads).validate()]
+    assert any("`film_on` 'decoder' where `implicit_reads` is 'encoded'" in m for m in problems)
+    assert not list(tiny_settings(conditioning={**reads, "film_on": "decoder"}).validate())
+    adapted = tiny_settings(
+        conditioning={**reads, "film_on": "decoder"},
+        adapters=AdapterSettings(method="lora", where="everything"),
+    )
+    assert [name for name, _ in adapted.validate()] == ["adapters"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_encoder_that_the_task_network_reads_gives_the_same_as_one_that_runs_later(task: Task):
+    conditioning = {"cue": "implicit", "film_on": "decoder"}
+    reading = network(tiny_settings(conditioning={**conditioning, "implicit_reads": "encoded"}))
+    plain, batch = network(tiny_settings(conditioning=conditioning)), random_batch(task)
+    embedding = reading.embed_task(reading.preprocess(batch), 0)
+    assert embedding is not None
+    assert torch.equal(reading(batch, embedding), plain(batch, embedding))
+    assert not torch.equal(embedding, plain.embed_task(plain.preprocess(batch), 0))
