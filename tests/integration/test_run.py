@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 import taskaware
 from taskaware.errors import DataError, ExperimentError
 from taskaware.run import experiment as experiment_file
+from taskaware.run import finish
 from taskaware.run import train as runs
 from taskaware.run.launch import train_in_processes
 from taskaware.run.log import read_log
@@ -39,6 +40,7 @@ from tiny_corpus import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MODELS = ("model", "average", "taskwise/asr_en", "taskwise/st_en_de", "taskwise/mt_en_de")
@@ -478,3 +480,24 @@ def test_weights_that_are_best_for_several_tasks_become_a_model_once(
     assert sorted(made) == sorted([*updates, experiment.training.updates])  # and the average
     for folder in MODELS:
         assert taskaware.load(tmp_path / "run" / folder).tasks
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_a_mean_of_checkpoints_that_is_worse_than_the_last_is_told(
+    noise: float, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It was the model of a run that still learnt fast, and nothing said so."""
+
+    def far_apart(checkpoints: Sequence[Path]) -> dict[str, torch.Tensor]:
+        last = load_file(checkpoints[-1] / "model.safetensors")
+        return {name: value + noise * torch.randn_like(value) for name, value in last.items()}
+
+    monkeypatch.setattr(finish, "average_weights", far_apart)
+    display = Silent()
+    assert train_experiment(tiny_experiment(data, final="average"), tmp_path, display=display)
+    told = [line for line in read_log(tmp_path) if line.get("about") == "training.final"]
+    assert len(told) == (noise > 0)
+    assert [note for note in display.notes if "checkpoints" in note] == [t["text"] for t in told]
+    for line in told:
+        assert line["figures"]["average"] > line["figures"]["last"]
+        assert "(update-00000004 to update-00000006) becomes the model" in line["text"]

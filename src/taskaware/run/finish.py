@@ -6,12 +6,15 @@ system can do that, so that a model takes no room of its own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.files import atomic_folder, link_or_copy
 from taskaware.inference.model_card import write_card
 from taskaware.inference.model_folder import MODEL_FILES
+from taskaware.run.idle_settings import Remark
+from taskaware.run.validation import mean_dev_loss
 from taskaware.training.checkpoint import average_weights, checkpoints
 from taskaware.training.tensors import load_tensors, weights
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from taskaware.run.run import Run
     from taskaware.training.best import BestWeights
     from taskaware.training.checkpoint import TrainState
+
+
+_MUCH = 1.02  # times the last dev loss: more than what the choice of weights usually makes
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,36 @@ def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None
                 link_or_copy(run.folder / final / name, folder / name)
         # Not another name of the other's card: who edits one means that one.
         write_card(written[final], run.folder / "model")
+
+
+def remark_on_average(run: Run) -> Remark | None:
+    """Return a remark where the mean of checkpoints becomes the model and is worse than the last.
+
+    That is so of a run whose weights still change fast, or whose checkpoints are far apart.
+    """
+    settings = run.experiment.training
+    if settings.final != "average":
+        return None
+    newest = checkpoints(run.folder / "checkpoints")[-settings.average_last :]
+    run.model.eval()
+    last = mean_dev_loss(run)
+    if math.isnan(last):
+        return None
+    own = {name: value.clone() for name, value in weights(run.model).items()}
+    run.model.load_state_dict(average_weights(newest))
+    mean = mean_dev_loss(run)
+    run.model.load_state_dict(own)
+    if mean < _MUCH * last:
+        return None
+    return Remark(
+        about="training.final",
+        figures={"average": mean, "last": last},
+        text=f"the mean of the last {len(newest)} checkpoints ({newest[0].name} to "
+        f"{newest[-1].name}) becomes the model, but has a dev loss of {mean:.2f} where the last of "
+        f"them has {last:.2f}: their weights still change fast. With a smaller "
+        "`training.average_last` or `training.save_every`, or `training.final` 'best' or 'last', "
+        "the run ends otherwise",
+    )
 
 
 def _taskwise(run: Run, state: TrainState) -> dict[int, list[Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,30 @@ def validate(run: Run) -> Validation:
     if name not in run.data.split_names:
         return Validation(values={})
     embeddings = run.task_embeddings(run.model)
+    values, ctc = _losses_by_task(run, name, embeddings)
+    trained = {t.name: embeddings[t.name] for t in run.trained_tasks if t.name in embeddings}
+    alike = same_task_embeddings(trained, initial_task_embedding(run.experiment.model))
+    if settings.selection == "loss":
+        return Validation(values=values, ctc_losses=ctc, remarks=alike)
+    results = _dev_results(run, embeddings, name)
+    found = validation_by_score({r.task: r.scores[0] for r in results}, values)
+    return replace(found, ctc_losses=ctc, remarks=(*found.remarks, *alike))
+
+
+@torch.inference_mode()
+def mean_dev_loss(run: Run) -> float:
+    """Return the mean of the dev losses of all tasks, nats a piece; NaN where there is no dev."""
+    name = run.experiment.data.dev_split
+    if name not in run.data.split_names:
+        return math.nan
+    values, _ = _losses_by_task(run, name, run.task_embeddings(run.model))
+    return sum(values.values()) / len(values) if values else math.nan
+
+
+def _losses_by_task(
+    run: Run, name: str, embeddings: Mapping[str, Tensor]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the mean dev loss of each task, and of CTC where that counts in training."""
     values: dict[str, float] = {}
     ctc: dict[str, float] = {}
     for task in run.trained_tasks:
@@ -60,13 +85,7 @@ def validate(run: Run) -> Validation:
         if any(loss.ctc for loss in losses):
             sums = sum(float(loss.ctc[task.name]) * loss.num_pieces for loss in losses)
             ctc[task.name] = sums / count
-    trained = {t.name: embeddings[t.name] for t in run.trained_tasks if t.name in embeddings}
-    alike = same_task_embeddings(trained, initial_task_embedding(run.experiment.model))
-    if settings.selection == "loss":
-        return Validation(values=values, ctc_losses=ctc, remarks=alike)
-    results = _dev_results(run, embeddings, name)
-    found = validation_by_score({r.task: r.scores[0] for r in results}, values)
-    return replace(found, ctc_losses=ctc, remarks=(*found.remarks, *alike))
+    return values, ctc
 
 
 def same_task_embeddings(embeddings: Mapping[str, Tensor], initial: Tensor) -> tuple[str, ...]:
