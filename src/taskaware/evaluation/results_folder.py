@@ -132,7 +132,10 @@ def require_usable(folder: Path, evaluated: Evaluated, *, model: Path, is_named:
 def write(
     folder: Path, evaluated: Evaluated, results: Sequence[TaskResult], about: Mapping[str, Any]
 ) -> None:
-    """Write outputs and scores; nobody sees half a file, and the scores come last.
+    """Write outputs and scores; nobody sees half a file, and the outputs come last.
+
+    Where it is stopped between the two, the scores say whose they are, so that the same evaluation
+    may be done again; outputs alone could be anybody's.
 
     Args:
         folder: Where.
@@ -150,8 +153,8 @@ def write(
     }
     # Either both are exchanged or, as far as a file system can say, none.
     with (
-        atomic_file(folder / RESULTS_NAME) as scores,
         atomic_file(folder / OUTPUTS_NAME) as outputs,
+        atomic_file(folder / RESULTS_NAME) as scores,
     ):
         scores.write_bytes(json.dumps(content, indent=1, ensure_ascii=False).encode())
         outputs.write_bytes(outputs_text(results).encode())

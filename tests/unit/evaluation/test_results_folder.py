@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from taskaware import files
 from taskaware.errors import UserError
 from taskaware.evaluation.results_folder import Evaluated, folder_name, require_usable, write
 
@@ -124,3 +125,24 @@ def test_two_evaluations_at_a_time_do_not_take_each_others_files(
     write(tmp_path, FULL, [], {"model": str(MODEL)})
     assert other.read_text() == "half"
     assert json.loads((tmp_path / "results.json").read_text())["model"] == str(MODEL)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_evaluation_that_is_stopped_while_it_writes_may_be_given_again(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    published = []
+
+    def publish(partial: Path, path: Path) -> None:
+        published.append(path)
+        if len(published) == number:
+            raise KeyboardInterrupt
+        partial.replace(path)
+
+    monkeypatch.setattr(files, "publish", publish)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, FULL, [], {"model": str(MODEL)})
+    require_usable(tmp_path, FULL, model=MODEL, is_named=True)
+    monkeypatch.undo()
+    write(tmp_path, FULL, [], {"model": str(MODEL)})
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "outputs.jsonl"}
