@@ -81,6 +81,7 @@ class TaskBook:
         self._most = most
         self._sha256 = model_sha256
         self._lock = threading.Lock()
+        self._coming: set[str] = set()  # names of tasks that are being written, in lower case
         self._known = {
             task.name: KnownTask(task=task, embedding=model.task_embeddings.get(task.name))
             for task in model.tasks
@@ -192,11 +193,19 @@ class TaskBook:
         require_finite(embedding, "examples")
         made = KnownTask(task=replace(task, name=name), embedding=embedding, is_stored=True)
         with self._lock:
-            if name in self._known:
-                raise _taken(name)
-            if self._folder is not None:
+            self._require_free(name)
+            self._coming.add(name.lower())
+        is_kept = False
+        try:
+            self._require_no_file(name)
+            if self._folder is not None:  # without the lock, as a disk may be slow
                 self._write(self._folder / f"{name}.safetensors", task, embedding)
-            self._known[name] = made
+            is_kept = True
+        finally:
+            with self._lock:
+                self._coming.remove(name.lower())
+                if is_kept:
+                    self._known[name] = made
         return made
 
     def _write(self, path: Path, task: Task, embedding: Tensor) -> None:
@@ -225,13 +234,20 @@ class TaskBook:
                 param="name",
             )
         with self._lock:
-            taken = name in self._known or name in self._reserved
-            there = sum(one.is_stored for one in self._known.values())
-        # A file of the folder may have a name that differs in case alone, where that is the same.
-        if taken or (self._folder and (self._folder / f"{name}.safetensors").exists()):
+            self._require_free(name)
+        self._require_no_file(name)
+
+    def _require_free(self, name: str) -> None:
+        if name in self._known or name in self._reserved or name.lower() in self._coming:
             raise _taken(name)
+        there = sum(one.is_stored for one in self._known.values()) + len(self._coming)
         if there >= self._most:
             raise busy(f"at most {self._most} tasks are kept, and so many are there")
+
+    def _require_no_file(self, name: str) -> None:
+        # A file of the folder may have a name that differs in case alone, where that is the same.
+        if self._folder and (self._folder / f"{name}.safetensors").exists():
+            raise _taken(name)
 
     def _load(self, path: Path) -> None:
         facts, tensors = read_metadata(path), load_tensors(path)

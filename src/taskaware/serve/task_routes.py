@@ -128,7 +128,7 @@ async def _make_task(service: Service, request: Request, body: NewTask) -> Known
             f"cue is '{service.model.settings.conditioning.cue}'",
             code="no_task_network",
         )
-    service.book.require_free(body.name)
+    await asyncio.to_thread(service.book.require_free, body.name)
     most = service.settings.max_outputs_a_request
     if len(body.examples) > most:
         raise too_large(
@@ -167,7 +167,7 @@ async def _make_task(service: Service, request: Request, body: NewTask) -> Known
     }
     if changes:
         task = replace(task, **changes)
-    return service.book.add(body.name, task, embedding)
+    return await asyncio.to_thread(service.book.add, body.name, task, embedding)
 
 
 def _like(service: Service, body: NewTask, modality: Modality) -> KnownTask:

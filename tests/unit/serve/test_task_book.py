@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,10 +13,13 @@ import torch
 
 from conftest import ASR, MT
 from taskaware.errors import CheckpointError, OutputError, UnknownTaskError
+from taskaware.serve.app import create_app
 from taskaware.serve.failures import ServiceError
+from taskaware.serve.service import Service
+from taskaware.serve.settings import ServeSettings
 from taskaware.serve.task_book import TaskBook
 from taskaware.training.tensors import read_metadata, write_tensors
-from tiny_service import random_model
+from tiny_service import TestClient, random_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +111,55 @@ def test_a_task_is_never_written_over(tmp_path: Path):
         with pytest.raises(ServiceError, match="never written over"):
             made.add(name, MT, torch.zeros(1, SIZE))
     assert bool((made.get("mine").embedding == 1).all())
+
+
+def test_a_slow_disk_holds_up_nobody_but_who_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    is_writing, may_go_on = threading.Event(), threading.Event()
+
+    def write(*_: object) -> None:
+        is_writing.set()
+        assert may_go_on.wait(10)
+
+    monkeypatch.setattr(TaskBook, "_write", write)
+    examples = [{"source": {"text": "one"}, "target": "eins"}]
+    asked = {"name": "mine", "examples": examples}
+    service = Service(
+        MODEL, name="tiny", settings=ServeSettings(), tasks_folder=tmp_path, model_sha256="a" * 64
+    )
+    with (
+        TestClient(create_app(service), base_url="http://localhost") as client,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        first = threads.submit(client.post, "/v1/task-embeddings", json=asked)
+        assert is_writing.wait(10)
+        answers = threads.submit(client.get, "/v1/models")
+        try:
+            names = [one["id"] for one in answers.result(5).json()["data"]]
+            assert "mine" not in names  # not before it is written
+            again = client.post("/v1/task-embeddings", json={**asked, "name": "Mine"})
+            assert again.status_code == 409
+        finally:
+            may_go_on.set()
+        assert first.result(10).status_code == 201
+        assert service.book.get("mine").is_stored
+
+
+def test_what_could_not_be_written_leaves_its_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made = book(tmp_path, most=1)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ServiceError, match="could not be kept"):
+        made.add("mine", MT, torch.ones(1, SIZE))
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+    assert made.add("mine", MT, torch.ones(1, SIZE)).is_stored
 
 
 def test_there_are_at_most_so_many():
