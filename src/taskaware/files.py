@@ -21,7 +21,7 @@ import stat
 import threading
 import tokenize
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from taskaware.errors import UserError, WriteError
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # What NumPy raises at a file that is none of its own: Python's tokenizer reads the header.
 NUMPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError)
 _SHOWN_CHARACTERS = 100
-_MOST_BYTES = 1 << 28  # of what is read whole as text or JSON; the largest known is a tenth of it
+MOST_BYTES = 1 << 28  # of what is read whole as text or JSON; the largest known is a tenth of it
 
 
 def require_name(path: Path) -> None:
@@ -70,7 +70,7 @@ def require_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is no file, but a pipe, a socket or a device", str(path))
 
 
-def read_regular(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
+def read_regular(path: Path, *, most_bytes: int = MOST_BYTES) -> bytes:
     """Return what a file holds that a stranger may have made.
 
     Args:
@@ -82,7 +82,12 @@ def read_regular(path: Path, *, most_bytes: int = _MOST_BYTES) -> bytes:
     """
     require_regular(path)
     with path.open("rb") as file:
-        content = file.read(most_bytes + 1)
+        return read_at_most(file, path, most_bytes)
+
+
+def read_at_most(file: BinaryIO, path: Path, most_bytes: int) -> bytes:
+    """Return what an open file has left; an ``OSError`` names it where that is more."""
+    content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         reason = f"it must have at most {most_bytes:,} bytes, but has more"
         raise OSError(errno.EFBIG, reason, str(path))

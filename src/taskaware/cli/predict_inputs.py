@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from taskaware.errors import UserError
+from taskaware.pipes import open_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -123,7 +124,9 @@ def _file(path: Path, reading: Reading) -> Input:
     suffix = path.suffix.lower()
     if path.is_dir():
         raise UserError(f"{_shown(path)} must be a file, but is a folder: give the files in it")
-    if path.is_fifo() or path.is_char_device():
+    if path.is_fifo():
+        return _stream(_shown(path), open_pipe(path), reading)
+    if path.is_char_device():
         return _stream(_shown(path), path.open("rb"), reading)
     if reading == "manifest" or (reading == "auto" and suffix in LIST_SUFFIXES):
         return _manifest(path)
@@ -159,7 +162,7 @@ def _stream(name: str, stream: BinaryIO, reading: Reading) -> Input:
     head = stream.read(_HEAD_BYTES)
     whole = io.BufferedReader(_Rewound(head, stream))
     if not _is_text(head, name):
-        from taskaware.data.sound.audio import read_piped
+        from taskaware.data.sound.piped import read_piped
 
         content = read_piped(whole, name)
         item = Item(file=name, modality="speech", source=content, shown=name, fields={})

@@ -11,8 +11,11 @@ from cyclopts import Parameter
 
 from taskaware.cli.numbers import Count, between
 from taskaware.errors import UserError, require_packages
+from taskaware.pipes import read_given
 
 KEY_VARIABLE = "TASKAWARE_API_KEY"
+
+_MOST_KEY_BYTES = 1 << 16
 
 _Port = Annotated[int, between(0, 65_535)]
 
@@ -135,7 +138,7 @@ def _api_key(file: Path | None) -> str | None:
         UserError: The file, or the variable that is set, holds none.
     """
     if file is not None:
-        text = file.read_text(encoding="utf-8")
+        text = read_given(file, most_bytes=_MOST_KEY_BYTES).decode()
     elif not (text := os.environ.get(KEY_VARIABLE, "")):
         return None
     lines = text.splitlines()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 
 from taskaware.data.batches.batching import collate
-from taskaware.data.sound.audio import read_stream
+from taskaware.data.sound.piped import read_stream
 from taskaware.errors import SourceWarning, TaskawareError, UnknownTaskError, UserError
 from taskaware.files import require_name
 from taskaware.inference.decoder import Decoder

@@ -28,6 +28,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from taskaware.errors import ExperimentError, nearest
+from taskaware.pipes import read_given
 from taskaware.settings.annotations import (
     SCALARS,
     description,
@@ -310,17 +311,13 @@ def _apply_override(mapping: dict[str, Any], override: str, reading: _Reading) -
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ExperimentError(
-                f"{path}: must be a TOML file of at most {_MOST_BYTES:,} bytes, but is larger"
-            )
+        content = read_given(path, most_bytes=_MOST_BYTES)
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path}: must be a readable UTF-8 text file: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ExperimentError(f"{path}: must be a readable UTF-8 text file: {reason}") from error
 
 
 def require_valid(

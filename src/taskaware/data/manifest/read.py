@@ -38,7 +38,7 @@ from taskaware.data.manifest.table_forms import (
 )
 from taskaware.data.manifest.tasks import name_problem
 from taskaware.errors import ManifestError, nearest
-from taskaware.files import parse_json
+from taskaware.files import parse_json, require_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -266,6 +266,7 @@ def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
     """Yield the lines without their ends; line feeds alone end them, as texts may hold others."""
     offset = 0
     try:
+        require_regular(path)  # it is read several times, as nothing but a file can be
         with path.open("rb") as file:
             lines = iter(lambda: file.readline(_MOST_LINE_BYTES + 1), b"")
             for number, data in enumerate(lines, start=1):

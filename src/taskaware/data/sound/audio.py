@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from taskaware.data.sound.audio_length import check_header, is_mpeg, with_known_length
+from taskaware.data.sound.piped import read_pipe, read_piped
 from taskaware.errors import AudioError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 # A segment may end this much after its file: manifests round times to a hundredth of a second.
 END_TOLERANCE_SECONDS = 0.01
 _MOST_VALUES_AT_ONCE = 1 << 26  # 256 MiB
-_MOST_PIPED_BYTES = 1 << 31
 _COMPRESSED_SUFFIXES = ("flac", "mp3", "ogg", "opus")
 _MPEG_TOLERANCE_SECONDS = 0.25  # the first frames may need what was before them to be decoded
 # Integers of 32 bits that were not scaled are read, though they are no float samples. The power of
@@ -298,8 +298,7 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
         _check_is_file(Path(path), name)
         source = _openable(path)
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
-            with Path(path).open("rb") as stream:
-                source = io.BytesIO(read_piped(stream, name))
+            source = io.BytesIO(read_pipe(Path(path), name))
     else:
         name, source = shown(getattr(path, "name", "the recording")), seekable(path)
     try:
@@ -359,35 +358,6 @@ def _reason(error: Exception) -> str:
     """Return libsndfile's reason in brackets, unless it says wrongly that the file is missing."""
     reason = getattr(error, "error_string", "") or str(error)
     return "" if "does not exist" in reason else f" ({reason.rstrip('.')})"
-
-
-def read_piped(stream: BinaryIO, name: str) -> bytes:
-    """Return what comes through a pipe.
-
-    Raises:
-        AudioError: It does not end, or cannot be read.
-    """
-    content = read_stream(stream, name, _MOST_PIPED_BYTES + 1)
-    if len(content) > _MOST_PIPED_BYTES:
-        raise AudioError(
-            f"{name}: a pipe must bring at most {_MOST_PIPED_BYTES:,} bytes, but brings more: "
-            "write the recording to a file first"
-        )
-    return content
-
-
-def read_stream(stream: BinaryIO, name: str, most_bytes: int = -1) -> bytes:
-    """Return what an open file has left; an ``AudioError`` says that it cannot be read."""
-    try:
-        content = stream.read(most_bytes)
-    except Exception as error:  # whatever an object that is not ours raises
-        raise AudioError(f"{name}: the file cannot be read ({error})") from error
-    if not isinstance(content, bytes):
-        wrong = type(content).__name__
-        raise AudioError(
-            f"{name}: an open file must give bytes, but gives {wrong}: open it as 'rb'"
-        )
-    return content
 
 
 def seekable(stream: BinaryIO) -> BinaryIO:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from taskaware.data.sound import audio
+from taskaware.data.sound.piped import read_pipe
 from taskaware.errors import AudioError
 from taskaware.files import require_name
 
@@ -114,8 +115,7 @@ def long_sound(
         file = Path(source)
         require_name(file)
         if file.exists() and not file.is_file() and not file.is_dir():  # a pipe: read once
-            with file.open("rb") as stream:
-                file = io.BytesIO(audio.read_piped(stream, audio.shown(file)))
+            file = io.BytesIO(read_pipe(file, audio.shown(file)))
     else:
         file = audio.seekable(source)
     position = 0 if isinstance(file, Path) else file.tell()
