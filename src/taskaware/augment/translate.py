@@ -31,6 +31,7 @@ from taskaware.data.corpora.rows import ASR, MT, ST, task_name
 from taskaware.data.manifest.tasks import describe
 from taskaware.data.manifest.write import to_line
 from taskaware.errors import CheckpointError, UserError
+from taskaware.files import file_sha256
 from taskaware.inference.model import TaskAwareModel, load
 from taskaware.inference.model_folder import find_model
 from taskaware.settings import typed as settings_file
@@ -143,8 +144,7 @@ def _model_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in _MODEL_FILES:
         try:
-            with (folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(file_sha256(folder / name)))
         except OSError as error:
             raise CheckpointError(
                 f"{folder} must be a model folder, but {name} cannot be read ({error.strerror}); a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -222,6 +223,17 @@ def test_models_of_equal_names_and_folders_without_a_model_are_refused(
     missing = TranslationModelSettings(folder=tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"nowhere must be a model folder"):
         translate([talks], tmp_path / "o.jsonl", [missing], SETTINGS)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_file_of_a_model_that_is_a_pipe_is_refused(
+    talks: Path, two: list[TranslationModelSettings], tmp_path: Path
+):
+    path = two[0].folder / "model.safetensors"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read \(it is no file"):
+        translate([talks], tmp_path / "o.jsonl", two, SETTINGS)
 
 
 def test_another_model_in_the_same_folder_is_noticed(
