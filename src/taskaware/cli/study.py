@@ -14,7 +14,6 @@ from taskaware.cli.display import out, say, stage_display
 from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Seed, Workers
 from taskaware.errors import TaskawareError, require_packages
-from taskaware.output_folder import require_usable
 
 if TYPE_CHECKING:
     from taskaware.study.plan import Plan
@@ -105,10 +104,10 @@ def _do(plan: Plan, jobs: int) -> Ending:
         make_data,
         sensible_num_workers,
     )
-    from taskaware.study.write import WRITTEN
+    from taskaware.study.write import require_folder
     from taskaware.training.processes import Seat
 
-    require_usable(plan.folder, names=WRITTEN, whole=False)  # before any training
+    require_folder(plan.folder, study=plan.study.name, size=plan.size_name)
     seat = Seat.from_environment()
     with stage_display() as progress:
         make_data(plan, progress=progress)

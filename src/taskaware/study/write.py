@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskaware.errors import MissingDependencyError
-from taskaware.output_folder import claimed
+from taskaware.errors import MissingDependencyError, OutputError
+from taskaware.files import read_json_object
+from taskaware.output_folder import claimed, require_usable
 from taskaware.study.figures import curves_figure, embedding_figure, forgetting_figure, rendered
 from taskaware.study.page import render_page
 from taskaware.study.tables import to_csv, to_json, to_markdown
@@ -35,6 +36,28 @@ class Written:
     warning: str = ""
 
 
+def require_folder(folder: Path, *, study: str, size: str) -> None:
+    """Require, before any training, that a study's table can be written into a folder.
+
+    A folder's name joins those of study and size, so that other studies may have the same.
+
+    Raises:
+        OutputError: Files of these names are there that no study wrote, or the table of another.
+    """
+    require_usable(folder, names=WRITTEN, whole=False)
+    try:
+        found = read_json_object(folder / "results.json")
+    except (OSError, ValueError):
+        return  # none, or a damaged one of ours
+    there = found.get("name"), found.get("size")
+    if there != (study, size):
+        raise OutputError(
+            f"{folder} must be for the study '{study}' of the size '{size}', but holds the table "
+            f"of '{there[0]}' of the size '{there[1]}': give one of them another name, or another "
+            "folder with --to; nothing was changed"
+        )
+
+
 def write_all(results: StudyResults, folder: Path) -> Written:
     """Write ``table.md``, ``table.csv``, ``results.json``, ``report.html`` and ``figures/``.
 
@@ -42,11 +65,12 @@ def write_all(results: StudyResults, folder: Path) -> Written:
     page and the figures are left out, and the result's warning says so.
 
     Raises:
-        OutputError: Files of these names are there that no study wrote.
+        OutputError: See ``require_folder``.
     """
     texts = (("results.json", to_json), ("table.csv", to_csv), ("table.md", to_markdown))
     # Several commands that work on one study end at about the same time: each waits its turn.
     with claimed(folder, names=WRITTEN, whole=False, waits=True) as output:
+        require_folder(folder, study=results.name, size=results.size)
         paths = [output.write(name, text(results).encode()) for name, text in texts]
         try:
             paths.append(output.write("report.html", render_page(results).encode()))

@@ -11,7 +11,7 @@ from made_up import HOSTILE, curves, embeddings, many_tasks, matrix, one_seed, r
 from taskaware.errors import MissingDependencyError, OutputError
 from taskaware.study import figures
 from taskaware.study.page import render_page
-from taskaware.study.write import write_all
+from taskaware.study.write import require_folder, write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,6 +186,17 @@ def test_a_figure_that_fails_leaves_the_old_ones(
     with pytest.raises(OSError, match="disk full"):
         write_all(study(), tmp_path)
     assert {path: path.read_bytes() for path in shown_files(tmp_path)} == old
+
+
+@pytest.mark.parametrize("other", [{"name": "a-b", "size": "c"}, {"name": "a", "size": "b"}])
+def test_the_table_of_another_study_is_not_written_over(other: dict[str, str], tmp_path: Path):
+    first = replace(study(), name="a", size="b-c")
+    write_all(first, tmp_path)
+    with pytest.raises(OutputError, match="holds the table of 'a' of the size 'b-c'"):
+        require_folder(tmp_path, study=other["name"], size=other["size"])
+    with pytest.raises(OutputError, match="nothing was changed"):
+        write_all(replace(study(), **other), tmp_path)
+    write_all(first, tmp_path)
 
 
 def test_a_table_of_the_user_is_not_written_over(tmp_path: Path) -> None:
