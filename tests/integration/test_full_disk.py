@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from taskaware.augment.signals import change_signals
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
+from taskaware.data.sound.settings import AugmentationSettings
 from taskaware.errors import DataError, TaskawareError, WriteError
 from taskaware.inference.model import load
 from taskaware.output_folder import claimed
@@ -137,3 +139,20 @@ def test_the_record_of_what_was_written_is_named_where_it_has_no_room(tmp_path: 
     assert not (tmp_path / "out" / "a.txt").exists()
     with claimed(tmp_path / "out") as output:
         output.write("a.txt", b"ours")
+
+
+def test_a_changed_recording_never_lacks_its_end(tmp_path: Path):
+    manifest = write_corpus(tmp_path)["test"]
+
+    def change(folder: Path) -> list[bytes]:
+        settings = AugmentationSettings()
+        change_signals([manifest], folder / "x.jsonl", 1, settings, seed=1, num_workers=1)
+        return [path.read_bytes() for path in sorted(folder.rglob("*.flac"))]
+
+    wanted = change(tmp_path / "whole")
+    longest = max(len(content) for content in wanted)
+    said = r"\.flac must be writable, but: File too large"
+    with files_of_at_most(longest - 1), pytest.raises(WriteError, match=said):
+        change(tmp_path / "full")
+    assert not (tmp_path / "full/x.jsonl").exists()
+    assert change(tmp_path / "full") == wanted

@@ -25,8 +25,10 @@ from taskaware.augment.blocks import (
 from taskaware.augment.inputs import join_origins, lines_of, short_name, survey
 from taskaware.data.corpora.rows import ASR, ST, task_name
 from taskaware.data.manifest.write import to_line
+from taskaware.data.sound.audio import flac
 from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
 from taskaware.errors import TaskawareError, UserError
+from taskaware.files import reporting
 from taskaware.settings import typed as settings_file
 from taskaware.signals import leave_to_first_process
 from taskaware.threads import in_order
@@ -297,7 +299,6 @@ def _speak_job(job: _Job) -> list[str]:
 
 
 def _write(recording: _Recording, synthesiser: Synthesiser, job: _Job) -> str:
-    import soundfile
     import soxr
 
     try:
@@ -308,6 +309,7 @@ def _write(recording: _Recording, synthesiser: Synthesiser, job: _Job) -> str:
         return TOO_LONG
     rate = job.sample_rate_hz
     samples = soxr.resample(spoken, synthesiser.sample_rate_hz, rate).clip(-1, 1)
-    recording.path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(recording.path, samples, rate, format="FLAC", subtype="PCM_16")
+    with reporting(recording.path):
+        recording.path.parent.mkdir(parents=True, exist_ok=True)
+        recording.path.write_bytes(flac(samples, rate))
     return ""

@@ -25,8 +25,10 @@ from taskaware.data.embedded.settings import (
     EmbeddedCorpusSettings,
     Split,
 )
+from taskaware.data.sound.audio import flac
 from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
 from taskaware.errors import ExperimentError
+from taskaware.files import reporting
 from taskaware.output_folder import claimed
 from taskaware.settings import typed as settings_file
 from taskaware.signals import leave_to_first_process
@@ -266,7 +268,6 @@ def _speak(
 
 def _speak_job(job: _Job) -> float:
     """Write some recordings; returns their length in seconds."""
-    import soundfile
     import soxr
 
     folder, recordings, settings = job
@@ -278,7 +279,8 @@ def _speak_job(job: _Job) -> float:
         samples = soxr.resample(spoken, synthesiser.sample_rate_hz, rate).clip(-1, 1)
         for audio in recording.audios(settings):
             sound = telephone(samples, rate) if audio.endswith("-telephone.flac") else samples
-            soundfile.write(folder / audio, sound, rate, format="FLAC", subtype="PCM_16")
+            with reporting(folder / audio):
+                (folder / audio).write_bytes(flac(sound, rate))
             num_samples += len(samples)
     return num_samples / rate
 

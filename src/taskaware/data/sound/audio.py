@@ -203,17 +203,26 @@ def compressed(speech: Speech) -> tuple[bytes, str]:
     Raises:
         AudioError: See ``read``.
     """
-    import soundfile
-
     suffix = speech.path.suffix.lower().removeprefix(".")
     whole = (speech.duration_seconds, speech.start_seconds, speech.channel) == (None, 0.0, None)
     if whole and suffix in _COMPRESSED_SUFFIXES:
         return speech.path.read_bytes(), suffix
     rate = info(speech.path).sample_rate_hz
     waveform = read_speech(speech, sample_rate_hz=rate).waveform
+    return flac(np.clip(waveform, -1, 1), rate), "flac"
+
+
+def flac(waveform: np.ndarray, sample_rate_hz: int) -> bytes:
+    """Return a waveform as a FLAC file of 16 bits.
+
+    Written to a file by libsndfile itself, the end may be missing where the disk is full, and
+    nothing says so.
+    """
+    import soundfile
+
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(waveform, -1, 1), rate, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue(), "flac"
+    soundfile.write(buffer, waveform, sample_rate_hz, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def segment_frames(

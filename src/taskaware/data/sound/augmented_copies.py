@@ -24,7 +24,7 @@ from taskaware.data.hashes import hash_texts
 from taskaware.data.sound import audio
 from taskaware.data.sound.augmentation import IDENTITY, Draw, augment, draws
 from taskaware.errors import AudioError, UserError
-from taskaware.files import atomic_file, write_error
+from taskaware.files import atomic_file
 from taskaware.threads import in_order
 from taskaware.types import Speech
 
@@ -204,16 +204,11 @@ def _write(path: Path, waveform: np.ndarray, sample_rate_hz: int) -> float:
     Where an echo goes past full scale, the whole signal is made quieter: features normalised by
     utterance do not change, and clipped ones would.
     """
-    import soundfile
-
     if len(waveform) == 0:
         raise AudioError(f"{path.name}: the segment must hold samples, but is empty")
     peak = np.abs(waveform).max()
     if peak > _GREATEST_SAMPLE:
         waveform = waveform * (_GREATEST_SAMPLE / peak)
-    try:
-        with atomic_file(path) as partial:  # two examples, or two processes, may make the same copy
-            soundfile.write(str(partial), waveform, sample_rate_hz, format="FLAC", subtype="PCM_16")
-    except soundfile.SoundFileError as error:
-        raise write_error(path, error) from error
+    with atomic_file(path) as partial:  # two examples, or two processes, may make the same copy
+        partial.write_bytes(audio.flac(waveform, sample_rate_hz))
     return len(waveform) / sample_rate_hz

@@ -171,12 +171,13 @@ def test_nothing_depends_on_the_number_of_threads_or_the_folder(talk: Path, tmp_
 def test_a_write_that_is_cut_off_leaves_no_copy(
     talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def full(path: str, *_: object, **__: object) -> None:
-        Path(path).write_bytes(b"half a file")
+    def full(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device")
 
     folder = tmp_path / "copies"
-    monkeypatch.setattr(soundfile, "write", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(WriteError, match=r"must be writable.*No space left"):
         run([example(talk)], folder)
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["left_out.tsv"]
