@@ -104,6 +104,28 @@ def test_times_are_in_order_within_the_recording_and_the_texts_are_those_of_the_
     assert said[-1] == ("asr_en", 10, 10)
 
 
+@pytest.mark.parametrize("segmentation", ["pauses", "windows"])
+def test_each_part_of_the_text_is_told_while_the_next_ones_are_still_decoded(
+    segmentation, model: TaskAwareModel, wave: np.ndarray
+):
+    settings = replace(BY_LEVEL, segmentation=segmentation)
+    parts: list[str] = []
+    seconds: list[int] = []  # up to which the recording was decoded when each part was told
+    decoded = [0]
+    found = transcribe(
+        model,
+        wave,
+        "asr_en",
+        settings,
+        progress=lambda stage, done, total: decoded.append(done),
+        on_text=lambda part: (parts.append(part), seconds.append(decoded[-1])),
+    )
+    assert "".join(parts) == found.text
+    assert len(parts) == len(found.segments)
+    assert seconds[0] < 7, "of ten seconds"
+    assert found.text == transcribe(model, wave, "asr_en", settings).text
+
+
 def test_a_stretch_is_decoded_as_it_is_alone(model: TaskAwareModel):
     wave = speak("one two")
     found = transcribe(model, wave, "asr_en", replace(BY_LEVEL, guards=False))

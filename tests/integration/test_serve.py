@@ -83,10 +83,14 @@ def test_times_come_in_the_forms_of_openais_api(client):
     assert transcribe(client, response_format="vtt").text.startswith("WEBVTT\n")
 
 
+def events_of(answer) -> list[dict[str, str]]:
+    return [json.loads(line[6:]) for line in answer.text.split("\n\n") if line]
+
+
 def test_a_streamed_answer_is_the_events_of_openais_api(client):
     answer = transcribe(client, stream="true")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    events = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line]
+    events = events_of(answer)
     assert "".join(e["delta"] for e in events[:-1]) == MODEL.transcribe(wav())
     assert events[-1] == {"type": "transcript.text.done", "text": MODEL.transcribe(wav())}
 
@@ -104,6 +108,10 @@ def test_a_recording_longer_than_the_model_hears_is_decoded_in_parts(
         assert answer["duration"] == pytest.approx(6.4)
         assert len(answer["segments"]) > 1
         assert transcribe(client, long).json()["text"] == answer["text"]
+        events = events_of(transcribe(client, long, stream="true"))
+        assert len(events) == len(answer["segments"]) + 1
+        assert "".join(one["delta"] for one in events[:-1]) == answer["text"]
+        assert events[-1]["text"] == answer["text"]
 
 
 def test_the_list_of_models_has_an_entry_a_task(client):

@@ -25,8 +25,9 @@ from taskaware.serve.failures import (
     ServiceError,
     error_response,
     json_response,
-    of_error,
     shortened,
+    stopping,
+    told,
 )
 from taskaware.serve.guard import Guard, Refused
 from taskaware.serve.metrics import CONTENT_TYPE
@@ -112,14 +113,11 @@ def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(TaskawareError)
     async def foreseen(_: Request, error: Exception) -> Response:
         assert isinstance(error, TaskawareError)
-        told = of_error(error)
-        if told.status == 500:  # whoever runs the service learns more than its clients
-            traceback.print_exception(error)
-        return error_response(told)
+        return error_response(told(error))
 
     @app.exception_handler(NobodyWaitsError)
     async def unwanted(_: Request, error: Exception) -> Response:
-        return error_response(ServiceError("the service is stopping", status=503, code="stopping"))
+        return error_response(stopping())
 
     @app.exception_handler(RequestValidationError)
     async def impossible(_: Request, error: Exception) -> Response:
@@ -137,10 +135,11 @@ def _tell_errors(app: FastAPI) -> None:
         if isinstance(error, Refused):
             return error_response(error.error)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-        told = ServiceError(
-            str(error.detail), status=error.status_code, code=code or "invalid_request"
+        response = error_response(
+            ServiceError(
+                str(error.detail), status=error.status_code, code=code or "invalid_request"
+            )
         )
-        response = error_response(told)
         response.headers.update(error.headers or {})
         if error.status_code == 405:  # the framework names those of the first route of the path
             path = getattr(request.scope.get("route"), "path", "")

@@ -5,13 +5,11 @@ https://platform.openai.com/docs/api-reference/audio
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
-from starlette.responses import StreamingResponse
 
 from taskaware.errors import UnknownTaskError, nearest
 from taskaware.inference.recordings.formats import format_transcript
@@ -19,6 +17,7 @@ from taskaware.serve import intake
 from taskaware.serve.failures import ServiceError, json_response, too_large
 from taskaware.serve.schemas import ERRORS, Transcription
 from taskaware.serve.service import OPENAI_MODELS, Service
+from taskaware.serve.streaming import text_in_parts, whole_text
 
 if TYPE_CHECKING:
     from taskaware.inference.recordings.transcript import Segment, Transcript
@@ -204,14 +203,13 @@ async def _answer(
     if not heard.in_parts:
         ((best, *_),) = await service.outputs(request, [(known, heard)], decoding)
         if wanted.is_stream:
-            return _events([best.text], best.text)
+            return whole_text(best.text, [best.text])
         return _plain(best.text, wanted.form, {"confidence": round(best.confidence, 4)})
+    if wanted.is_stream:
+        make = partial(service.transcript, request, known, heard, decoding, words=False)
+        return await text_in_parts(lambda put: make(on_text=put))
     needs_words = wanted.words or wanted.form in ("srt", "vtt")
     transcript = await service.transcript(request, known, heard, decoding, words=needs_words)
-    if wanted.is_stream:
-        texts = [one.text for one in transcript.segments]
-        parts = [t if i == 0 else transcript.separator + t for i, t in enumerate(texts)]
-        return _events(parts, transcript.text)
     if wanted.form in ("srt", "vtt"):
         return _text(format_transcript(transcript, wanted.form), wanted.form)
     if wanted.form == "verbose_json":
@@ -235,21 +233,6 @@ def _plain(text: str, form: ResponseFormat, facts: dict[str, Any]) -> Response:
 
 def _text(text: str, form: str) -> Response:
     return Response(text.encode(), media_type=f"{_MEDIA_TYPES[form]}; charset=utf-8")
-
-
-def _events(parts: list[str], whole: str) -> StreamingResponse:
-    """Return the events that OpenAI's API streams: the parts of a text, then all of it."""
-
-    def lines() -> Iterator[bytes]:
-        for part in parts:
-            yield _event({"type": "transcript.text.delta", "delta": part})
-        yield _event({"type": "transcript.text.done", "text": whole})
-
-    return StreamingResponse(lines(), media_type="text/event-stream")
-
-
-def _event(content: dict[str, str]) -> bytes:
-    return f"data: {json.dumps(content)}\n\n".encode()
 
 
 def _verbose(

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from taskaware.serve.failures import ServiceError, busy
+from taskaware.serve.failures import busy, stopping
 from taskaware.serve.turns import Turns
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class Batcher:
 
     def _require_room(self, number: int) -> None:
         if self._is_closing:
-            raise ServiceError("the service is stopping", status=503, code="stopping")
+            raise stopping()
         if self._num_there + number > self._max_waiting:
             raise busy(
                 f"at most {self._max_waiting} outputs may wait, but {self._num_there} do and "

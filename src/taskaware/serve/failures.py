@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -79,6 +80,19 @@ def of_error(error: TaskawareError, *, param: str | None = None) -> ServiceError
     return ServiceError(str(error), status=500, code="model_failed")
 
 
+def told(error: TaskawareError) -> ServiceError:
+    """Return the same; whoever runs the service learns more of its failures, on standard error."""
+    found = of_error(error)
+    if found.status == 500:
+        traceback.print_exception(error)
+    return found
+
+
+def stopping() -> ServiceError:
+    """Return the refusal of what the service does not finish any more."""
+    return ServiceError("the service is stopping", status=503, code="stopping")
+
+
 def shortened(text: str) -> str:
     """Return what a client sent as an answer shows it."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
@@ -95,17 +109,22 @@ def too_large(message: str, param: str | None = None) -> ServiceError:
     return ServiceError(message, status=413, code="too_large", param=param)
 
 
-def error_response(error: ServiceError) -> Response:
-    """Return the answer that tells a client of an error."""
+def error_content(error: ServiceError) -> dict[str, Any]:
+    """Return what a client reads of an error."""
     kind = _TYPES.get(error.status)
     kind = kind or ("invalid_request_error" if error.status < 500 else "server_error")
-    content = {"message": str(error), "type": kind, "param": error.param, "code": error.code}
+    return {"message": str(error), "type": kind, "param": error.param, "code": error.code}
+
+
+def error_response(error: ServiceError) -> Response:
+    """Return the answer that tells a client of an error."""
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return json_response({"error": content}, status=error.status, headers=headers)
+    content = {"error": error_content(error)}
+    return json_response(content, status=error.status, headers=headers)
 
 
 def json_response(

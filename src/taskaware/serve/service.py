@@ -188,8 +188,11 @@ class Service:
         decoding: DecodingSettings,
         *,
         words: bool = True,
+        on_text: Callable[[str], None] | None = None,
     ) -> Transcript:
         """Return the output for a recording of any length, with times.
+
+        ``on_text`` is called with each part of the text as it comes, in another thread.
 
         Raises:
             ServiceError: The queue is full, the time is over, or the client has gone.
@@ -210,6 +213,7 @@ class Service:
                 decoding=decoding,
                 progress=lambda stage, done, total: visit.pause(),
                 search=partial(_with_others, visit, known),
+                on_text=on_text,
             )
 
         found = await self.work(request, work, more_seconds=sound.duration_seconds)

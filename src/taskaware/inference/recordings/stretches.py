@@ -36,6 +36,9 @@ class StretchDecoder:
         settings: How a long recording is decoded.
         detected: Where somebody speaks in it.
         decoder: Decodes stretches.
+        overlap_seconds: How much two stretches both hear that were cut within speech.
+        on_text: Called with each part of the text once nothing that is to come can change it, with
+            what separates it from the part before.
     """
 
     def __init__(
@@ -45,13 +48,20 @@ class StretchDecoder:
         settings: LongRecordingSettings,
         detected: Detected,
         decoder: TimedDecoder,
+        *,
+        overlap_seconds: float,
+        on_text: Callable[[str], None] | None = None,
     ) -> None:
         self._model = model
         self._task = task
         self._settings = settings
         self._detected = detected
         self._decoder = decoder
+        self._overlap_seconds = overlap_seconds
+        self._on_text = on_text
         self._found: list[_Decoded] = []
+        self._num_told = 0
+        self._has_text = False
         self._num_repeating = 0
         self._num_silent = 0
         self._log_prob = 0.0
@@ -79,7 +89,33 @@ class StretchDecoder:
             done += sum(seconds[i] for i in chosen)
             if progress is not None:
                 progress(min(done, group[-1][0].end_seconds))
-        self._found += [found[i] for i in range(len(group))]
+        for i in range(len(group)):
+            self._found.append(found[i])
+            self._join_last()
+        self._tell(len(self._found) - 1)  # the last may yet be joined with the next
+
+    def _join_last(self) -> None:
+        """Give each word that the last two stretches both heard to one of them."""
+        place = self._found[-1].stretch.cut_before
+        if place is None or len(self._found) < 2:
+            return
+        first, second = self._found[-2:]
+        if first.words and second.words:
+            before, after = joined(first.words, second.words, place, self._overlap_seconds)
+            separator = self._separator_so_far()
+            self._found[-2] = first.with_words(before, separator)
+            self._found[-1] = second.with_words(after, separator)
+
+    def _tell(self, end: int) -> None:
+        """Tell the text of the stretches before a place, each once."""
+        if self._on_text is None:
+            return
+        for one in self._found[self._num_told : end]:
+            if one.text:
+                separator = self._separator_so_far() if self._has_text else ""
+                self._has_text = True
+                self._on_text(f"{separator}{one.text}")
+        self._num_told = max(self._num_told, end)
 
     def _batch(
         self, group: Sequence[tuple[Stretch, np.ndarray]], seconds: Sequence[float]
@@ -135,18 +171,15 @@ class StretchDecoder:
         language = written_language(self._task.target_language, [text])
         return " " if separates_words(language) else ""
 
-    def transcript(self, sound: LongSound, overlap_seconds: float) -> Transcript:
+    def _separator_so_far(self) -> str:
+        return self._separator(" ".join(one.text for one in self._found))
+
+    def transcript(self, sound: LongSound) -> Transcript:
         """Return all that was decoded, overlaps joined."""
         found = self._found
+        self._tell(len(found))
         stretches = [one.stretch for one in found]
-        separator = self._separator(" ".join(one.text for one in found))
-        for i in range(1, len(found)):
-            place = stretches[i].cut_before
-            if place is None or not found[i - 1].words or not found[i].words:
-                continue
-            before, after = joined(found[i - 1].words, found[i].words, place, overlap_seconds)
-            found[i - 1] = found[i - 1].with_words(before, separator)
-            found[i] = found[i].with_words(after, separator)
+        separator = self._separator_so_far()
         segments = [self._segment(one) for one in found if one.text]
         warnings = []
         if not stretches:

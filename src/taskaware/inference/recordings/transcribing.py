@@ -26,7 +26,7 @@ from taskaware.inference.sources import Hearing
 from taskaware.settings import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -50,6 +50,7 @@ LISTENING = "listening"  # the stage in which the detector hears the recording
 
 _SHORTEST_SECONDS = 0.1  # what is shorter is no speech
 _STRETCHES_TOGETHER = 32  # among which batches of equal length are sought
+_STRETCHES_AWAITED = 4  # the same where somebody waits for each part of the text
 
 
 def transcribe(
@@ -63,6 +64,7 @@ def transcribe(
     decoding: DecodingSettings | None = None,
     progress: StageProgress | None = None,
     search: Search | None = None,
+    on_text: Callable[[str], None] | None = None,
 ) -> Transcript:
     """Return the output of a task for a recording of any length.
 
@@ -78,6 +80,8 @@ def transcribe(
         progress: Called with a stage (``LISTENING``, then the task), the seconds of the recording
             that are done, and those that there are.
         search: See ``TimedDecoder``.
+        on_text: See ``StretchDecoder``. Fewer stretches are then decoded together, so that the
+            first part of the text comes soon.
 
     Raises:
         UnknownTaskError: The model has no such task.
@@ -114,12 +118,21 @@ def transcribe(
     decoder = TimedDecoder(
         model, found, task_embedding=task_embedding, decoding=decoding, search=search
     )
-    work = StretchDecoder(model, found, settings, detected, decoder)
+    work = StretchDecoder(
+        model,
+        found,
+        settings,
+        detected,
+        decoder,
+        overlap_seconds=cutting.overlap_seconds,
+        on_text=on_text,
+    )
     waveforms = _waveforms(sound, stretches, model.feature_settings.sample_rate_hz)
-    while group := list(itertools.islice(waveforms, _STRETCHES_TOGETHER)):
+    size = _STRETCHES_TOGETHER if on_text is None else _STRETCHES_AWAITED
+    while group := list(itertools.islice(waveforms, size)):
         work.add(group, progress=lambda seconds: report(found.name, seconds))
     report(found.name, total)
-    return work.transcript(sound, cutting.overlap_seconds)
+    return work.transcript(sound)
 
 
 def is_long(model: Decoder, tasks: Sequence[Task], sound: LongSound) -> bool:
