@@ -12,8 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclopts import App
-
 import taskaware
 from taskaware.cli import (
     augment,
@@ -31,6 +29,7 @@ from taskaware.cli import (
     study,
     train,
 )
+from taskaware.cli.completion import CompletedApp
 from taskaware.cli.failures import READER_GONE, empty, message_and_code, reader_is_gone, say
 from taskaware.errors import TerminatedInterrupt, UserError
 from taskaware.signals import leave_closed_terminal, terminations
@@ -38,7 +37,7 @@ from taskaware.signals import leave_closed_terminal, terminations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-app = App(
+app = CompletedApp(
     name="taskaware",
     help="Train one Transformer on many tasks - speech recognition, speech translation, machine "
     "translation, any source to text - and use it for all of them.",

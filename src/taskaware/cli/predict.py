@@ -30,7 +30,7 @@ _RECORDINGS_TOGETHER = 16
 def predict(
     model: Path,
     /,
-    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *files: Annotated[str | Path, Parameter(allow_leading_hyphen=True)],
     text: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     task: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     which: str = "model",
@@ -115,7 +115,8 @@ def predict(
     from taskaware.inference.sources import Hearing
     from taskaware.settings import typed
 
-    for file in files:
+    # Shells complete what may be a path; a word comes as it was typed, since ./-x is no option.
+    for file in map(str, files):
         if file.startswith("-") and file != "-":
             raise UserError(
                 f"`{file}` is not an option of predict; see taskaware predict --help. A file of "
