@@ -9,6 +9,7 @@ from taskaware.cli.advice import after_not_finite, train_command
 from taskaware.cli.display import say, training_display
 from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Processes
+from taskaware.cli.own_name import own_name
 from taskaware.errors import NotFiniteError
 
 
@@ -84,9 +85,10 @@ def train(
     if not ending:
         say(f"Stopped; a checkpoint is written. Resume with: {command}")
         return code_of(ending)
+    name = own_name()
     say(
         f"Done: {folder / 'model'}\n"
-        f"Score it:  taskaware evaluate {folder} --data {described.data.folder} --split test\n"
-        f"Use it:    taskaware predict {folder} FILE ..."
+        f"Score it:  {name} evaluate {folder} --data {described.data.folder} --split test\n"
+        f"Use it:    {name} predict {folder} FILE ..."
     )
     return 0
