@@ -194,6 +194,8 @@ def test_the_map_has_every_task_and_a_ring_for_each_output(page: api.Page, recor
     page.click("#go")
     outputs(page)
     assert len(page.query_selector_all("#map text")) == 3
+    rings = page.query_selector_all("#map .example")
+    assert len(page.query_selector_all("#map line")) == len(rings) == 2, "one to each ring's task"
     page.click("#map-part summary")
     assert "asr_en" in page.inner_text("#map-table")
 
@@ -216,6 +218,23 @@ def test_what_is_no_recording_is_said_where_the_user_looks(page: api.Page, tmp_p
     page.click("#go")
     api.expect(page.locator("#problem")).to_contain_text("first")
     assert page.query_selector_all("article.output") == []
+
+
+def test_what_the_lines_below_words_mean_stands_there_once_there_are_words(
+    page: api.Page, recording: Path
+):
+    assert page.query_selector("#legend").is_hidden()
+    page.set_input_files("#file", recording)
+    page.click("#go")
+    outputs(page)
+    assert page.query_selector("#legend").is_visible()
+    style = "one => getComputedStyle(one).borderBottomStyle"
+    shown = {page.eval_on_selector(f"#legend .{one}", style) for one in ("high", "middle", "low")}
+    assert shown == {"solid", "dashed", "dotted"}, "not told by colour alone"
+
+
+def test_no_key_is_asked_for_where_the_service_has_none(page: api.Page):
+    assert page.query_selector("#key-part").is_hidden()
 
 
 def test_a_service_with_a_key_asks_for_it_and_goes_on(browser: api.Browser):

@@ -23,6 +23,7 @@ function problem(error) {
   $("problem").textContent = error?.message ?? "";
   $("problem").hidden = !error;
   if (error instanceof api.NeedsKey) {
+    $("key-part").hidden = false;
     $("key-part").open = true;
     $("key").focus();
   }
@@ -174,6 +175,7 @@ $("file").addEventListener("change", (event) => {
 });
 $("text").addEventListener("input", () => use($("text").value.trim() ? "text" : recording ? "audio" : ""));
 $("key").value = api.key();
+$("key-part").hidden = !api.key();
 $("key").addEventListener("change", () => {
   api.setKey($("key").value.trim());
   problem(null);

@@ -36,6 +36,8 @@ export function show(places) {
   const taken = [];
   for (const place of places) {
     const [at, up] = [x(place.x), y(place.y)];
+    const own = place.kind === "example" && places.find((one) => one.name === place.name && one.kind !== "example");
+    if (own) svg.append(drawn("line", { x1: at, y1: up, x2: x(own.x), y2: y(own.y), class: "of" }));
     const radius = place.kind === "example" ? 10 : 6;
     svg.append(drawn("circle", { cx: at, cy: up, r: radius, class: place.kind }));
     if (place.kind === "example") continue;
@@ -51,7 +53,7 @@ export function show(places) {
     svg.append(drawn("text", { x: middle, y: line, "text-anchor": "middle" }, text));
   }
   document.getElementById("map-note").textContent = places.some((one) => one.kind === "example")
-    ? "Rings: what the task network says of this source with each output."
+    ? "Rings: those that the task network computes from this source and each output, with a line to its task."
     : "";
   const head = ["Task", "What", "First", "Second"];
   const rows = places.map((one) => [one.name, NAMES[one.kind], one.x.toFixed(2), one.y.toFixed(2)]);

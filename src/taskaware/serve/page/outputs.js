@@ -3,6 +3,7 @@
 import { playFrom } from "./sound.js";
 
 const cards = document.getElementById("cards");
+const legend = document.getElementById("legend");
 
 function element(kind, properties = {}, ...children) {
   const made = Object.assign(document.createElement(kind), properties);
@@ -86,5 +87,6 @@ function card(output, task) {
 }
 
 export function show(outputs, tasks) {
+  legend.hidden = !outputs.some((one) => one.segments?.some((segment) => segment.words.length));
   cards.replaceChildren(...outputs.map((one) => card(one, tasks.get(one.task))));
 }
