@@ -71,6 +71,7 @@ class StretchDecoder:
         group: Sequence[tuple[Stretch, np.ndarray]],
         *,
         progress: Callable[[float], None] | None = None,
+        is_joined_to_next: bool = False,
     ) -> None:
         """Decode stretches, which follow one another, in batches by length.
 
@@ -78,6 +79,8 @@ class StretchDecoder:
             group: The stretches with their samples.
             progress: Called with the seconds up to which the recording is decoded, or as much of it
                 in another order.
+            is_joined_to_next: Whether the last and the stretch after it were cut within speech, so
+                that the text of the last may yet change.
         """
         found: dict[int, _Decoded] = {}
         seconds = [one.end_seconds - one.start_seconds for one, _ in group]
@@ -92,7 +95,7 @@ class StretchDecoder:
         for i in range(len(group)):
             self._found.append(found[i])
             self._join_last()
-        self._tell(len(self._found) - 1)  # the last may yet be joined with the next
+        self._tell(len(self._found) - is_joined_to_next)
 
     def _join_last(self) -> None:
         """Give each word that the last two stretches both heard to one of them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO, TypeGuard
 
 import numpy as np
@@ -50,7 +51,6 @@ LISTENING = "listening"  # the stage in which the detector hears the recording
 
 _SHORTEST_SECONDS = 0.1  # what is shorter is no speech
 _STRETCHES_TOGETHER = 32  # among which batches of equal length are sought
-_STRETCHES_AWAITED = 4  # the same where somebody waits for each part of the text
 
 
 def transcribe(
@@ -128,9 +128,14 @@ def transcribe(
         on_text=on_text,
     )
     waveforms = _waveforms(sound, stretches, model.feature_settings.sample_rate_hz)
-    size = _STRETCHES_TOGETHER if on_text is None else _STRETCHES_AWAITED
-    while group := list(itertools.islice(waveforms, size)):
-        work.add(group, progress=lambda seconds: report(found.name, seconds))
+    joined = {one for one, after in pairwise(stretches) if after.cut_before is not None}
+    sizes = _sizes(is_awaited=on_text is not None)
+    while group := list(itertools.islice(waveforms, next(sizes))):
+        work.add(
+            group,
+            progress=lambda seconds: report(found.name, seconds),
+            is_joined_to_next=group[-1][0] in joined,
+        )
     report(found.name, total)
     return work.transcript(sound)
 
@@ -187,6 +192,13 @@ def transcribe_long(
                 model, sound, task.name, task_embedding=task_embedding, decoding=decoding
             )
     return found
+
+
+def _sizes(*, is_awaited: bool) -> Iterator[int]:
+    """Yield how many stretches are decoded together: few where somebody awaits their text."""
+    if is_awaited:
+        yield from (1, 2)
+    yield from itertools.repeat(4 if is_awaited else _STRETCHES_TOGETHER)
 
 
 def _waveforms(
