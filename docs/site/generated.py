@@ -22,7 +22,15 @@ _DOCS = Path(__file__).resolve().parents[1]
 # The parts of the site, with their pages in the order in which they are read.
 _PARTS = {
     "Use": (
-        *("install", "tutorial_pretrained", "commands", "data", "experiment", "site/fields"),
+        *(
+            "install",
+            "tutorial",
+            "tutorial_pretrained",
+            "commands",
+            "data",
+            "experiment",
+            "site/fields",
+        ),
         *("scale", "predict", "long_recordings", "pretrained", "export", "serve", "modulate"),
         "studies",
     ),

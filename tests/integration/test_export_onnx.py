@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +21,7 @@ import torch
 
 import taskaware
 from conftest import ASR, MT, random_batch
+from documented import Page
 from taskaware.cli.main import run
 from taskaware.decoding.settings import DecodingSettings
 from tiny_models import random_model
@@ -36,7 +35,7 @@ from taskaware.export.standalone.decode import Model  # noqa: E402
 
 TOLERANCE = 1e-4  # of log-probabilities, in float32
 TEXTS = ["the red house", "a dog — ein Hund is far away", "x", "weg ▁ 日本"]
-DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+PAGE = Page("export.md")
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +61,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        for words in commands("taskaware"):
+        for words in PAGE.commands("taskaware"):
             assert run(words[1:]) == 0, words
     finally:
         os.chdir(before)
     return folder
-
-
-def commands(program: str) -> list[list[str]]:
-    """The commands of the document for a program, each as its words."""
-    blocks = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
-    return [words for words in lines if words[0] == program]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +188,7 @@ def test_the_program_runs_where_neither_torch_nor_the_toolkit_is(
 
     def decoded(*arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the document's command with other arguments."""
-        (script,) = {words[1] for words in commands("python")}
+        (script,) = {words[1] for words in PAGE.commands("python")}
         assert place / script == exported / "decode.py"
         command = [sys.executable, "-c", hidden, str(place / script), *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

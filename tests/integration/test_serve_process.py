@@ -14,29 +14,28 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
+from documented import ROOT, Page
 from taskaware.cli.main import run
 from tiny_service import random_model, wav
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 httpx = pytest.importorskip("httpx", reason="the extra `test` is not there")
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
+PAGE = Page("serve.md")
 ADDRESS = "http://127.0.0.1:8000"
 SECONDS = 120
-
-
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL)
-
-
-def commands(program: str) -> list[list[str]]:
-    lines = "".join(blocks("sh")).splitlines()
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [one for one in words if one[0] == program]
+# Not that all which fits the page is taken: the code refuses, for example, a source of no part.
+CHECKS = (
+    *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
+    *("response_schema_conformance", "negative_data_rejection", "unsupported_method"),
+)
 
 
 class Started:
@@ -78,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(folder: Path):
-    ((_, *command),) = commands("taskaware")
+    ((_, *command),) = PAGE.commands("taskaware")
     assert command == ["serve", "runs/mine"]
     made = Started(folder, *command[1:])
     yield made
@@ -87,7 +86,7 @@ def started(folder: Path):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_every_request_of_the_document_is_answered(started: Started, folder: Path):
-    asked = commands("curl")
+    asked = PAGE.commands("curl")
     assert len(asked) >= 8
     for words in asked:
         local = [word.replace(ADDRESS, started.address) for word in words]
@@ -107,7 +106,7 @@ def test_openais_client_works_as_the_document_says(
 ):
     pytest.importorskip("openai", reason="OpenAI's client is not there")
     monkeypatch.chdir(folder)
-    (code,) = blocks("python")
+    (code,) = PAGE.blocks("python")
     exec(compile(code.replace(ADDRESS, started.address), "docs/serve.md", "exec"), {})
     model = random_model()
     recording = wav(format="FLAC")
@@ -115,9 +114,30 @@ def test_openais_client_works_as_the_document_says(
     assert capsys.readouterr().out == "".join(f"{text}\n" for text in expected)
 
 
+def test_every_route_answers_as_its_openapi_page_says(started: Started):
+    """Whatever the page allows, and what it does not: no failure, no answer of another form."""
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not there")
+    checks = schemathesis.checks
+    schema = schemathesis.openapi.from_url(f"{started.address}/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) >= 8
+    for operation in operations:
+
+        @hypothesis.settings(
+            max_examples=15, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )  # fmt: skip
+        @hypothesis.given(case=operation.as_strategy())
+        def answers(case) -> None:
+            chosen = [getattr(checks, name) for name in CHECKS]
+            case.call_and_validate(checks=chosen, timeout=SECONDS)
+
+        answers()
+
+
 def test_the_extra_that_the_document_names_is_there():
     extras = (ROOT / "pyproject.toml").read_text()
-    assert commands("pip") == [["pip", "install", "taskaware[serve]"]]
+    assert PAGE.commands("pip") == [["pip", "install", "taskaware[serve]"]]
     assert "\nserve = [" in extras
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
 import threading
 import time
@@ -21,14 +20,14 @@ import soundfile
 import torch
 
 import taskaware
+from documented import ROOT, Page
 from taskaware.cli.main import run
 from taskaware.run import experiment as experiment_file
 from taskaware.run.log import read_log
 from tiny_corpus import RATE_HZ, speak, write_corpus
 from tiny_whisper import save_whisper
 
-ROOT = Path(__file__).resolve().parents[2]
-TUTORIAL = (ROOT / "docs" / "tutorial_pretrained.md").read_text(encoding="utf-8")
+PAGE = Page("tutorial_pretrained.md")
 WORDS = {
     "st_en_fr": {"one": "un", "two": "deux", "six": "six", "ten": "dix"},
     "st_en_it": {"one": "uno", "two": "due", "six": "sei", "ten": "dieci"},
@@ -40,19 +39,9 @@ TOY = {
 INTERRUPTED = {**TOY, "training.updates": 200, "training.validate_every": 100}
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", TUTORIAL, flags=re.MULTILINE | re.DOTALL)
-
-
-def commands() -> list[list[str]]:
-    """The tutorial's commands, each as its words."""
-    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines]
-
-
 def of(name: str) -> list[list[str]]:
     """The arguments of the commands of ``taskaware`` that begin with a word."""
-    return [words[1:] for words in commands() if words[:2] == ["taskaware", name]]
+    return [words[1:] for words in PAGE.commands() if words[:2] == ["taskaware", name]]
 
 
 def overridden(arguments: list[str], toy: dict[str, int]) -> list[str]:
@@ -63,7 +52,7 @@ def overridden(arguments: list[str], toy: dict[str, int]) -> list[str]:
 
 def write_tables(folder: Path) -> None:
     """Write the user's tables, with the columns that the tutorial's first one has."""
-    columns = blocks("")[0].splitlines()[0].split()
+    columns = PAGE.blocks("")[0].splitlines()[0].split()
     for split, path in write_corpus(folder).items():
         header, *lines = (line.split("\t") for line in path.read_text().splitlines())
         rows = [dict(zip(header, line, strict=True)) for line in lines]
@@ -111,12 +100,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stretches = [("audio", "start_seconds", "duration_seconds")]
     stretches += [("recording.flac", "0", "0.8"), ("recording.flac", "0.8", "0.4")]
     (folder / "stretches.tsv").write_text("".join("\t".join(row) + "\n" for row in stretches))
-    (folder / "german_french.toml").write_text("".join(blocks("toml")))
+    (folder / "german_french.toml").write_text("".join(PAGE.blocks("toml")))
     before = Path.cwd()
     os.chdir(folder)
     try:
         first = of("train")[0]
-        for words in commands():
+        for words in PAGE.commands():
             arguments = words[1:]
             if words[0] != "taskaware":
                 continue
@@ -139,20 +128,20 @@ def used(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_command_is_one_of_ours_but_for_the_installation():
-    others = [words for words in commands() if words[0] != "taskaware"]
+    others = [words for words in PAGE.commands() if words[0] != "taskaware"]
     assert others == [["pip", "install", "--editable", ".[pretrained]"]]
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
     assert {"pretrained", "tensorboard"} <= set(extras)
-    assert {words[1] for words in commands() if words[0] == "taskaware"} == {
+    assert {words[1] for words in PAGE.commands() if words[0] == "taskaware"} == {
         *("import", "prepare", "train", "evaluate", "predict")
     }
-    assert len(commands()) >= 15
+    assert len(PAGE.commands()) >= 15
 
 
 def test_the_links_lead_to_files():
-    targets = set(re.findall(r"\]\(([\w/.]+\.md)", TUTORIAL))
+    targets = set(re.findall(r"\]\(([\w/.]+\.md)", PAGE.text))
     written_later = {"results/real_speech.md"}
     assert {t for t in targets if not (ROOT / "docs" / t).is_file()} <= written_later
     for document in ("README.md", "docs/pretrained.md"):
@@ -161,7 +150,7 @@ def test_the_links_lead_to_files():
 
 def test_the_experiment_is_the_measured_one_but_for_its_length_and_what_it_keeps(tmp_path: Path):
     mine, theirs = tmp_path / "mine.toml", ROOT / "studies" / "experiments" / "real_speech.toml"
-    mine.write_text("".join(blocks("toml")))
+    mine.write_text("".join(PAGE.blocks("toml")))
     ours, measured = experiment_file.load(mine), experiment_file.load(theirs)
     for section in ("model", "batching", "optimiser", "objective", "learning", "augmentation"):
         assert getattr(ours, section) == getattr(measured, section), section
