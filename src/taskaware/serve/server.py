@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from taskaware.signals import leave_closed_terminal, terminations
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from taskaware.serve.settings import ServeSettings
 
 _KEEP_ALIVE_SECONDS = 20
+_LOG_OF_FORMS = "python_multipart"  # one line for every client that sends none
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -61,6 +63,7 @@ def serve(
         settings: Times and limits.
         when_ready: Called once clients can connect.
     """
+    logging.getLogger(_LOG_OF_FORMS).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         http=_protocol(settings),
@@ -75,7 +78,8 @@ def serve(
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = _Server(config, when_ready)
-    config.app = _bounded(app, server.server_state.connections, settings.max_connections)
+    connections = server.server_state.connections
+    config.app = _bounded(_ended(app, connections), connections, settings.max_connections)
     # uvicorn ends well, and then sends itself the signal again, to end as others would.
     earlier = {number: signal.getsignal(number) for number in terminations()}
 
@@ -122,6 +126,38 @@ def _bounded(app: ASGIApp, connections: Collection[Any], most: int) -> ASGIApp:
         response = error_response(error)
         response.headers["Connection"] = "close"
         await response(scope, receive, send)
+
+    return answer
+
+
+def _ended(app: ASGIApp, connections: Collection[Any]) -> ASGIApp:
+    """Return an application that says so where the service ends before a request is answered.
+
+    uvicorn then cancels what is left, and would print a traceback of each.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+            if not has_begun:
+                error = ServiceError("the service is stopping", status=503, code="stopping")
+                await error_response(error)(scope, receive, send)
+                return
+            for connection in connections:  # half an answer must not look like a whole one
+                if connection.scope is scope:
+                    connection.transport.abort()
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
     return answer
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.server import ServerState
 
-from taskaware.serve.server import _bounded, _protocol
+from taskaware.serve.server import _bounded, _ended, _protocol
 from tiny_service import ServeSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
+    from starlette.types import ASGIApp
 
 SECONDS = 20  # none of these tests waits so long unless it fails
 QUICK = 0.3
@@ -32,11 +35,12 @@ async def _answer(scope, receive, send) -> None:
 
 
 @asynccontextmanager
-async def connecting(**limits) -> AsyncIterator:
+async def connecting(answer: ASGIApp = _answer, **limits) -> AsyncIterator:
     """Listen, and yield how to connect and the connections that there are."""
     settings = replace(ServeSettings(), header_seconds=QUICK, receive_seconds=QUICK, **limits)
     state = ServerState()
-    app = _bounded(_answer, state.connections, settings.max_connections)
+    app = _ended(answer, state.connections)
+    app = _bounded(app, state.connections, settings.max_connections)
     config = uvicorn.Config(
         app, http=_protocol(settings), log_config=None, timeout_keep_alive=SECONDS
     )
@@ -144,3 +148,36 @@ def test_one_connection_too_many_is_told_so_in_the_form_of_every_error():
             assert b"200 OK" in await ask(*first)
 
     asyncio.run(check())
+
+
+def test_a_request_that_the_end_of_the_service_overtakes_is_told_so_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+):
+    begun = asyncio.Event()
+
+    async def answer(scope, receive, send) -> None:
+        if scope["path"] == "/half":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        begun.set()
+        await asyncio.sleep(SECONDS)
+
+    async def end_of(path: bytes) -> bytes:
+        async with connecting(answer) as (connect, _):
+            reader, writer = await connect()
+            begun.clear()
+            writer.write(b"POST %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            await begun.wait()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()  # as uvicorn does at the end of its time
+            if path != b"/half":
+                return await reader.readuntil(b'"}}')
+            assert await _ends(reader, SECONDS)
+            return b""
+
+    async def check() -> None:
+        assert b'"code":"stopping"' in await end_of(b"/whole")
+        await end_of(b"/half")
+
+    asyncio.run(check())
+    assert not caplog.records
