@@ -28,6 +28,7 @@ from taskaware.data.manifest.line import LineProblem
 from taskaware.data.manifest.read import TaskTable, iterate_manifest
 from taskaware.data.manifest.write import to_line
 from taskaware.errors import UserError, require_packages
+from taskaware.line_file import open_lines
 from taskaware.output_folder import claimed, require_usable
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def join(parts: Iterable[Part], to: Path, progress: StageProgress | None = None)
         ManifestError: A manifest is not one, or two lines disagree about a task.
     """
     counts, tasks, number = RecipeCounts(examples=Counter(), left_out=Counter()), TaskTable(), 0
-    with to.open("w", encoding="utf-8", newline="\n") as file:
+    with open_lines(to) as file:
         for part in parts:
             for item in (item for path in part.paths for item in iterate_manifest(path)):
                 if isinstance(item, LineProblem):

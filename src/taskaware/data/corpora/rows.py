@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from taskaware.data.manifest.write import to_line
 from taskaware.errors import CorpusError
+from taskaware.line_file import open_lines
 from taskaware.output_folder import claimed
 from taskaware.types import Example, Speech, Task
 
@@ -164,7 +165,7 @@ def _write(
         def opened(name: str) -> TextIO:
             if name not in files:
                 path = stack.enter_context(output.writing(name))
-                files[name] = stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+                files[name] = stack.enter_context(open_lines(path))
             return files[name]
 
         left_out = opened("left_out.tsv")

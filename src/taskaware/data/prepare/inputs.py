@@ -24,6 +24,7 @@ from taskaware.data.manifest.read import IdTable, TaskTable, check_same_task, it
 from taskaware.data.prepare.text_sample import TextSample
 from taskaware.data.prepared.shards import example_from_record, example_to_record
 from taskaware.files import file_sha256, to_json
+from taskaware.line_file import open_lines
 from taskaware.types import MODALITIES, TRAIN
 
 if TYPE_CHECKING:
@@ -214,9 +215,7 @@ def _read_split(
     scan.num_lines[split] = 0
     with ExitStack() as stack:
         files = {
-            modality: stack.enter_context(
-                _kept_path(scan.folder, split, modality).open("w", encoding="utf-8", newline="\n")
-            )
+            modality: stack.enter_context(open_lines(_kept_path(scan.folder, split, modality)))
             for modality in MODALITIES
         }
         for path in paths:

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskaware.line_file import open_lines
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,7 +36,7 @@ class ProblemReport:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._file = open_lines(path, errors="backslashreplace")
         self._file.write("\t".join(_COLUMNS) + "\n")
         self._counts: Counter[_Kind] = Counter()
         self._first: dict[_Kind, LineProblem] = {}

@@ -37,6 +37,7 @@ from taskaware.data.quality.checks import (
     check_text_length,
 )
 from taskaware.files import parse_json
+from taskaware.line_file import open_lines
 from taskaware.types import MODALITIES, Speech
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Journal:
         self._append(entry)
 
     def _append(self, *entries: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+        with open_lines(self._path, "a") as file:
             file.writelines(json.dumps(entry, default=str) + "\n" for entry in entries)
 
 

@@ -25,6 +25,7 @@ from taskaware.data.sound import audio
 from taskaware.data.sound.augmentation import IDENTITY, Draw, augment, draws
 from taskaware.errors import AudioError, UserError
 from taskaware.files import atomic_file
+from taskaware.line_file import open_lines
 from taskaware.threads import in_order
 from taskaware.types import Speech
 
@@ -85,7 +86,7 @@ def augment_signals(
     num_made = num_left_out = 0
     first_reason = ""
     with (
-        (folder / "left_out.tsv").open("w", encoding="utf-8", newline="\n") as left_out,
+        open_lines(folder / "left_out.tsv") as left_out,
         closing(in_order(make, chosen, num_workers=num_workers)) as made,
     ):
         left_out.write("id\treason\n")
