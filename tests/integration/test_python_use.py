@@ -19,6 +19,7 @@ import taskaware
 from taskaware.errors import (
     AudioError,
     CheckpointError,
+    ExperimentError,
     SourceWarning,
     UnknownTaskError,
     UserError,
@@ -754,3 +755,11 @@ def test_a_model_is_never_saved_over_files_of_somebodys(model: TaskAwareModel, t
             model.save(tmp_path / name)
     assert (tmp_path / "notes" / "model.json" / "mine").read_text() == "mine"
     assert (tmp_path / "data" / "provenance.json").read_text() == '{"mine": 1}'
+
+
+def test_a_model_that_could_not_be_loaded_is_not_saved(model: TaskAwareModel, tmp_path: Path):
+    conditioning = replace(model.settings.conditioning, cue="implicit", implicit_reads="encoded")
+    impossible = replace(model, settings=replace(model.settings, conditioning=conditioning))
+    with pytest.raises(ExperimentError, match=r"model: conditioning must have `film_on` 'decoder'"):
+        impossible.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -27,6 +27,7 @@ from taskaware.inference.task_choice import only_task, translation_task
 from taskaware.inference.task_embeddings import as_examples, as_task_embedding, stored_name
 from taskaware.model.reduced import Weights, is_reduced, prepare_weights
 from taskaware.model.task_embedding import mean_task_embedding
+from taskaware.settings.typed import require_valid
 from taskaware.training.devices import device_named
 from taskaware.training.kernels import suit_changing_shapes
 
@@ -309,8 +310,10 @@ class TaskAwareModel(Decoder):
         Raises:
             WriteError: The disk is full, for example.
             UserError: It was loaded with reduced weights, or has a task embedding that is none.
+            ExperimentError: It has settings that no model can have, so that it could not be loaded.
         """
         folder = _folder(folder)
+        require_valid(self.settings, where="model")
         if is_reduced(self.transformer):
             raise UserError(
                 "a model that is saved must have its own weights, but has reduced ones: load it "
