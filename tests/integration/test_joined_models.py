@@ -223,7 +223,7 @@ def test_the_joined_encoder_is_known_as_that_of_the_model_it_comes_from(place: P
         (
             ["{narrow}", "--decoder-of", "{m2m100}", "--tasks", "mt_en_de"],
             "must have a task for speech",
-            1,
+            2,
         ),
         (
             ["{narrow}", "--decoder-of", "{wide}", "--tasks", "st_en_de,mt_en_de"],
