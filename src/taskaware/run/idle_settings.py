@@ -183,6 +183,8 @@ def _model(experiment: Experiment, tasks: Sequence[Task]) -> Iterator[_Idle]:
         yield _Idle("model.adapters", ("where",), reason)
     if not _takes_frames(tasks):
         yield _Idle("model", ("num_features",), "all sources are texts")
+    if not any(task.modality.is_text for task in tasks):
+        yield _Idle("model", ("num_text_encoder_layers",), "no task has a text source")
     if not _takes_speech(tasks):
         yield _Idle("model", ("num_cnn_layers", "cnn_channels"), "no task has speech")
 

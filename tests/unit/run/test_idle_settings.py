@@ -112,6 +112,12 @@ def test_settings_of_speech_are_remarked_on_where_there_is_none():
     assert about(*speech) == []
 
 
+def test_an_encoder_of_texts_is_remarked_on_where_no_task_has_a_text_source():
+    asked = ["model.num_text_encoder_layers=1"]
+    assert about(*asked, tasks=(ASR,)) == ["model.num_text_encoder_layers"]
+    assert about(*asked) == []
+
+
 def test_settings_of_validations_are_remarked_on_where_there_are_none():
     asked = ["training.selection=score", "training.validate_every=2"]
     assert set(about(*asked, validates=False)) == {
