@@ -187,7 +187,7 @@ class TaskAwareTransformer(nn.Module):
             memory_BSD, lengths = self.run_encoder(
                 source_BSD, source_lengths, modulation, vector, modality=modality
             )
-        if self.bridge is not None and not self._has_own_encoder(modality):
+        if self.bridge is not None and self._text_encoder_of(modality) is None:
             memory_BSD, lengths = self.bridge(memory_BSD, lengths)
         if task_embedding is not None and self.acts_by == "join":
             memory_BSD = memory_BSD + task_embedding[:, None].to(memory_BSD.dtype)
@@ -211,8 +211,8 @@ class TaskAwareTransformer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return what the encoder itself puts out, before any bridge, and its lengths ``[B]``."""
         first, positions, blocks, norm = 0, self.source_positions, self.encoder, self.encoder_norm
-        if self.text_encoder is not None and self._has_own_encoder(modality):
-            own = self.text_encoder
+        own = self._text_encoder_of(modality)
+        if own is not None:
             positions, blocks, norm = own.positions, own.blocks, own.norm
             first = len(self.encoder) + len(self.decoder) + 2  # behind all other places
             # Its places are the last, but belong to the encoder: where that is left alone, too.
@@ -308,8 +308,8 @@ class TaskAwareTransformer(nn.Module):
         # To a type checker a ModuleList holds modules of no kind in particular.
         return cast("Sequence[DecoderLayer]", self.decoder)
 
-    def _has_own_encoder(self, modality: Modality) -> bool:
-        return self.text_encoder is not None and MODALITIES[modality].is_text
+    def _text_encoder_of(self, modality: Modality) -> TextEncoder | None:
+        return self.text_encoder if MODALITIES[modality].is_text else None
 
     def _modulation(self, task_embedding: Tensor | None) -> tuple[Modulation | None, Tensor | None]:
         if task_embedding is None:
