@@ -289,7 +289,9 @@ def test_a_marian_that_learnt_tasks_goes_back_with_one_of_them_folded(tmp_path: 
         encoded = transformer.encode(
             *transformer.preprocess_source(source, lengths, "text"), embedding
         )
-        states = transformer.decode(transformer.token_embedding.embed(target), encoded)
+        states = transformer.decode(
+            transformer.token_embedding.embed(target), torch.tensor([4]), encoded
+        )
         ours = transformer.token_embedding.logits(states)
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
 

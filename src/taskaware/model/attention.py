@@ -16,18 +16,11 @@ from torch import Tensor, nn
 
 from taskaware.errors import UserError
 from taskaware.model.attention_dropout import attend_with_dropout
+from taskaware.model.packing import PADDED, Padded
 
 _FIRST_POSITIONS = 32  # that a cache has room for at first
 
 Wavelengths = Literal["official", "vaswani"]
-
-
-def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
-    """Return bool ``[B, num_positions]``, True where a position is valid, from int64 ``[B]``.
-
-    The only place where a mask is made: True means valid everywhere.
-    """
-    return torch.arange(num_positions, device=lengths.device)[None, :] < lengths[:, None]
 
 
 def sinusoidal_positions(
@@ -262,7 +255,14 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=bias)
         self.output = nn.Linear(d_model, d_model, bias=bias)
 
-    def forward(self, x_BQD: Tensor, *, mask_BK: Tensor | None, causal: bool) -> Tensor:
+    def forward(
+        self,
+        x_BQD: Tensor,
+        *,
+        mask_BK: Tensor | None,
+        causal: bool,
+        packing: Padded = PADDED,
+    ) -> Tensor:
         """Return ``[B, Q, D]``.
 
         Args:
@@ -270,8 +270,9 @@ class SelfAttention(nn.Module):
             mask_BK: Valid positions. ``None`` where the causal rule already hides all padding:
                 padding stands at the end, so that no valid position can look at it.
             causal: Whether a position sees only itself and what stands before it.
+            packing: How the sequence comes, and what is returned.
         """
-        query, key, value = self._project(x_BQD)
+        query, key, value = self._project(x_BQD, packing)
         if self.rotary:
             query, key = rotate_positions(query), rotate_positions(key)
         attended = attend(
@@ -282,7 +283,7 @@ class SelfAttention(nn.Module):
             dropout=self.dropout if self.training else 0.0,
             causal=causal,
         )
-        return self.output(attended.transpose(1, 2).flatten(2))
+        return self.output(packing.pack(attended.transpose(1, 2).flatten(2)))
 
     def step(self, x_BWD: Tensor, past: Past, *, position: int, mask_BWK: Tensor | None) -> Tensor:
         """Return one more position for every hypothesis, ``[B, W, D]``; the past gets it too.
@@ -301,9 +302,9 @@ class SelfAttention(nn.Module):
         attended = attend(query_BHWE, entries.keys, entries.values, mask=mask)
         return self.output(attended.transpose(1, 2).flatten(2))
 
-    def _project(self, x_BQD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        B, Q, D = x_BQD.shape
-        heads = self.query_key_value(x_BQD).view(B, Q, 3, self.num_heads, D // self.num_heads)
+    def _project(self, x_BQD: Tensor, packing: Padded = PADDED) -> tuple[Tensor, Tensor, Tensor]:
+        joined = packing.unpack(self.query_key_value(x_BQD))
+        heads = joined.unflatten(2, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
@@ -319,17 +320,22 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(d_model, 2 * d_model, bias=bias)
         self.output = nn.Linear(d_model, d_model, bias=bias)
 
-    def look_at(self, memory_BSD: Tensor) -> KeyValues:
+    def look_at(self, memory_BSD: Tensor, packing: Padded = PADDED) -> KeyValues:
         """Return the keys and values of the encoder's output, computed once an example."""
-        B, S, D = memory_BSD.shape
-        heads = self.key_value(memory_BSD).view(B, S, 2, self.num_heads, D // self.num_heads)
+        joined = packing.unpack(self.key_value(memory_BSD))
+        heads = joined.unflatten(2, (2, self.num_heads, -1))
         keys, values = heads.permute(2, 0, 3, 1, 4).unbind(0)
         return KeyValues(keys, values)
 
-    def forward(self, x_BQD: Tensor, memory: KeyValues, *, mask_BS: Tensor) -> Tensor:
-        """Return ``[B, Q, D]``. The positions may be times (training) or hypotheses (decoding)."""
-        B, Q, D = x_BQD.shape
-        query = self.query(x_BQD).view(B, Q, self.num_heads, D // self.num_heads).transpose(1, 2)
+    def forward(
+        self, x_BQD: Tensor, memory: KeyValues, *, mask_BS: Tensor, packing: Padded = PADDED
+    ) -> Tensor:
+        """Return ``[B, Q, D]``. The positions may be times (training) or hypotheses (decoding).
+
+        ``packing`` says how the positions come, and what is returned.
+        """
+        query = packing.unpack(self.query(x_BQD)).unflatten(2, (self.num_heads, -1))
+        query = query.transpose(1, 2)
         attended = attend(
             query,
             memory.keys,
@@ -337,4 +343,4 @@ class CrossAttention(nn.Module):
             mask=mask_BS[:, None, None, :],
             dropout=self.dropout if self.training else 0.0,
         )
-        return self.output(attended.transpose(1, 2).flatten(2))
+        return self.output(packing.pack(attended.transpose(1, 2).flatten(2)))

@@ -1,8 +1,9 @@
 """Attention whose weights have dropout, on a CPU, where torch's fused attention has none.
 
-Kept for the gradient are the weights and a mask of one byte each, and neither their product nor
-scores in float32; the product is made again. Second-order meta-learning goes through the same
-attention step by step.
+Of what grows with the square of the length, a mask of one byte a weight alone is kept for the
+gradient. The weights are computed again, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135,
+section 3.1): one of the six products of attention, for a fifth of its memory. Second-order
+meta-learning goes through the same attention step by step.
 
 Shape legend: B batch, H heads, N = B * H, Q query positions, K key positions, E head size.
 """
@@ -96,7 +97,7 @@ class _Attention(torch.autograd.Function):
         scale: float,
     ) -> Tensor:
         weights_NQK = _weights(query_NQE, key_NKE, hidden)
-        ctx.save_for_backward(query_NQE, key_NKE, value_NKE, hidden, kept_NQK, weights_NQK)
+        ctx.save_for_backward(query_NQE, key_NKE, value_NKE, hidden, kept_NQK)
         ctx.scale = scale
         return torch.bmm(factor(kept_NQK, scale, weights_NQK).mul_(weights_NQK), value_NKE)
 
@@ -104,11 +105,11 @@ class _Attention(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient_NQE: Tensor
     ) -> tuple[Tensor | None, ...]:
-        query_NQE, key_NKE, value_NKE, hidden, kept_NQK, weights_NQK = ctx.saved_tensors
+        query_NQE, key_NKE, value_NKE, hidden, kept_NQK = ctx.saved_tensors
+        weights_NQK = _weights(query_NQE, key_NKE, hidden)
         scales_NQK = factor(kept_NQK, ctx.scale, weights_NQK)
         if torch.is_grad_enabled():  # a gradient of this gradient will be asked for
-            again_NQK = _weights(query_NQE, key_NKE, hidden)
-            attended_NQE = torch.bmm(again_NQK * scales_NQK, value_NKE)
+            attended_NQE = torch.bmm(weights_NQK * scales_NQK, value_NKE)
             inputs = (query_NQE, key_NKE, value_NKE)
             wanted = [one for one in inputs if one.requires_grad]
             found = torch.autograd.grad(attended_NQE, wanted, gradient_NQE, create_graph=True)

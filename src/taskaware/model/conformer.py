@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from taskaware.model.attention import SelfAttention
 from taskaware.model.layers import FeedForward, Sublayer
+from taskaware.model.packing import PADDED, Padded
 
 
 class ConvolutionModule(nn.Module):
@@ -30,12 +31,12 @@ class ConvolutionModule(nn.Module):
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.output = nn.Linear(d_model, d_model)
 
-    def forward(self, x_BSD: Tensor, *, mask_BS: Tensor) -> Tensor:
-        """Return ``[B, S, D]``; the kernel sees zeros where ``mask_BS`` is False."""
-        gated_BSD = F.glu(self.gate(x_BSD), dim=-1) * mask_BS[:, :, None]
+    def forward(self, x: Tensor, *, mask_BS: Tensor, packing: Padded = PADDED) -> Tensor:
+        """Return what ``[B, S, D]`` becomes; the kernel sees zeros where ``mask_BS`` is False."""
+        gated_BSD = packing.unpack(F.glu(self.gate(x), dim=-1)) * mask_BS[:, :, None]
         mixed_BDS1 = self.depthwise(gated_BSD[:, :, None].permute(0, 3, 1, 2))
-        mixed_BSD = mixed_BDS1[..., 0].transpose(1, 2)
-        return self.output(F.silu(self.norm(mixed_BSD)))
+        mixed = packing.pack(mixed_BDS1[..., 0].transpose(1, 2))
+        return self.output(F.silu(self.norm(mixed)))
 
 
 class ConformerLayer(nn.Module):
@@ -76,12 +77,15 @@ class ConformerLayer(nn.Module):
         self.around_last = Sublayer(d_model, dropout=dropout, norm="pre", eps=eps)
         self.norm = nn.LayerNorm(d_model, eps=eps)
 
-    def forward(self, x_BSD: Tensor, *, mask_BS: Tensor) -> Tensor:
-        """Return ``[B, S, D]``."""
-        x_BSD = self.around_first(x_BSD, lambda x: 0.5 * self.first_feed_forward(x))
-        x_BSD = self.around_attention(
-            x_BSD, lambda x: self.self_attention(x, mask_BK=mask_BS, causal=False)
+    def forward(self, x: Tensor, *, mask_BS: Tensor, packing: Padded = PADDED) -> Tensor:
+        """Return what ``[B, S, D]`` becomes; it comes and goes as ``packing`` has it."""
+        x = self.around_first(x, lambda x: 0.5 * self.first_feed_forward(x))
+        x = self.around_attention(
+            x,
+            lambda x: self.self_attention(x, mask_BK=mask_BS, causal=False, packing=packing),
         )
-        x_BSD = self.around_convolution(x_BSD, lambda x: self.convolution(x, mask_BS=mask_BS))
-        x_BSD = self.around_last(x_BSD, lambda x: 0.5 * self.last_feed_forward(x))
-        return self.norm(x_BSD)
+        x = self.around_convolution(
+            x, lambda x: self.convolution(x, mask_BS=mask_BS, packing=packing)
+        )
+        x = self.around_last(x, lambda x: 0.5 * self.last_feed_forward(x))
+        return self.norm(x)

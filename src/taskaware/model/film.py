@@ -43,8 +43,12 @@ class Film:
 
     def __call__(self, x_BSD: Tensor, place: int) -> Tensor:
         """Modulate the output of one place, counted from 0 (see ``film`` for the equation)."""
+        return film(x_BSD, *self.of_place(place))
+
+    def of_place(self, place: int) -> tuple[Tensor, Tensor]:
+        """Return the scale and the shift of one place, ``[B, D]`` each."""
         index = 0 if self.gamma_BLD.shape[1] == 1 else place
-        return film(x_BSD, self.gamma_BLD[:, index], self.beta_BLD[:, index])
+        return self.gamma_BLD[:, index], self.beta_BLD[:, index]
 
 
 def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:

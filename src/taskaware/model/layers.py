@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from taskaware.model.attention import CrossAttention, KeyValues, Past, SelfAttention
 from taskaware.model.dropout import dropout, rectified_dropout
 from taskaware.model.modulation import Bottleneck
+from taskaware.model.packing import PADDED, Padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,11 +141,17 @@ class EncoderLayer(nn.Module):
         mask_BS: Tensor | None,
         causal: bool = False,
         inside: Sequence[PartModulation] | None = None,
+        packing: Padded = PADDED,
     ) -> Tensor:
-        """Return ``[B, S, D]``, its two parts modulated where ``inside`` says how."""
+        """Return ``[B, S, D]``, its two parts modulated where ``inside`` says how.
+
+        The sequence comes and goes as ``packing`` has it; the mask is of the batch as it is.
+        """
         attention, feed_forward = inside or (None, None)
         x_BSD = self.around_attention(
-            x_BSD, lambda x: self.self_attention(x, mask_BK=mask_BS, causal=causal), attention
+            x_BSD,
+            lambda x: self.self_attention(x, mask_BK=mask_BS, causal=causal, packing=packing),
+            attention,
         )
         return self.around_feed_forward(x_BSD, self.feed_forward, feed_forward)
 
@@ -190,15 +197,24 @@ class DecoderLayer(nn.Module):
         *,
         memory_mask_BS: Tensor,
         inside: Sequence[PartModulation] | None = None,
+        packing: Padded = PADDED,
+        memory_packing: Padded = PADDED,
     ) -> Tensor:
-        """Return ``[B, T, D]``. Padded targets stand at the end, so the causal rule hides them."""
+        """Return ``[B, T, D]``. Padded targets stand at the end, so the causal rule hides them.
+
+        Targets and memory come as their packings have them, and the targets return so.
+        """
         own, cross, feed_forward = inside or (None, None, None)
-        memory = self.cross_attention.look_at(memory_BSD)
+        memory = self.cross_attention.look_at(memory_BSD, memory_packing)
         x_BTD = self.around_self(
-            x_BTD, lambda x: self.self_attention(x, mask_BK=None, causal=True), own
+            x_BTD,
+            lambda x: self.self_attention(x, mask_BK=None, causal=True, packing=packing),
+            own,
         )
         x_BTD = self.around_cross(
-            x_BTD, lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS), cross
+            x_BTD,
+            lambda x: self.cross_attention(x, memory, mask_BS=memory_mask_BS, packing=packing),
+            cross,
         )
         return self.around_feed_forward(x_BTD, self.feed_forward, feed_forward)
 

@@ -13,12 +13,13 @@ size, O size of t_e: ``2 D L + 2 D P + R P``, as far as each is asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from taskaware.model.film import Film, film, film_penalty
+from taskaware.model.packing import PADDED, Padded
 
 ENCODER_PARTS = 2  # self-attention, feed-forward
 DECODER_PARTS = 3  # self-attention, cross-attention, feed-forward
@@ -83,12 +84,14 @@ class Modulation:
         film: gamma and beta of the places.
         parts: gamma and beta of the parts of blocks, ``[B, P, D]`` each, where they have some.
         gates_BPR: What scales the bottleneck beside each part, where there is one.
+        packing: How what is modulated comes.
     """
 
     layout: Layout
     film: Film
     parts: Film | None = None
     gates_BPR: Tensor | None = None
+    packing: Padded = PADDED
 
     @classmethod
     def from_task_embedding(cls, task_embedding: Tensor, layout: Layout) -> Modulation:
@@ -119,7 +122,14 @@ class Modulation:
     def at(self, x_BSD: Tensor, place: int) -> Tensor:
         """Return the output of a place, modulated where t_e acts there."""
         place -= self.layout.first_place
-        return x_BSD if place < 0 else self.film(x_BSD, place)
+        if place < 0:
+            return x_BSD
+        gamma_BD, beta_BD = self.film.of_place(place)
+        return film(x_BSD, self.packing.spread(gamma_BD), self.packing.spread(beta_BD))
+
+    def packed(self, packing: Padded) -> Modulation:
+        """Return what modulates the same examples where they come so."""
+        return replace(self, packing=packing)
 
     def inside_encoder(self, block: int) -> list[PartModulation] | None:
         """Return what acts on the parts of a block of the encoder, counted from 0."""
@@ -136,9 +146,9 @@ class Modulation:
     def _inside(self, first: int, number: int) -> list[PartModulation]:
         return [
             PartModulation(
-                None if self.parts is None else self.parts.gamma_BLD[:, part],
-                None if self.parts is None else self.parts.beta_BLD[:, part],
-                None if self.gates_BPR is None else self.gates_BPR[:, part],
+                None if self.parts is None else self.packing.spread(self.parts.gamma_BLD[:, part]),
+                None if self.parts is None else self.packing.spread(self.parts.beta_BLD[:, part]),
+                None if self.gates_BPR is None else self.packing.spread(self.gates_BPR[:, part]),
             )
             for part in range(first, first + number)
         ]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from taskaware.model.attention import PositionSignal, attend, valid_mask
+from taskaware.model.attention import PositionSignal, attend
 from taskaware.model.layers import EncoderLayer
+from taskaware.model.packing import valid_mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from taskaware.model.adapters import AdapterSets
-from taskaware.model.attention import Past, Positions, valid_mask
+from taskaware.model.attention import Past, Positions
 from taskaware.model.dropout import dropout
 from taskaware.model.modulation import Modulation
+from taskaware.model.packing import PADDED, Padded, packing_that_pays, valid_mask
 from taskaware.model.states import DecodingState, Encoded, Preprocessed
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, TaskVectors
 from taskaware.types import MODALITIES
@@ -164,7 +165,7 @@ class TaskAwareTransformer(nn.Module):
             modality=preprocessed.modality,
             is_encoded=preprocessed.is_encoded,
         )
-        return self.decode(preprocessed.target_BTD, encoded)
+        return self.decode(preprocessed.target_BTD, preprocessed.target_lengths, encoded)
 
     def encode(
         self,
@@ -220,25 +221,36 @@ class TaskAwareTransformer(nn.Module):
         x_BSD = self._enter(source_BSD, first, modulation, vector, positions)
         lengths = source_lengths if vector is None else source_lengths + 1
         mask_BS = valid_mask(lengths, x_BSD.shape[1])
+        packing = self._packing(lengths, x_BSD)
+        x, modulation = packing.pack(x_BSD), modulation and modulation.packed(packing)
         for index, block in enumerate(blocks):
-            if modulation is None:
-                x_BSD = block(x_BSD, mask_BS=mask_BS)
-                continue
-            inside = None if first else modulation.inside_encoder(index)
+            inside = None if first or not modulation else modulation.inside_encoder(index)
             within = {} if inside is None else {"inside": inside}  # a Conformer's has no parts
-            x_BSD = modulation.at(block(x_BSD, mask_BS=mask_BS, **within), first + index + 1)
-        return norm(x_BSD), lengths
+            x = block(x, mask_BS=mask_BS, packing=packing, **within)
+            x = x if modulation is None else modulation.at(x, first + index + 1)
+        return packing.unpack(norm(x)), lengths
 
-    def decode(self, target_BTD: Tensor, encoded: Encoded) -> Tensor:
+    def decode(self, target_BTD: Tensor, target_lengths: Tensor, encoded: Encoded) -> Tensor:
         """Run the decoder on an embedded target; return its states ``[B, T, D]``."""
         modulation, vector = encoded.modulation, encoded.vector_BD
         first = len(self.encoder) + 1
         x_BTD = self._enter(target_BTD, first, modulation, vector, self.target_positions)
+        packing = self._packing(target_lengths + (vector is not None), x_BTD)
+        x, modulation = packing.pack(x_BTD), modulation and modulation.packed(packing)
+        memory_packing = self._packing(encoded.mask_BS.sum(dim=1), encoded.memory_BSD)
+        memory = memory_packing.pack(encoded.memory_BSD)
         for index, block in enumerate(self.decoder):
-            inside = modulation and modulation.inside_decoder(index)
-            x_BTD = block(x_BTD, encoded.memory_BSD, memory_mask_BS=encoded.mask_BS, inside=inside)
-            x_BTD = x_BTD if modulation is None else modulation.at(x_BTD, first + 1 + index)
-        return self.decoder_norm(x_BTD if vector is None else x_BTD[:, 1:])
+            x = block(
+                x,
+                memory,
+                memory_mask_BS=encoded.mask_BS,
+                inside=modulation and modulation.inside_decoder(index),
+                packing=packing,
+                memory_packing=memory_packing,
+            )
+            x = x if modulation is None else modulation.at(x, first + 1 + index)
+        x_BTD = packing.unpack(self.decoder_norm(x))
+        return x_BTD if vector is None else x_BTD[:, 1:]
 
     # --- the two steps of decoding ---
 
@@ -303,6 +315,10 @@ class TaskAwareTransformer(nn.Module):
         return self.decoder_norm(self._advance(x_BWD, state))
 
     # --- parts ---
+
+    def _packing(self, lengths: Tensor, x_BSD: Tensor) -> Padded:
+        # Training alone: what scores, decodes or is exported is computed in one way.
+        return packing_that_pays(lengths, x_BSD.shape[1]) if self.training else PADDED
 
     def _decoder_layers(self) -> Sequence[DecoderLayer]:
         # To a type checker a ModuleList holds modules of no kind in particular.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from taskaware.model.attention import valid_mask
 from taskaware.model.modulation import modulation_penalty
+from taskaware.model.packing import valid_mask
 from taskaware.training.loss import ctc_loss, output_loss
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def transformed_loss(
             modality=preprocessed.modality,
             is_encoded=preprocessed.is_encoded,
         )
-        states_BTD = model.decode(preprocessed.target_BTD, encoded)
+        states_BTD = model.decode(preprocessed.target_BTD, preprocessed.target_lengths, encoded)
     # Only what counts reaches the output layer, the widest product of a small model.
     mask_BT = counted_positions(batch)
     embedding = model.token_embedding

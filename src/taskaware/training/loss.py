@@ -92,10 +92,9 @@ class _OutputLoss(torch.autograd.Function):
         asked = [has_gradient and needed for needed in ctx.needs_input_grad[:3]]
         given = (states_ND, weight_VD, bias_V)
         wide = torch.promote_types(precision, torch.float32)  # what sums are made in
-        of_states, of_weight, of_bias = (
-            torch.zeros_like(tensor, dtype=wide) if wanted and tensor is not None else None
-            for tensor, wanted in zip(given, asked, strict=True)
-        )
+        of_states, of_weight, of_bias = None, None, None
+        if asked[0]:
+            of_states = torch.empty_like(states_ND, dtype=wide)
         losses: list[Tensor] = []
         size = max(1, _CHUNK_NUMBERS // V)
         for first in range(0, N, size):
@@ -108,10 +107,10 @@ class _OutputLoss(torch.autograd.Function):
             narrow_CV = gradient_CV.div_(N).to(precision)
             if of_states is not None:
                 of_states[chunk] = narrow_CV @ read_VD
-            if of_weight is not None:
-                of_weight += narrow_CV.T @ read_ND[chunk]
-            if of_bias is not None:
-                of_bias += gradient_CV.sum(dim=0)
+            if asked[1]:
+                of_weight = _sum(of_weight, (narrow_CV.T @ read_ND[chunk]).to(wide))
+            if asked[2] and bias_V is not None:
+                of_bias = _sum(of_bias, gradient_CV.sum(dim=0))
         each_N = torch.cat(losses)
         ctx.mark_non_differentiable(each_N)
         ctx.gradients = [
@@ -129,6 +128,11 @@ class _OutputLoss(torch.autograd.Function):
         # The factor stays on its device: reading it would make a GPU wait for each update.
         gradients = [None if g is None else g * outer[0].to(g.dtype) for g in ctx.gradients]
         return (*gradients, None, None, None, None)
+
+
+def _sum(total: Tensor | None, more: Tensor) -> Tensor:
+    """Return the sum in the place of the total: no weights' worth of zeros to begin with."""
+    return more if total is None else total.add_(more)
 
 
 def _smoothed(logits_CV: Tensor, target_C: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,10 @@ def test_hypotheses_that_change_places_and_examples_that_go_have_the_logits_of_t
             encoded = model.encode(source, lengths, None)
             target = torch.tensor(said[row])
             of_all = [
-                model.decode(model.token_embedding.embed(one[None]), encoded) for one in target
+                model.decode(
+                    model.token_embedding.embed(one[None]), torch.tensor([len(one)]), encoded
+                )
+                for one in target
             ]
             wanted = model.token_embedding.logits(torch.cat(of_all)[:, -1])
             torch.testing.assert_close(logits[row], wanted, atol=1e-5, rtol=1e-4)

@@ -81,10 +81,9 @@ def test_in_bfloat16_it_is_near_float32():
         assert (found.float() - right).norm() < 0.05 * right.norm()
 
 
-def test_neither_the_dropped_weights_nor_scores_are_kept_for_the_gradient():
+def test_of_what_grows_with_the_square_of_the_length_the_mask_alone_is_kept_for_the_gradient():
     kept = []
     inputs = tensors(torch.float32)
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         ours(*inputs, None, False)
-    sizes = [(one.shape, one.dtype) for one in kept if one.shape == (6, 5, 5)]
-    assert sorted(str(dtype) for _, dtype in sizes) == ["torch.float32", "torch.int8"]
+    assert [one.dtype for one in kept if one.shape == (6, 5, 5)] == [torch.int8]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from conftest import NUM_PIECES, TASKS, tiny_settings
-from taskaware.model.attention import valid_mask
 from taskaware.model.attention_weights import cross_attention_weights
 from taskaware.model.create_model import create_model
+from taskaware.model.packing import valid_mask
 
 
 def test_the_weights_times_the_values_are_what_attention_put_out():

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
-from taskaware.model.attention import attend, rotate_positions, valid_mask
+from taskaware.model.attention import attend, rotate_positions
 from taskaware.model.conformer import ConformerLayer, ConvolutionModule
 from taskaware.model.create_model import create_model
+from taskaware.model.packing import valid_mask
 from taskaware.model.settings import ModelSettings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from taskaware.model.attention import valid_mask
+from taskaware.model.packing import valid_mask
 from taskaware.model.task_network import (
     ExplicitTaskNetwork,
     ImplicitTaskNetwork,

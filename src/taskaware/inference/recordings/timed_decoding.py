@@ -215,7 +215,9 @@ class TimedDecoder:
             )
             with cross_attention_weights(transformer.decoder) as weights:
                 decoded_BTD = transformer.decode(
-                    transformer.token_embedding.embed(target_BT), states
+                    transformer.token_embedding.embed(target_BT),
+                    torch.tensor([len(row) for row in rows], device=self._device),
+                    states,
                 )
             ctc_BSV = self._ctc_log_probs(states.memory_BSD)
         first = len(prompt) - 1
