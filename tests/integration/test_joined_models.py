@@ -74,7 +74,8 @@ def test_it_hears_as_the_one_and_writes_as_the_other(folders: Folders, encoder: 
     assert still.tolist() == positions.tolist()
     pieces = torch.randint(3, 25, (2, 7))
     given = Encoded(torch.randn(2, 9, 16), torch.ones(2, 9, dtype=torch.bool), None, None)
-    states = [m.decode(m.token_embedding.embed(pieces), given) for m in (joined, writing)]
+    long = torch.tensor([7, 7])
+    states = [m.decode(m.token_embedding.embed(pieces), long, given) for m in (joined, writing)]
     torch.testing.assert_close(states[0], states[1], rtol=0.0, atol=0.0)
     logits = [m.token_embedding.logits(s) for m, s in zip((joined, writing), states, strict=True)]
     torch.testing.assert_close(logits[0], logits[1], rtol=0.0, atol=0.0)

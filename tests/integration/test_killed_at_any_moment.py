@@ -6,11 +6,13 @@ tells of each one before it happens), or is killed after some time.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +22,6 @@ from tiny_corpus import Silent, assert_same_models, prepare_corpus, tiny_experim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from taskaware.run.experiment import Experiment
 
@@ -67,18 +68,22 @@ def train_in_a_fork(
 
 def killed_at_operation(experiment: Experiment, folder: Path, number: int) -> bool:
     """Train until the n-th operation on a file below ``folder``; return whether it came to that."""
+    operations = itertools.count(1)
+    return killed_where(experiment, folder, lambda event, path: next(operations) == number)
+
+
+def killed_where(
+    experiment: Experiment, folder: Path, is_there: Callable[[str, Path], bool]
+) -> bool:
+    """Train until an operation on a file below ``folder``; return whether it came to that."""
 
     def watch() -> None:
-        counted = 0
+        def look(event: str, arguments: tuple[object, ...]) -> None:
+            path = str(arguments[0]) if event in _ON_FILES else ""
+            if str(folder) in path and is_there(event, Path(path)):
+                os.kill(os.getpid(), signal.SIGKILL)
 
-        def count(event: str, arguments: tuple[object, ...]) -> None:
-            nonlocal counted
-            if event in _ON_FILES and str(folder) in str(arguments[0]):
-                counted += 1
-                if counted == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(count)
+        sys.addaudithook(look)
 
     return train_in_a_fork(experiment, folder, watch, lambda child: None) == signal.SIGKILL
 
@@ -108,6 +113,20 @@ def test_killed_at_an_operation_on_a_file(
 ):
     assert killed_at_operation(experiment, tmp_path / "run", number)
     assert_goes_on_as_if_nothing_had_been(experiment, tmp_path / "run", unharmed)
+
+
+@pytest.mark.parametrize(
+    "inside", ["best_weights", ".model.partial", ".best.partial", "evaluation"]
+)
+@pytest.mark.parametrize("kind", [".partial", ".link"])
+def test_killed_where_a_file_has_not_got_its_name(
+    inside: str, kind: str, experiment: Experiment, unharmed: Path, tmp_path: Path
+):
+    def is_unfinished(event: str, path: Path) -> bool:
+        return event == "os.rename" and path.suffix == kind and path.parent.match(f"run/{inside}*")
+
+    if killed_where(experiment, tmp_path / "run", is_unfinished):  # not all folders have both
+        assert_goes_on_as_if_nothing_had_been(experiment, tmp_path / "run", unharmed)
 
 
 @pytest.mark.slow

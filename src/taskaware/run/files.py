@@ -26,22 +26,28 @@ _MODEL = (
 _UPDATE = f"update-{8 * '[0-9]'}"  # not `update-00001000-good`, a copy that somebody made
 _CHECKPOINT = ("model.safetensors", "optimiser.safetensors", "random-*.safetensors", "state.json")
 _MODELS = ("model", "best", "average", "taskwise/*")
-# Files; a star stands for any part of a name. ``partial`` is what a killed run leaves behind.
+# What a killed run leaves of a file that had not got its name (``files``), in any folder.
+_UNFINISHED = (".*.partial", ".*.link")
+# Files; a star stands for any part of a name.
 _WRITTEN = (
-    *("experiment.toml", "log.jsonl", ".lock", ".*.partial", ".*.link"),
+    *("experiment.toml", "log.jsonl", ".lock", *_UNFINISHED),
     *(
         f"checkpoints/{folder}/{name}"
         for folder in (_UPDATE, f".{_UPDATE}.partial", f".{_UPDATE}.old")
-        for name in _CHECKPOINT
+        for name in (*_CHECKPOINT, *_UNFINISHED)
     ),
-    *(f"best_weights/{_UPDATE}.safetensors", f"best_weights/.{_UPDATE}.*.partial"),
-    f"best_weights/.{_UPDATE}.*.link",
-    *(f"{folder}/{name}" for folder in _MODELS for name in _MODEL),
-    *(f".{folder}.partial/{name}" for folder in _MODELS for name in _MODEL),
+    *(f"best_weights/{name}" for name in (f"{_UPDATE}.safetensors", *_UNFINISHED)),
+    *(f"{folder}/{name}" for folder in _MODELS for name in (*_MODEL, *_UNFINISHED)),
+    *(f".{folder}.partial/{name}" for folder in _MODELS for name in (*_MODEL, *_UNFINISHED)),
     *(f".{folder}.old/{name}" for folder in _MODELS for name in _MODEL),
-    *(f"taskwise/.*.{end}/{name}" for end in ("partial", "old") for name in _MODEL),
+    *(
+        f"taskwise/.*.{end}/{name}"
+        for end in ("partial", "old")
+        for name in (*_MODEL, *_UNFINISHED)
+    ),
     *("evaluation/*outputs.jsonl", "evaluation/*results.json", "evaluation/*study.json"),
-    *("evaluation/*embeddings.npz", "tensorboard/*tfevents*"),
+    *("evaluation/*embeddings.npz", *(f"evaluation/{name}" for name in _UNFINISHED)),
+    "tensorboard/*tfevents*",
 )
 _INNER = tuple(dict.fromkeys(name.partition("/")[0] for name in _WRITTEN if "/" in name))
 
