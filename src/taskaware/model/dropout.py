@@ -67,14 +67,14 @@ class _Masked(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(mask)
         ctx.scale = scale
-        return x * factor(mask, scale, x)
+        return factor(mask, scale, x).mul_(x)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         (mask,) = ctx.saved_tensors
-        return gradient * factor(mask, ctx.scale, gradient), None, None
+        return factor(mask, ctx.scale, gradient).mul_(gradient), None, None
 
 
 class _Rectified(torch.autograd.Function):
@@ -91,4 +91,4 @@ class _Rectified(torch.autograd.Function):
     ) -> tuple[Tensor, None, None]:
         (out,) = ctx.saved_tensors
         passed = torch.ops.aten.threshold_backward(gradient, out.detach(), 0.0)
-        return passed * ctx.scale, None, None
+        return passed.mul_(ctx.scale), None, None

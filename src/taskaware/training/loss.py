@@ -45,7 +45,7 @@ def output_loss(
     the whole vocabulary (Szegedy et al. 2016, section 7), as in
     ``torch.nn.functional.cross_entropy``. The gradient is made on the way forward, a chunk of
     positions after the other, so that neither logits nor their gradient are kept (as in Hsu et al.
-    2024, Liger Kernel, arXiv:2410.10989, section 3.2).
+    2024, Liger Kernel, arXiv:2410.10989, section 3.2). It can be asked for once.
 
     Args:
         states_ND: What the output layer reads.
@@ -125,8 +125,12 @@ class _OutputLoss(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *outer: Tensor
     ) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("the gradient of `output_loss` can be asked for once")
+        # Scaled where they are, and given away: that of the weights is as large as the embedding.
         # The factor stays on its device: reading it would make a GPU wait for each update.
-        gradients = [None if g is None else g * outer[0].to(g.dtype) for g in ctx.gradients]
+        gradients = [None if g is None else g.mul_(outer[0].to(g.dtype)) for g in ctx.gradients]
+        ctx.gradients = None
         return (*gradients, None, None, None, None)
 
 

@@ -66,6 +66,14 @@ def test_what_is_frozen_and_what_needs_no_gradient_gets_none():
     assert not found.mean.requires_grad
 
 
+def test_the_gradient_is_given_away_and_can_be_asked_for_once():
+    states, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4)
+    loss = output_loss(states, weight, None, torch.tensor([1, 2, 3]), smoothing=0.1).mean
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
+
+
 def test_ctc_is_the_sum_over_all_alignments():
     logits = torch.randn(1, 4, 3)
     table = logits[0].log_softmax(dim=-1)
