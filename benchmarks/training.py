@@ -4,6 +4,7 @@
     python benchmarks/peer_packages.py --to peer-packages
     python benchmarks/training.py --packages peer-packages --source text
     python benchmarks/training.py --compiled
+    python benchmarks/training.py --padded
 
 Speech: encoders of equal length, 4 frames a position. Times are of one process, in turn, each after
 an update of its own. Operations are products, convolutions and attention of an update, counted by
@@ -56,6 +57,7 @@ PEERS: dict[str, dict[str, Callable[..., Contestant]]] = {
 }
 # Ours with the front end of Hugging Face's and fairseq's in the place of the paper's.
 LIKE_THEIRS = "their front end"
+PADDED = "padded"  # the vanilla model with padding in every product, the front end in one part
 COMPILED = "compiled"  # the vanilla model's blocks by torch.compile, which needs a C++ compiler
 _TEXTS = 64  # of a batch: as many pieces as the positions of the batch of speech
 _UPDATES = 3
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--repetitions", type=int, default=7, help="timed rounds")
     parser.add_argument("--compiled", action="store_true", help="ours by torch.compile as well")
+    parser.add_argument("--padded", action="store_true", help="ours with all padding as well")
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -90,7 +93,7 @@ def main() -> None:
     contestants: dict[str, Contestant] = {}
     names = [*PEERS[options.source], *training_step.CUES]
     names += [LIKE_THEIRS] if options.source == "speech" else []
-    for name in names + [COMPILED] * options.compiled:
+    for name in names + [COMPILED] * options.compiled + [PADDED] * options.padded:
         try:
             contestants[name] = _contestant(name, sizes, options)
         except ModuleNotFoundError as error:
@@ -143,6 +146,7 @@ def _contestant(name: str, sizes: Sizes, options: argparse.Namespace) -> Contest
         num_cnn_layers=2,
         like_theirs=name == LIKE_THEIRS,
         compiled=name == COMPILED,
+        padded=name == PADDED,
     )
 
 

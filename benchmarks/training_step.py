@@ -9,7 +9,9 @@ clipping.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +29,8 @@ from contestants import (
 from timing import Contestant
 from torch import nn
 
+from taskaware.model import frontend, transformer
+from taskaware.model.packing import PADDED
 from taskaware.training.joint import LossArguments, Support, batch_loss, derangement
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
@@ -68,6 +72,7 @@ def ours(
     num_cnn_layers: int,
     like_theirs: bool = False,
     compiled: bool = False,
+    padded: bool = False,
 ) -> Contestant:
     model = our_model(
         sizes,
@@ -103,11 +108,18 @@ def ours(
         nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
         optimiser.step()
 
+    def run_padded() -> None:
+        with (
+            mock.patch.object(transformer, "packing_that_pays", return_value=PADDED),
+            mock.patch.object(frontend, "_PART_FRAMES", sys.maxsize),
+        ):
+            run()
+
     return Contestant(
         name=f"taskaware, {name}",
         frames_per_position=1 if batch.task.source_modality == "text" else 2**num_cnn_layers,
         num_parameters=num_parameters(model),
-        run=run,
+        run=run_padded if padded else run,
     )
 
 
