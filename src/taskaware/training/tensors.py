@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError
-from taskaware.files import file_sha256, reporting, require_regular, write_error
+from taskaware.files import file_sha256, require_regular, write_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
+
+# As the format calls them: https://huggingface.co/docs/safetensors, "Format".
+_TYPES = {
+    **{torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"},
+    **{torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8"},
+    **{torch.uint8: "U8", torch.bool: "BOOL"},
+}
+_ALIGNMENT = 8  # bytes
 
 
 def check_file(path: Path, sums: Mapping[str, object]) -> None:
@@ -52,23 +62,41 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, with the mode that the umask says.
+    """Write a safetensors file, in place.
 
-    It may be seen half: see ``files`` for what keeps readers from that.
+    It may be seen half: see ``files`` for what keeps readers from that. The library's own
+    ``save_file`` writes to a file beside it, ``.tmpXXXXXX`` with random letters. That would stay
+    where the process is killed, as large as all weights, and nothing would say whose it is.
 
     Raises:
         WriteError: The disk is full, for example.
     """
-    with reporting(path):
-        with path.open("wb"):
-            pass
-        mode = path.stat().st_mode & 0o777
-        try:
-            save_file(dict(tensors), path, metadata=dict(metadata) if metadata else None)
-        except SafetensorError as error:
-            num_bytes = sum(tensor.nbytes for tensor in tensors.values())
-            raise write_error(path, error, num_bytes=num_bytes) from error
-        path.chmod(mode)  # safetensors puts a file of its own there, for the owner alone
+    try:
+        with path.open("wb") as file:
+            names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+            header = _header([(name, tensors[name]) for name in names], metadata or {})
+            file.write(len(header).to_bytes(8, "little") + header)
+            for name in names:
+                value = tensors[name].detach().cpu().reshape(-1)
+                file.write(value.view(torch.uint8).numpy().data)
+    except OSError as error:
+        num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+        raise write_error(path, error, num_bytes=num_bytes) from error
+
+
+def _header(tensors: Sequence[tuple[str, Tensor]], metadata: Mapping[str, str]) -> bytes:
+    """Return what a safetensors file says of its tensors, which follow in this order."""
+    content: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, tensor in tensors:
+        begin, end = end, end + tensor.nbytes
+        content[name] = {
+            "dtype": _TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % _ALIGNMENT)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

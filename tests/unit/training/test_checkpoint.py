@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -38,6 +38,7 @@ from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes
 from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
+from taskaware.training.tensors import write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,15 +184,15 @@ def test_a_crash_while_writing_leaves_the_older_checkpoint_the_newest(
     older = save_state(state, tmp_path, processes=ALONE, keep=1)
     files = []
 
-    def crash(tensors: dict[str, Tensor], path: Path, metadata: object = None) -> None:
+    def crash(path: Path, tensors: dict[str, Tensor]) -> None:
         if len(files) == num_files_before:
             raise KeyboardInterrupt
         files.append(path)
-        save_file(tensors, path)
+        write_tensors(path, tensors)
 
     state.update = 2
     with monkeypatch.context() as patch:
-        patch.setattr(tensors, "save_file", crash)
+        patch.setattr(checkpoint, "write_tensors", crash)
         with pytest.raises(KeyboardInterrupt):
             save_state(state, tmp_path, processes=ALONE, keep=1)
     assert checkpoints(tmp_path) == [older]
@@ -235,10 +236,10 @@ def test_a_full_disk_is_said_and_leaves_the_older_checkpoint(
     older = save_state(state, tmp_path, processes=ALONE, keep=1)
     state.update = 2
 
-    def fail(*_: object, **__: object) -> None:
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(tensors, "save_file", fail)
+    monkeypatch.setattr(tensors, "_header", fail)
     with pytest.raises(WriteError, match=r"No space left .*same command again"):
         save_state(state, tmp_path, processes=ALONE, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == [older.name]
