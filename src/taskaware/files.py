@@ -323,8 +323,12 @@ def link_or_copy(source: Path, target: Path) -> None:
 def _exchange(new: Path, folder: Path) -> None:
     """Give ``new`` the name ``folder``, and take over what only the old one has."""
     old = folder.with_name(f".{folder.name}.old")
-    if old.exists():  # a process was killed between two renames
-        _take_over(old, new)
+    # A process was killed between two renames. What it left goes back first: in `new` it would be
+    # lost where this one is killed as well, as what is unfinished is made again from nothing.
+    if old.exists() and folder.exists():
+        _take_over(old, folder)
+    if old.exists():
+        old.replace(folder)
     if folder.exists():
         folder.replace(old)
     new.replace(folder)

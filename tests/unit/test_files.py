@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from killed import contents, killed_where
 from taskaware.errors import WriteError
 from taskaware.files import atomic_file, atomic_folder, link_or_copy, write_text
 
@@ -103,6 +105,33 @@ def test_what_a_killed_process_left_between_two_renames_is_not_lost(tmp_path: Pa
     with atomic_folder(tmp_path / "model") as partial:
         (partial / "weights").write_text("new")
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"weights", "notes.txt"}
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("second", [1, 2, 3])
+def test_notes_in_a_folder_outlive_two_processes_that_are_killed_while_they_exchange_it(
+    first: int, second: int, tmp_path: Path
+):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("old")
+    (folder / "notes.txt").write_text("mine")
+
+    def write() -> None:
+        with atomic_folder(folder) as partial:
+            (partial / "weights").write_text("new")
+
+    def kill_at_rename(number: int) -> None:
+        renames = itertools.count(1)
+        killed_where(
+            write, tmp_path, lambda event, _: event == "os.rename" and next(renames) == number
+        )
+
+    kill_at_rename(first)
+    kill_at_rename(second)
+    write()
+    wanted = {"model": b"", "model/weights": b"new", "model/notes.txt": b"mine"}
+    assert contents(tmp_path) == wanted
 
 
 @pytest.mark.parametrize("has_links", [True, False])
