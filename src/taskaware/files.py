@@ -16,6 +16,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import threading
@@ -159,25 +160,71 @@ def atomic_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
     Args:
         path: The file.
         partial: What it is called until then; ``None``: a name that is this thread's own, so that
-            several may write one file.
+            several may write one file. Such a file is locked while it is written, and those that
+            killed processes left are deleted.
 
     Raises:
         WriteError: The disk is full, the folder may not be written, or something of the kind.
     """
-    own = f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial"
-    partial = path.with_name(own) if partial is None else partial
-    with reporting(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777  # what the umask leaves
-    try:
+    with contextlib.ExitStack() as stack:
         with reporting(path):
-            yield partial
-            partial.chmod(mode)
-            publish(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if partial is None:
+                _remove_left(path)
+                partial = stack.enter_context(_own_partial(path))
+            with partial.open("wb") as file:
+                mode = os.fstat(file.fileno()).st_mode & 0o777  # what the umask leaves
+        try:
+            with reporting(path):
+                yield partial
+                partial.chmod(mode)
+                publish(partial, path)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _own_partial(path: Path) -> Iterator[Path]:
+    """Make this thread's unfinished file and hold it, as nobody holds that of a killed process."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    if fcntl is None:
+        yield partial
+        return
+    while True:
+        partial.touch()
+        with _opened(partial) as descriptor:
+            if descriptor is None:
+                continue
+            _lock(descriptor)
+            # Another one may have taken it for left behind before it was locked.
+            if _is_still(partial, descriptor):
+                yield partial
+                return
+
+
+def _remove_left(path: Path) -> None:
+    """Delete the unfinished files that killed processes left in place of a file."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.\d+-\d+\.partial")
+    # What cannot be looked at or deleted does no harm.
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for left in entries:
+            if not name.fullmatch(left.name) or not left.is_file(follow_symlinks=False):
+                continue
+            with _opened(path.with_name(left.name)) as descriptor:
+                if descriptor is not None and _lock(descriptor):
+                    path.with_name(left.name).unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file by a lock of the system's, which ends with the process; return whether it is."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another one holds it, or, on some network file systems, there are no locks
+        return False
+    return True
 
 
 def publish(partial: Path, path: Path) -> None:

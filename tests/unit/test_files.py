@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from killed import contents, killed_where
+from killed import contents, in_a_fork, killed_where
 from taskaware.errors import WriteError
 from taskaware.files import atomic_file, atomic_folder, link_or_copy, write_text
 
@@ -132,6 +132,31 @@ def test_notes_in_a_folder_outlive_two_processes_that_are_killed_while_they_exch
     write()
     wanted = {"model": b"", "model/weights": b"new", "model/notes.txt": b"mine"}
     assert contents(tmp_path) == wanted
+
+
+def test_what_a_killed_process_left_of_a_file_is_deleted_by_the_next_that_writes_it(
+    tmp_path: Path,
+):
+    names = (".file.7-7.partial", ".other.7-7.partial", ".file.mine.partial")
+    for name in names:
+        (tmp_path / name).write_text("half")
+
+    def write() -> None:
+        write_text(tmp_path / "file", "whole")
+
+    assert killed_where(write, tmp_path, lambda event, _: event == "os.rename")
+    assert len(list(tmp_path.iterdir())) == len(names)  # the first of them has gone, one has come
+    write()
+    assert sorted(contents(tmp_path)) == [".file.mine.partial", ".other.7-7.partial", "file"]
+
+
+def test_a_file_that_another_one_is_writing_is_left_to_it(tmp_path: Path):
+    with atomic_file(tmp_path / "file") as partial:
+        partial.write_text("first")
+        assert not in_a_fork(lambda: write_text(tmp_path / "file", "second"))
+        assert partial.read_text() == "first"
+        assert (tmp_path / "file").read_text() == "second"
+    assert contents(tmp_path) == {"file": b"first"}
 
 
 @pytest.mark.parametrize("has_links", [True, False])
