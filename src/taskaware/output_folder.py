@@ -269,6 +269,9 @@ def claimed(
     made = _make(folder)
     try:
         with _locked(folder, waits=waits):
+            with _as_output_error(folder, "written"):
+                # Of a process that was killed inside ``forget``, which not every command reaches.
+                (folder / _PARTIAL_RECORD_NAME).unlink(missing_ok=True)
             claim = OutputFolder(folder)
             if not claim.holds_ours:
                 claim.adopt(earlier())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from killed import killed_where
 from taskaware.errors import OutputError
 from taskaware.output_folder import LOCK_NAME, RECORD_NAME, claimed, require_usable
 
@@ -203,3 +204,21 @@ def test_nothing_is_written_through_a_link_that_a_stranger_put_there(name: str, 
     with pytest.raises(OutputError, match="must be a file, but is a link"):
         write(tmp_path / "out", "b.txt")
     assert mine.read_text() == "mine"
+
+
+def test_what_a_process_that_is_killed_inside_its_record_left_goes_with_the_next_claim(
+    tmp_path: Path,
+):
+    def write_and_forget() -> None:
+        with claimed(tmp_path) as output:
+            output.write("ours", b"")
+            output.forget()
+
+    def is_record(event: str, path: Path) -> bool:
+        return event == "os.rename" and path.name == ".taskaware-written.partial"
+
+    assert killed_where(write_and_forget, tmp_path, is_record)
+    assert (tmp_path / ".taskaware-written.partial").exists()
+    with claimed(tmp_path):
+        pass  # a command that finds all complete
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_NAME, RECORD_NAME, "ours"}
