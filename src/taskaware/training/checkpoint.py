@@ -113,7 +113,7 @@ def save_state(
     try:
         with processes.together(), reporting(path):
             if processes.is_first:
-                shutil.rmtree(partial, ignore_errors=True)
+                _tidy(folder)
                 partial.mkdir(parents=True)
                 _write_first(state, partial, weights_file)
         with processes.together(), reporting(path):
@@ -124,10 +124,7 @@ def save_state(
                 _write_content(state, partial, processes.num_ranks)
                 for file in partial.iterdir():
                     sync(file)
-                for theirs in _foreign(path):
-                    theirs.replace(partial / theirs.name)
-                _remove(path)
-                partial.replace(path)
+                _exchange(partial, path)
                 sync(folder)
                 for old in _surplus(checkpoints(folder), keep=keep, every=every):
                     if not _foreign(old):
@@ -162,13 +159,50 @@ def _write_content(state: TrainState, partial: Path, num_ranks: int) -> None:
     (partial / "state.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _remove(path: Path) -> None:
-    """Delete a checkpoint; it is never seen in part."""
+def _tidy(folder: Path) -> None:
+    """Delete what killed processes left, whichever checkpoint they were at."""
+    for partial in folder.glob(".update-*.partial"):
+        if _FOLDER.fullmatch(partial.name[1 : -len(".partial")]):
+            shutil.rmtree(partial, ignore_errors=True)
+    for hidden in folder.glob(".update-*.old"):
+        path = folder / hidden.name[1 : -len(".old")]
+        if not _FOLDER.fullmatch(path.name):
+            continue
+        if path.exists():
+            _take_over(hidden, path)
+        elif not _foreign(hidden):  # otherwise it waits for a checkpoint of its name
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _exchange(partial: Path, path: Path) -> None:
+    """Give a checkpoint its name; what somebody put into one that had it is taken over.
+
+    It never goes through ``partial``, which the next process deletes where this one is killed.
+    """
+    hidden = _hidden(path)
     if path.exists():
-        hidden = path.with_name(f".{path.name}.old")
-        shutil.rmtree(hidden, ignore_errors=True)
         path.replace(hidden)
-        shutil.rmtree(hidden)
+    partial.replace(path)
+    if hidden.exists():
+        _take_over(hidden, path)
+
+
+def _take_over(hidden: Path, path: Path) -> None:
+    for theirs in _foreign(hidden):
+        if not (path / theirs.name).exists():
+            theirs.replace(path / theirs.name)
+    shutil.rmtree(hidden)
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint of ours alone; it is never seen in part."""
+    hidden = _hidden(path)
+    path.replace(hidden)
+    shutil.rmtree(hidden)
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def _foreign(path: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
+from killed import killed_where
 from taskaware.errors import (
     CheckpointError,
     DamagedCheckpointError,
@@ -199,6 +201,34 @@ def test_a_crash_while_writing_leaves_the_older_checkpoint_the_newest(
     load_state(new_state(), older, processes=ALONE)
     newer = save_state(state, tmp_path, processes=ALONE, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == [newer.name]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_notes_in_a_checkpoint_outlive_a_process_that_is_killed_while_it_writes_it_again(
+    number: int, tmp_path: Path
+):
+    state = new_state()
+    path = save_state(state, tmp_path, processes=ALONE, keep=1)
+    (path / "notes.txt").write_text("mine")
+
+    def save() -> None:
+        save_state(state, tmp_path, processes=ALONE, keep=1)
+
+    renames = itertools.count(1)
+    assert killed_where(
+        save, tmp_path, lambda event, _: event == "os.rename" and next(renames) == number
+    )
+    save()
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
+    assert (path / "notes.txt").read_text() == "mine"
+
+
+def test_what_killed_processes_left_of_other_checkpoints_goes_with_the_next_one(tmp_path: Path):
+    for name in (".update-00000007.partial", ".update-00000005.old", ".update-00000005-mine.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text("half")
+    path = save_state(new_state(), tmp_path, processes=ALONE, keep=1)
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, ".update-00000005-mine.old"}
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path):
