@@ -2,7 +2,8 @@
 
 A step of decoding reads every weight for a few rows alone, so that it takes as long as reading the
 weights: half the bytes in bfloat16, a quarter in int8. What is reduced are the products; norms,
-the sums between the parts of blocks and FiLM stay in float32. A reduced model is for inference.
+the convolutions of Conformers, the sums between the parts of blocks and FiLM stay in float32. A
+reduced model is for inference.
 
 Shape legend: M rows, D inputs, N outputs.
 """
@@ -69,6 +70,18 @@ class Int8Linear(nn.Module):
         return out_MN.view(*x.shape[:-1], -1)
 
 
+class OfFloat32(nn.Module):
+    """A layer that stays in float32, behind one that may answer in bfloat16."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the layer puts out."""
+        return self.layer(x.float())
+
+
 def _rounded(x_MD: Tensor) -> tuple[Tensor, Tensor]:
     """Return int8 ``[M, D]`` and float32 ``[M, 1]``, whose product is nearly ``x``."""
     scale_M1 = x_MD.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30).div_(127)
@@ -109,9 +122,9 @@ def prepare_weights(model: TaskAwareTransformer, weights: Weights) -> None:
     for stack in filter(None, (model.encoder, model.text_encoder, model.decoder)):
         for name, module in list(stack.named_modules()):
             if isinstance(module, nn.Linear):
-                parent, _, own_name = name.rpartition(".")
-                reduced = kind(module.weight, module.bias)
-                setattr(stack.get_submodule(parent), own_name, reduced)
+                stack.set_submodule(name, kind(module.weight, module.bias))
+            elif isinstance(module, nn.Conv2d):  # a Conformer's, of one weight a position
+                stack.set_submodule(name, OfFloat32(module))
     embedding.reduced_output = kind(embedding.output_layer_weight, embedding.output_bias)
 
 

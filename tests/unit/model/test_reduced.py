@@ -46,6 +46,19 @@ def test_logits_are_nearly_those_of_float32(kind: Weights, task):
         assert float(off) > 0
 
 
+@pytest.mark.parametrize("kind", get_args(Weights))
+@pytest.mark.parametrize("task", [ST, MT])
+@torch.inference_mode()
+def test_a_conformer_in_fewer_bits_puts_out_nearly_what_it_did(kind: Weights, task):
+    settings = tiny_settings(encoder_block="conformer")
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS).eval()
+    batch = random_batch(task)
+    wanted = logits(model, batch)
+    prepare_weights(model, kind)
+    off = (logits(model, batch) - wanted).abs().max() / wanted.abs().max()
+    assert float(off) < 0.06
+
+
 @torch.inference_mode()
 def test_a_product_in_int8_is_that_of_the_rounded_numbers():
     generator = torch.Generator().manual_seed(0)
