@@ -24,7 +24,7 @@ class AdapterSettings:
         rank: Inner size of `lora` and `bottleneck`.
         scale: The alpha of `lora`, as a multiple of the rank: its product counts so many times.
         dropout: Dropout of what enters `lora` and `bottleneck`.
-        where: The blocks that have them: of the `decoder`, or of encoder and decoder, `everything`.
+        where: The blocks that have them: of the `decoder`, or of the encoders too, `everything`.
     """
 
     method: AdapterMethod = "none"

@@ -142,8 +142,9 @@ def tasks_with_sets(weight_names: Iterable[str], tasks: Sequence[Task]) -> tuple
 
 def adapted_layers(model: nn.Module, settings: AdapterSettings) -> list[str]:
     """Return the names of the layers of the base that get a set."""
-    stacks = ("decoder",) if settings.where == "decoder" else ("encoder", "decoder")
-    places = tuple(place for stack in stacks for place in (f"{stack}.", f"{stack}_norm"))
+    places = ("decoder.", "decoder_norm")
+    if settings.where == "everything":
+        places += ("encoder.", "encoder_norm", "text_encoder.")
     kind, ends = _PLACES[settings.method]
     return [
         plain

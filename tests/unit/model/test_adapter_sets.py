@@ -227,6 +227,23 @@ def test_a_set_has_as_many_parameters_as_the_formula_says(method: AdapterMethod,
     assert adapted == {**plain, "adapters": 2 * wanted}
 
 
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("method", METHODS)
+def test_an_encoder_of_texts_has_adapters_where_the_other_encoder_has_them(
+    method: AdapterMethod, where: str
+):
+    kept = {"where": where}
+    model = network(method, sets=("mt_en_de",), num_text_encoder_layers=N, adapters=kept)
+    change(model, 2)
+    batch = random_batch(MT)
+    source, lengths = model.preprocess_source(batch.source, batch.source_lengths, "text")
+    memories = []
+    for task in (MT, ST):
+        with model.adapters.use(task.name):
+            memories.append(model.encode(source, lengths, None, modality="text").memory_BSD)
+    assert torch.equal(*memories) == (where == "decoder")
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_conformer_has_adapters_too(method: AdapterMethod):
     plain = network("none", sets=(), encoder_block="conformer", conformer_kernel=3)
