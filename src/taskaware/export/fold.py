@@ -96,12 +96,25 @@ def fold(model: TaskAwareModel, task_name: str) -> Folded:
     )
 
 
+def require_no_adapters(model: TaskAwareModel) -> None:
+    """Require that all tasks of a model have the same weights, as every other form has them.
+
+    Raises:
+        UserError: It has adapters.
+    """
+    if model.transformer.adapters.tasks:
+        raise UserError(
+            "a model must have the same weights for all its tasks to be exported, but this one has "
+            f"adapters ({model.settings.adapters.method}), which are other weights for each task: "
+            "use it as it is, with `taskaware predict` or `taskaware serve`"
+        )
+
+
 def _check(model: TaskAwareModel) -> None:
+    require_no_adapters(model)
     conditioning = model.settings.conditioning
     reason = ""
-    if model.transformer.adapters.tasks:
-        reason = "has adapters of its tasks' own, which are no scale and shift"
-    elif conditioning.has_task_network and conditioning.acts_by == "prepend":
+    if conditioning.has_task_network and conditioning.acts_by == "prepend":
         reason = "reads the task embedding as a vector before source and target"
     elif conditioning.has_task_network and conditioning.bottleneck:
         reason = "has bottlenecks beside its attention, which no plain Transformer has"

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from taskaware.errors import CheckpointError, UserError, require_packages
+from taskaware.errors import CheckpointError, require_packages
+from taskaware.export.fold import require_no_adapters
 from taskaware.export.onnx_description import describe, feature_constants
 from taskaware.export.onnx_graphs import EncoderGraph, StepGraph, exportable
 
@@ -79,11 +80,7 @@ def write_onnx(
         CheckpointError: A task has no embedding.
     """
     require_packages("an ONNX file", "export", "onnx", "onnxscript", "onnxruntime")
-    if model.transformer.adapters.tasks:
-        raise UserError(
-            "a model must be told its task by a task embedding or by pieces to become one ONNX "
-            "file for all tasks, but this one has adapters, which are other weights for each task"
-        )
+    require_no_adapters(model)
     missing = [task.name for task in model.tasks if task.name not in model.task_embeddings]
     if model.settings.conditioning.has_task_network and missing:
         raise CheckpointError(
