@@ -213,6 +213,13 @@ class ModelSettings:
         return conditioning.has_task_network and acts_before
 
     @property
+    def _leaving_encoder_alone(self) -> str:
+        """What a t_e must have that leaves the encoder alone, in words of the settings."""
+        if self.conditioning.acts_by == "prepend":  # has no `film_on` but 'everything'
+            return "`acts_by` 'join', or 'film' with `film_on` 'decoder',"
+        return "`film_on` 'decoder'"
+
+    @property
     def of_encoder(self) -> ModelSettings:
         """The same with what the encoder has of its own in the place of the decoder's."""
         return replace(self, **self.encoder.own(), encoder=EncoderSettings())
@@ -266,6 +273,8 @@ class ModelSettings:
                 yield name, "must be at least 1"
         if self.num_text_encoder_layers < 0:
             yield "num_text_encoder_layers", "must not be negative"
+        if self.layer_norm_eps < 0:
+            yield "layer_norm_eps", f"must not be negative, but is {self.layer_norm_eps}"
         for name in ("num_cnn_layers", "cnn_channels"):
             if getattr(self, name) < 1:
                 yield name, "must be at least 1"
@@ -285,8 +294,8 @@ class ModelSettings:
         if self.conditioning.reads_encoded and self.modulates_encoder:
             yield (
                 "conditioning",
-                "must have `film_on` 'decoder' where `implicit_reads` is 'encoded': what the task "
-                "network reads would depend on the t_e that it puts out",
+                f"must have {self._leaving_encoder_alone} where `implicit_reads` is 'encoded': "
+                "what the task network reads would depend on the t_e that it puts out",
             )
         adapts_encoder = self.adapters.method != "none" and self.adapters.where != "decoder"
         if self.conditioning.reads_encoded and adapts_encoder:
@@ -344,6 +353,6 @@ class ModelSettings:
         if self.modulates_encoder or conditioning.cue == "implicit":
             yield (
                 "conditioning",
-                "must have `film_on` 'decoder' and another cue than 'implicit' where encoder and "
-                "decoder are of two widths: t_e has one, and that network reads both",
+                f"must have {self._leaving_encoder_alone} and another cue than 'implicit' where "
+                "encoder and decoder are of two widths: t_e has one, and that network reads both",
             )

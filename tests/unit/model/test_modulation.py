@@ -125,6 +125,19 @@ def test_what_the_task_network_reads_of_the_encoder_never_depends_on_its_own_ans
     assert [name for name, _ in adapted.validate()] == ["adapters"]
 
 
+def test_a_refusal_of_what_acts_on_the_encoder_names_what_can_be_had_instead():
+    reads = {"cue": "implicit", "implicit_reads": "encoded", "acts_by": "prepend"}
+    (problem,) = [message for _, message in tiny_settings(conditioning=reads).validate()]
+    assert "`acts_by` 'join', or 'film' with `film_on` 'decoder'" in problem
+    assert not list(tiny_settings(conditioning={**reads, "acts_by": "join"}).validate())
+
+
+def test_a_layer_norm_never_divides_by_less_than_the_deviation():
+    found = list(tiny_settings(layer_norm_eps=-1e-6).validate())
+    assert [name for name, _ in found] == ["layer_norm_eps"]
+    assert not list(tiny_settings(layer_norm_eps=0.0).validate())
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_an_encoder_that_the_task_network_reads_gives_the_same_as_one_that_runs_later(task: Task):
     conditioning = {"cue": "implicit", "film_on": "decoder"}
