@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclopts import Parameter
+
 import taskaware
 from taskaware.cli import (
     augment,
@@ -44,6 +46,8 @@ app = CompletedApp(
     version=taskaware.__version__,
     help_format="markdown",
     suppress_keyboard_interrupt=False,
+    # "[1] talks.tsv" is a file's name like any other, and no list in JSON.
+    default_parameter=Parameter(json_list=False, json_dict=False),
 )
 app.command(demo.demo)
 app.command(prepare.prepare)

@@ -85,6 +85,16 @@ def test_an_empty_argument_is_refused_and_does_not_mean_the_current_folder(
     assert "must not be empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["[1] talks.tsv", "[1]", '["a.tsv", "b.tsv"]', '{"a": 1}'])
+@pytest.mark.parametrize("words", [["data", "stats", "--train"], AUGMENT[:3]])
+def test_a_name_that_begins_like_json_is_a_name(
+    words: list[str], name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    rest = [*AUGMENT[4:-1], str(tmp_path / "x.jsonl")] if words[0] == "augment" else []
+    assert run([*words, name, *rest]) == 2
+    assert f"{name}: the manifest does not exist" in capsys.readouterr().err
+
+
 def test_a_folder_to_write_whose_name_is_not_utf_8_is_refused_before_any_work(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
