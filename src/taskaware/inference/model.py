@@ -380,6 +380,12 @@ def _folder(given: Path | str) -> Path:
     if not isinstance(given, str | Path):
         raise UserError(f"a folder must be a path, but is of type {type(given).__name__}")
     require_name(Path(given))
+    try:
+        str(given).encode()
+    except UnicodeEncodeError as error:  # safetensors opens no such file
+        raise UserError(
+            f"a model's folder must have a name in UTF-8, but {str(given)!a} is not: rename it"
+        ) from error
     return Path(given)
 
 

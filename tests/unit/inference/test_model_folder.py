@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from taskaware.errors import CheckpointError
+from conftest import MT
+from taskaware.cli.main import run as command
+from taskaware.errors import CheckpointError, UserError
 from taskaware.inference.model_folder import find_model
+from tiny_models import random_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +57,18 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
         CheckpointError, match="nowhere must be a model folder or a run's, but does not"
     ):
         find_model(tmp_path / "nowhere")
+
+
+def test_a_model_whose_folders_name_is_not_utf_8_is_told_so_and_not_called_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    random_model(tasks=(MT,)).save(tmp_path / "mine")
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        (tmp_path / "mine").rename(folder)
+    except OSError:
+        pytest.skip("no such name here")
+    assert command(["predict", str(folder), "--text", "a house"]) == 2
+    assert "must have a name in UTF-8" in capsys.readouterr().err
+    with pytest.raises(UserError, match="must have a name in UTF-8"):
+        random_model(tasks=(MT,)).save(folder)
