@@ -84,12 +84,15 @@ def main(arguments: list[str] | None = None) -> None:
             # A name that is not UTF-8, or a character that the terminal lacks, is shown as \x..
             stream.reconfigure(errors="backslashreplace")
     code = run(sys.argv[1:] if arguments is None else arguments)
-    # The command is over: an exception would only come up in what Python runs while it leaves.
-    _on_termination(lambda *_: None)
+    # The command is over: an exception would only come up in what Python runs while it leaves,
+    # and a handler of ours is gone before Python is: the signal would then end it.
+    _on_termination(signal.SIG_IGN)
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 
-def _on_termination(handler: Callable[..., None]) -> None:
+def _on_termination(handler: Callable[..., None] | signal.Handlers) -> None:
     with contextlib.suppress(ValueError):  # not the main thread
         for number in terminations():
             signal.signal(number, handler)

@@ -16,6 +16,7 @@ from taskaware.cli import failures, main
 from taskaware.errors import CheckpointError, UserError
 
 ROOT = Path(main.__file__).parents[2]
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def outcome(error: BaseException, capsys, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
@@ -194,10 +195,15 @@ def test_output_that_the_shell_closed_is_no_mistake():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_sigterm_that_comes_while_python_leaves_changes_nothing():
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("moment", ["atexit.register(end)", "late = Late()"])
+def test_a_signal_that_comes_while_python_leaves_changes_nothing(name: str, moment: str):
     code = (
-        "import atexit, os, signal; from taskaware.cli.main import main; "
-        "atexit.register(os.kill, os.getpid(), signal.SIGTERM); main(['--version'])"
+        "import atexit, os, signal; from taskaware.cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"def end(kill=os.kill, own=os.getpid()): kill(own, {int(signal.Signals[name])})\n"
+        "class Late:\n    def __del__(self, end=end): end()\n"
+        f"{moment}\nmain(['--version'])"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -217,7 +223,7 @@ def thread_that_fails(error: Exception) -> None:
 def test_what_ends_a_librarys_own_thread_is_one_message(capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # is put back
     monkeypatch.setattr(main, "app", lambda *_, **__: 0)
-    handlers = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {name: signal.getsignal(name) for name in ENDING}
     try:
         with pytest.raises(SystemExit):
             main.main(["inspect", "model"])
