@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,7 @@ from taskaware.errors import (
     RunInUseError,
     UserError,
 )
-from taskaware.inference.data_fit import require_tasks
+from taskaware.inference.data_fit import other_features, require_tasks
 from taskaware.inference.model import load
 from taskaware.run import experiment as experiment_file
 from taskaware.run import train as runs
@@ -148,6 +149,17 @@ def test_a_task_of_the_same_name_between_other_languages_is_refused(trained: Pat
     tuned = text_experiment(other, start=trained)
     with pytest.raises(UserError, match=r"'mt_en_de' must be the same .* to text in 'fr'"):
         train_experiment(tuned, tmp_path / "tuned", display=Silent())
+
+
+def test_how_speech_is_heard_is_nothing_to_a_text_task_and_named_where_it_counts(
+    trained: Path, tmp_path: Path
+):
+    data = PreparedData.open(write_data(tmp_path))
+    model = load(trained)
+    model.feature_settings = replace(model.feature_settings, num_mel_bins=16)
+    assert [task.name for task in require_tasks(model, data, ())] == list(TASKS)
+    said = other_features(model.feature_settings, data.feature_settings)
+    assert said == " (num_mel_bins 80): prepare it with features.num_mel_bins=16"
 
 
 def test_data_of_a_new_task_with_other_pieces_is_refused_with_the_vocabulary_to_prepare_it_with(

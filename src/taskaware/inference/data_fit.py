@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.tasks import require_same_tasks
@@ -41,16 +42,26 @@ def require_tasks(
             f"but has {', '.join(t.name for t in data.tasks)}"
         )
     require_same_tasks(shared, data.tasks, where="the model", others_where=data.folder)
-    if data.feature_settings != model.feature_settings:
+    reads_numbers = any(not task.modality.is_text for task in shared)
+    if reads_numbers and data.feature_settings != model.feature_settings:
         raise DataError(
-            f"{data.folder} must have the model's features ({model.feature_settings}), but has "
-            f"{data.feature_settings}"
+            f"{data.folder} must have the model's features, but has others"
+            f"{other_features(model.feature_settings, data.feature_settings)}"
         )
     if data.encoder is not None and any(task.modality.is_recording for task in shared):
         require_encoder(
             data, model.transformer, model.settings, model.feature_settings, where="the model"
         )
     return shared
+
+
+def other_features(wanted: FeatureSettings, found: FeatureSettings) -> str:
+    """Return which settings of the features differ, and how data get those that are wanted."""
+    ours, theirs = asdict(wanted), asdict(found)
+    others = [name for name in ours if ours[name] != theirs[name]]
+    said = ", ".join(f"{name} {theirs[name]}" for name in others)
+    options = " ".join(f"features.{name}={ours[name]}" for name in others)
+    return f" ({said}): prepare it with {options}"
 
 
 def require_encoder(

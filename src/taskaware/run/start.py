@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,7 @@ from taskaware.errors import (
     ExperimentError,
     TaskawareError,
 )
+from taskaware.inference.data_fit import other_features
 from taskaware.inference.model import load
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
@@ -131,11 +132,7 @@ def _other_features(start: Start, data: PreparedData) -> str:
     """Return which settings of the features differ, and how the data get the start's."""
     if start.feature_settings is None:  # a checkpoint knows them by their digest
         return f" ({data.feature_settings}); prepare it with the settings of that run's data"
-    wanted, found = asdict(start.feature_settings), asdict(data.feature_settings)
-    others = [name for name in wanted if wanted[name] != found[name]]
-    said = ", ".join(f"{name} {found[name]}" for name in others)
-    options = " ".join(f"features.{name}={wanted[name]}" for name in others)
-    return f" ({said}): prepare it with {options}"
+    return other_features(start.feature_settings, data.feature_settings)
 
 
 def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
