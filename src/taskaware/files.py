@@ -45,7 +45,7 @@ def require_name(path: Path) -> None:
     """Require that there can be a file or folder of this name, whether or not there is.
 
     Raises:
-        UserError: It is too long, or no text of the system's.
+        UserError: It is too long, no text of the system's, or in a folder that may not be entered.
     """
     try:
         path.stat()
@@ -54,6 +54,11 @@ def require_name(path: Path) -> None:
     except (OSError, ValueError) as error:
         name = ascii(str(path))[1:-1]
         short = name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..."
+        if isinstance(error, PermissionError):
+            raise UserError(
+                f"{short} must be in a folder that you may enter, but permission is denied: change "
+                "the permissions of the folders above it, or give another path"
+            ) from error
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{short}: the name cannot be used ({reason}): give another one") from error
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from killed import contents, in_a_fork, killed_where
-from taskaware.errors import WriteError
-from taskaware.files import atomic_file, atomic_folder, link_or_copy, write_text
+from taskaware.errors import UserError, WriteError
+from taskaware.files import atomic_file, atomic_folder, link_or_copy, require_name, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,17 @@ def test_a_file_has_the_mode_of_the_umask_also_where_its_writer_puts_a_private_o
             pass  # for the owner alone
         (tmp_path / private.name).replace(partial)
     assert mode(tmp_path / "file") == 0o666 & ~umask
+
+
+def test_a_folder_that_may_not_be_entered_is_no_matter_of_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refused(path: Path) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(UserError, match="change the permissions of the folders above it"):
+        require_name(tmp_path / "closed" / "talk.wav")
 
 
 def test_a_text_is_written_as_it_is_and_its_folder_made(tmp_path: Path):
