@@ -72,7 +72,6 @@ def test_killed_where_a_file_has_not_got_its_name(
         assert_goes_on_as_if_nothing_had_been(experiment, folder, unharmed)
 
 
-@pytest.mark.slow
 def test_killed_at_every_seventh_operation_on_a_file(
     experiment: Experiment, unharmed: Path, tmp_path: Path
 ):
@@ -84,7 +83,6 @@ def test_killed_at_every_seventh_operation_on_a_file(
     assert number > 100  # it came to the end, and had many chances
 
 
-@pytest.mark.slow
 def test_killed_fifty_times_at_a_random_moment(
     experiment: Experiment, unharmed: Path, tmp_path: Path
 ):
