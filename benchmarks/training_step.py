@@ -30,7 +30,7 @@ from timing import Contestant
 from torch import nn
 
 from taskaware.model import frontend, transformer
-from taskaware.model.packing import PADDED
+from taskaware.model.packing import AS_IT_IS
 from taskaware.training.joint import LossArguments, Support, batch_loss, derangement
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.settings import ObjectiveSettings, OptimiserSettings
@@ -110,7 +110,7 @@ def ours(
 
     def run_padded() -> None:
         with (
-            mock.patch.object(transformer, "packing_that_pays", return_value=PADDED),
+            mock.patch.object(transformer, "packing_that_pays", return_value=AS_IT_IS),
             mock.patch.object(frontend, "_PART_FRAMES", sys.maxsize),
         ):
             run()

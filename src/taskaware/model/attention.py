@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from taskaware.errors import UserError
 from taskaware.model.attention_dropout import attend_with_dropout
-from taskaware.model.packing import PADDED, Padded
+from taskaware.model.packing import AS_IT_IS, Packing
 
 _FIRST_POSITIONS = 32  # that a cache has room for at first
 
@@ -261,7 +261,7 @@ class SelfAttention(nn.Module):
         *,
         mask_BK: Tensor | None,
         causal: bool,
-        packing: Padded = PADDED,
+        packing: Packing = AS_IT_IS,
     ) -> Tensor:
         """Return ``[B, Q, D]``.
 
@@ -302,7 +302,7 @@ class SelfAttention(nn.Module):
         attended = attend(query_BHWE, entries.keys, entries.values, mask=mask)
         return self.output(attended.transpose(1, 2).flatten(2))
 
-    def _project(self, x_BQD: Tensor, packing: Padded = PADDED) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x_BQD: Tensor, packing: Packing = AS_IT_IS) -> tuple[Tensor, Tensor, Tensor]:
         joined = packing.unpack(self.query_key_value(x_BQD))
         heads = joined.unflatten(2, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
@@ -320,7 +320,7 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(d_model, 2 * d_model, bias=bias)
         self.output = nn.Linear(d_model, d_model, bias=bias)
 
-    def look_at(self, memory_BSD: Tensor, packing: Padded = PADDED) -> KeyValues:
+    def look_at(self, memory_BSD: Tensor, packing: Packing = AS_IT_IS) -> KeyValues:
         """Return the keys and values of the encoder's output, computed once an example."""
         joined = packing.unpack(self.key_value(memory_BSD))
         heads = joined.unflatten(2, (2, self.num_heads, -1))
@@ -328,7 +328,7 @@ class CrossAttention(nn.Module):
         return KeyValues(keys, values)
 
     def forward(
-        self, x_BQD: Tensor, memory: KeyValues, *, mask_BS: Tensor, packing: Padded = PADDED
+        self, x_BQD: Tensor, memory: KeyValues, *, mask_BS: Tensor, packing: Packing = AS_IT_IS
     ) -> Tensor:
         """Return ``[B, Q, D]``. The positions may be times (training) or hypotheses (decoding).
 

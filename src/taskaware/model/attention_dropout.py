@@ -2,7 +2,7 @@
 
 Of what grows with the square of the length, a mask of one byte a weight alone is kept for the
 gradient. The weights are computed again, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135,
-section 3.1): one of the six products of attention, for a fifth of its memory. Second-order
+section 3.1): a seventh product beside six, for a fifth of the memory in float32. Second-order
 meta-learning goes through the same attention step by step.
 
 Shape legend: B batch, H heads, N = B * H, Q query positions, K key positions, E head size.

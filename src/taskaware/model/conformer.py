@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from taskaware.model.attention import SelfAttention
 from taskaware.model.layers import FeedForward, Sublayer
-from taskaware.model.packing import PADDED, Padded
+from taskaware.model.packing import AS_IT_IS, Packing
 
 
 class ConvolutionModule(nn.Module):
@@ -31,8 +31,8 @@ class ConvolutionModule(nn.Module):
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.output = nn.Linear(d_model, d_model)
 
-    def forward(self, x: Tensor, *, mask_BS: Tensor, packing: Padded = PADDED) -> Tensor:
-        """Return what ``[B, S, D]`` becomes; the kernel sees zeros where ``mask_BS`` is False."""
+    def forward(self, x: Tensor, *, mask_BS: Tensor, packing: Packing = AS_IT_IS) -> Tensor:
+        """Return ``[B, S, D]``, or as ``packing`` has it; zeros enter where the mask is False."""
         gated_BSD = packing.unpack(F.glu(self.gate(x), dim=-1)) * mask_BS[:, :, None]
         mixed_BDS1 = self.depthwise(gated_BSD[:, :, None].permute(0, 3, 1, 2))
         mixed = packing.pack(mixed_BDS1[..., 0].transpose(1, 2))
@@ -77,8 +77,8 @@ class ConformerLayer(nn.Module):
         self.around_last = Sublayer(d_model, dropout=dropout, norm="pre", eps=eps)
         self.norm = nn.LayerNorm(d_model, eps=eps)
 
-    def forward(self, x: Tensor, *, mask_BS: Tensor, packing: Padded = PADDED) -> Tensor:
-        """Return what ``[B, S, D]`` becomes; it comes and goes as ``packing`` has it."""
+    def forward(self, x: Tensor, *, mask_BS: Tensor, packing: Packing = AS_IT_IS) -> Tensor:
+        """Return ``[B, S, D]``, or as ``packing`` has it, as the sequence comes."""
         x = self.around_first(x, lambda x: 0.5 * self.first_feed_forward(x))
         x = self.around_attention(
             x,

@@ -143,8 +143,7 @@ class SpeechFrontend(nn.Module):
         sequence that is alone: more padding never changes the valid positions.
 
         While training on a CPU a few examples pass at a time, without the padding that the others
-        would give them: what lies between two layers is the largest that a model of speech has,
-        and so it stays in the cache, and leaves no holes in the memory.
+        would give them: what lies between two layers is the largest that a model of speech has.
         """
         if not self.training or frames_BSF.device.type != "cpu":
             return self._convolve(frames_BSF, lengths)

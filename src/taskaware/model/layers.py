@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from taskaware.model.attention import CrossAttention, KeyValues, Past, SelfAttention
 from taskaware.model.dropout import dropout, rectified_dropout
 from taskaware.model.modulation import Bottleneck
-from taskaware.model.packing import PADDED, Padded
+from taskaware.model.packing import AS_IT_IS, Packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,7 +141,7 @@ class EncoderLayer(nn.Module):
         mask_BS: Tensor | None,
         causal: bool = False,
         inside: Sequence[PartModulation] | None = None,
-        packing: Padded = PADDED,
+        packing: Packing = AS_IT_IS,
     ) -> Tensor:
         """Return ``[B, S, D]``, its two parts modulated where ``inside`` says how.
 
@@ -197,10 +197,10 @@ class DecoderLayer(nn.Module):
         *,
         memory_mask_BS: Tensor,
         inside: Sequence[PartModulation] | None = None,
-        packing: Padded = PADDED,
-        memory_packing: Padded = PADDED,
+        packing: Packing = AS_IT_IS,
+        memory_packing: Packing = AS_IT_IS,
     ) -> Tensor:
-        """Return ``[B, T, D]``. Padded targets stand at the end, so the causal rule hides them.
+        """Return ``[B, T, D]``. Packing targets stand at the end, so the causal rule hides them.
 
         Targets and memory come as their packings have them, and the targets return so.
         """

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from taskaware.model.film import Film, film, film_penalty
-from taskaware.model.packing import PADDED, Padded
+from taskaware.model.packing import AS_IT_IS, Packing
 
 ENCODER_PARTS = 2  # self-attention, feed-forward
 DECODER_PARTS = 3  # self-attention, cross-attention, feed-forward
@@ -91,7 +91,7 @@ class Modulation:
     film: Film
     parts: Film | None = None
     gates_BPR: Tensor | None = None
-    packing: Padded = PADDED
+    packing: Packing = AS_IT_IS
 
     @classmethod
     def from_task_embedding(cls, task_embedding: Tensor, layout: Layout) -> Modulation:
@@ -127,8 +127,8 @@ class Modulation:
         gamma_BD, beta_BD = self.film.of_place(place)
         return film(x_BSD, self.packing.spread(gamma_BD), self.packing.spread(beta_BD))
 
-    def packed(self, packing: Padded) -> Modulation:
-        """Return what modulates the same examples where they come so."""
+    def packed(self, packing: Packing) -> Modulation:
+        """Return what modulates the same examples where they come in this packing."""
         return replace(self, packing=packing)
 
     def inside_encoder(self, block: int) -> list[PartModulation] | None:

@@ -3,7 +3,7 @@
 A batch of sequences is padded to its longest, for the sake of attention. Everything else in a block
 (products, norms, dropout, FiLM) looks at one position at a time, and need not be computed where
 there is none. On a CPU the time of a block is that of its products, so that padding left out is
-time saved; to gather the positions takes a fortieth of one product (``benchmarks/training.py``).
+time saved (``benchmarks/training.py --padded``).
 
 Shape legend: B batch, S positions, N valid positions, D any width.
 """
@@ -17,7 +17,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LEAST_PADDING = 1 / 64  # of all positions; with less, gathering costs what it saves
+_LEAST_PADDING = 1 / 64  # of all positions; about what gathering costs, an estimate
 
 
 def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
@@ -28,7 +28,7 @@ def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
     return torch.arange(num_positions, device=lengths.device)[None, :] < lengths[:, None]
 
 
-class Padded:
+class Packing:
     """A batch as it is, with its padding: nothing is moved."""
 
     def pack(self, x_BSD: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class Padded:
         return x
 
 
-class Packed(Padded):
+class WithoutPadding(Packing):
     """A batch without its padding.
 
     Args:
@@ -76,14 +76,14 @@ class Packed(Padded):
         return x if x.shape[0] == 1 else x.index_select(0, self._rows_N)
 
 
-PADDED = Padded()
+AS_IT_IS = Packing()
 
 
-def packing_that_pays(lengths_B: Tensor, num_positions: int) -> Padded:
+def packing_that_pays(lengths_B: Tensor, num_positions: int) -> Packing:
     """Return how a batch is computed fastest: packed, unless it is full or not on a CPU."""
     if lengths_B.device.type != "cpu":
-        return PADDED
+        return AS_IT_IS
     num_places = len(lengths_B) * num_positions
     if num_places - int(lengths_B.sum()) < _LEAST_PADDING * num_places:
-        return PADDED
-    return Packed(lengths_B, num_positions)
+        return AS_IT_IS
+    return WithoutPadding(lengths_B, num_positions)

@@ -15,7 +15,7 @@ from taskaware.model.adapters import AdapterSets
 from taskaware.model.attention import Past, Positions
 from taskaware.model.dropout import dropout
 from taskaware.model.modulation import Modulation
-from taskaware.model.packing import PADDED, Padded, packing_that_pays, valid_mask
+from taskaware.model.packing import AS_IT_IS, Packing, packing_that_pays, valid_mask
 from taskaware.model.states import DecodingState, Encoded, Preprocessed
 from taskaware.model.task_network import ExplicitTaskNetwork, ImplicitTaskNetwork, TaskVectors
 from taskaware.types import MODALITIES
@@ -316,9 +316,9 @@ class TaskAwareTransformer(nn.Module):
 
     # --- parts ---
 
-    def _packing(self, lengths: Tensor, x_BSD: Tensor) -> Padded:
+    def _packing(self, lengths: Tensor, x_BSD: Tensor) -> Packing:
         # Training alone: what scores, decodes or is exported is computed in one way.
-        return packing_that_pays(lengths, x_BSD.shape[1]) if self.training else PADDED
+        return packing_that_pays(lengths, x_BSD.shape[1]) if self.training else AS_IT_IS
 
     def _decoder_layers(self) -> Sequence[DecoderLayer]:
         # To a type checker a ModuleList holds modules of no kind in particular.

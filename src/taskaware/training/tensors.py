@@ -65,8 +65,8 @@ def write_tensors(
     """Write a safetensors file, in place.
 
     It may be seen half: see ``files`` for what keeps readers from that. The library's own
-    ``save_file`` writes to a file beside it, ``.tmpXXXXXX`` with random letters. That would stay
-    where the process is killed, as large as all weights, and nothing would say whose it is.
+    ``save_file`` writes to a file of a random name beside it. That would stay where the process is
+    killed, as large as all weights, and nothing would say whose it is.
 
     Raises:
         WriteError: The disk is full, for example.

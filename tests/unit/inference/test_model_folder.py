@@ -67,7 +67,7 @@ def test_a_model_whose_folders_name_is_not_utf_8_is_told_so_and_not_called_damag
     try:
         (tmp_path / "mine").rename(folder)
     except OSError:
-        pytest.skip("no such name here")
+        pytest.skip("this file system takes no names that are not UTF-8")
     assert command(["predict", str(folder), "--text", "a house"]) == 2
     assert "must have a name in UTF-8" in capsys.readouterr().err
     with pytest.raises(UserError, match="must have a name in UTF-8"):

@@ -9,7 +9,7 @@ from torch import nn
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
 from taskaware.model import frontend
 from taskaware.model.create_model import create_model
-from taskaware.model.packing import PADDED, Packed, packing_that_pays
+from taskaware.model.packing import AS_IT_IS, WithoutPadding, packing_that_pays
 from taskaware.training.joint import LossArguments, Support, batch_loss, derangement
 from taskaware.training.settings import ObjectiveSettings
 
@@ -83,7 +83,7 @@ def test_products_see_valid_positions_alone_while_training_and_the_whole_batch_o
 
 def test_packing_and_unpacking_keep_every_valid_position():
     lengths = torch.tensor([3, 1, 4])
-    packing = Packed(lengths, 4)
+    packing = WithoutPadding(lengths, 4)
     x = torch.randn(3, 4, 2)
     packed = packing.pack(x)
     assert packed.shape == (8, 1, 2)
@@ -95,5 +95,5 @@ def test_packing_and_unpacking_keep_every_valid_position():
 
 
 def test_a_batch_without_padding_is_computed_as_it_is():
-    assert packing_that_pays(torch.tensor([4, 4]), 4) is PADDED
-    assert packing_that_pays(torch.tensor([4, 3]), 4) is not PADDED
+    assert packing_that_pays(torch.tensor([4, 4]), 4) is AS_IT_IS
+    assert packing_that_pays(torch.tensor([4, 3]), 4) is not AS_IT_IS
