@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
+import os
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -221,6 +223,47 @@ def test_the_processes_that_read_are_ended_with_the_stream(data: PreparedData):
     assert len(set(multiprocessing.active_children()) - before) == 2
     del batches
     assert not set(multiprocessing.active_children()) - before
+
+
+class Finalised:
+    """Garbage, as a cycle, that writes which process finalised it."""
+
+    def __init__(self, log: Path) -> None:
+        self.log, self.itself = log, self
+
+    def __del__(self) -> None:
+        with self.log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+class CollectingReader(TrainingReader):
+    def begin_worker(self) -> None:
+        assert gc.isenabled()
+        gc.collect()
+
+
+def test_processes_that_read_finalise_nothing_of_the_one_that_trains(
+    data: PreparedData, tmp_path: Path
+):
+    split = PreparedData.open(data.folder).split("train")
+    reader = CollectingReader(split, AugmentationSettings(share=0.0), seed=5)
+    cues = {task.name: TextCue() for task in data.tasks}
+    batches = TrainingBatches(
+        split, reader, data.tasks, replace(SETTINGS, num_workers=2), cues=cues, seed=5
+    )
+    gc.disable()  # so that it is still there when the processes begin
+    try:
+        Finalised(tmp_path / "log")
+        contents(batches, 3)
+        assert not (tmp_path / "log").exists()
+        assert not gc.isenabled()  # as it was found
+    finally:
+        gc.enable()
+    batches.close()
+    gc.collect()
+    assert (tmp_path / "log").read_text().split() == [str(os.getpid())]
+    contents(batches, 1)
+    assert gc.isenabled()
 
 
 def test_the_largest_batches_are_of_every_task_and_the_stream_does_not_move(data: PreparedData):

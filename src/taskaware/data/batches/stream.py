@@ -6,8 +6,9 @@ for any number of them, and can be continued exactly, whatever they had read ahe
 
 from __future__ import annotations
 
+import gc
 import signal
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -113,6 +114,8 @@ class _Updates(Dataset):
         return replace(batch, cue_examples=self._batch(planned.cues))
 
     def begin_worker(self, number: int) -> None:
+        gc.freeze()  # what was inherited is never collected here, see `_collecting_nothing`
+        gc.enable()
         leave_to_first_process()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(1)
@@ -237,19 +240,37 @@ class TrainingBatches:
     def _reading(self) -> Iterator[list[Batch] | _Failure]:
         if not self._settings.num_workers:
             return map(self._dataset.__getitem__, self._planner)
-        return iter(
-            DataLoader(
-                self._dataset,
-                sampler=self._planner,  # gives whole plans instead of indices
-                batch_size=None,
-                num_workers=self._settings.num_workers,
-                prefetch_factor=self._settings.prefetch,
-                collate_fn=_unchanged,
-                worker_init_fn=self._dataset.begin_worker,
-                generator=torch.Generator(),  # else it would take a number of the training's own
-            )
+        loader = DataLoader(
+            self._dataset,
+            sampler=self._planner,  # gives whole plans instead of indices
+            batch_size=None,
+            num_workers=self._settings.num_workers,
+            prefetch_factor=self._settings.prefetch,
+            collate_fn=_unchanged,
+            worker_init_fn=self._dataset.begin_worker,
+            generator=torch.Generator(),  # else it would take a number of the training's own
         )
+        with _collecting_nothing():
+            return iter(loader)
 
 
 def _unchanged(update: list[Batch] | _Failure) -> list[Batch] | _Failure:
     return update
+
+
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """Collect no garbage meanwhile, nor in a process that is forked meanwhile.
+
+    Such a process inherits the garbage of this one. Collecting it there would finalise what belongs
+    here: the processes and queues of a stream that this process has let go of, for example. While
+    Python compiles something, the message about what failed there can even end the process
+    (https://github.com/python/cpython/issues/106905).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
