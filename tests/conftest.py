@@ -15,6 +15,10 @@ from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.settings import ModelSettings
 from taskaware.types import Batch, Task
 
+# The models are small: two threads wait for one another, the longer the busier the machine is.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start
+
 # Where a failure must mean that the change is wrong, the same examples are drawn every time.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from taskaware.errors import UserError
-from taskaware.model.attention_dropout import attend_with_dropout
 from taskaware.model.packing import AS_IT_IS, Packing
+from taskaware.model.stepwise_attention import attend_stepwise
 
 _FIRST_POSITIONS = 32  # that a cache has room for at first
+_MOST_SCORES = 2**20  # of a head: with more, float32 and bfloat16 products are equally fast
 
 Wavelengths = Literal["official", "vaswani"]
 
@@ -205,22 +206,23 @@ def attend(
     """Return scaled dot-product attention, ``[B, H, Q, E]``.
 
     ``mask``: True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``. On a CPU torch's
-    fused attention is float32 also under autocast, but for inference: its gradient in bfloat16 is
-    several times slower there. It has no dropout there (``attention_dropout``).
+    fused attention has no dropout. In bfloat16 its gradient is several times slower there; of long
+    sequences it is computed in float32, also under autocast.
     """
-    if dropout and query_BHQE.device.type == "cpu":
-        return attend_with_dropout(
-            query_BHQE, key_BHKE, value_BHKE, mask=mask, probability=dropout, causal=causal
+    is_training_on_cpu = query_BHQE.device.type == "cpu" and not torch.is_inference_mode_enabled()
+    is_narrow = is_training_on_cpu and query_BHQE.dtype == torch.bfloat16
+    num_scores = query_BHQE.shape[2] * key_BHKE.shape[2]
+    if (dropout and is_training_on_cpu) or (is_narrow and num_scores <= _MOST_SCORES):
+        return attend_stepwise(
+            query_BHQE, key_BHKE, value_BHKE, mask=mask, dropout=dropout, causal=causal
         )
-    is_slow = query_BHQE.device.type == "cpu" and query_BHQE.dtype == torch.bfloat16
-    if is_slow and not torch.is_inference_mode_enabled():
+    if is_narrow:
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(
                 query_BHQE.float(),
                 key_BHKE.float(),
                 value_BHKE.float(),
                 attn_mask=mask,
-                dropout_p=dropout,
                 is_causal=causal,
             )
     return F.scaled_dot_product_attention(

@@ -23,7 +23,6 @@ def example_task_embeddings(
 ) -> Tensor | None:
     """Return t_e of every example, float32 ``[N, O]``; ``None`` without a task network or examples.
 
-
     Args:
         model: In evaluation mode.
         batches: Examples of one task.
@@ -35,7 +34,7 @@ def example_task_embeddings(
         embedding = model.embed_task(model.preprocess(batch.to(device)), task_index)
         if embedding is None:
             return None
-        embeddings.append(embedding.float())
+        embeddings.append(embedding.float().expand(batch.num_examples, -1))
     return torch.cat(embeddings) if embeddings else None
 
 

@@ -134,13 +134,14 @@ class TaskAwareTransformer(nn.Module):
     def embed_task(self, support: Preprocessed, task_index: int | Tensor) -> Tensor | None:
         """Return the task embedding of every support example, ``[B, O]`` (equations 1 to 5).
 
+        Where they are of one task, and the task alone decides, one row for all: ``[1, O]``.
+
         Args:
             support: The examples.
             task_index: The place of their task among the model's; int64 ``[B]``, where they are of
                 several.
         """
-        target_BTD = support.target_BTD
-        index_B = torch.as_tensor(task_index, device=target_BTD.device).expand(len(target_BTD))
+        index_B = torch.as_tensor(task_index, device=support.target_BTD.device).reshape(-1)
         if self.task_vectors is not None and self.task_vectors.has_all(index_B):
             return self.task_vectors(index_B)
         match self.task_network:

@@ -122,7 +122,7 @@ def support_embedding(
     rows: Tensor | None,
     gradient_reaches_shared_layers: bool,
 ) -> Tensor | None:
-    """Return the task embedding of each example, ``[B, O]``.
+    """Return the task embedding of each example, ``[B, O]``, or ``[1, O]`` for all.
 
     Args:
         model: The model; without a task network the answer is ``None``.
@@ -139,7 +139,7 @@ def support_embedding(
             target_BTD=preprocessed.target_BTD.detach(),
         )
     task_embedding = model.embed_task(support, task_index)
-    if task_embedding is None or rows is None:
+    if task_embedding is None or rows is None or len(task_embedding) == 1:
         return task_embedding
     return task_embedding[rows.to(task_embedding.device)]
 

@@ -106,6 +106,18 @@ def test_the_task_network_looks_at_cue_examples_where_there_are_some():
     torch.testing.assert_close(found.total, expected.total)
 
 
+@pytest.mark.parametrize("acts_by", ["film", "prepend", "join"])
+def test_a_task_of_its_own_name_has_one_embedding_for_all_its_examples(acts_by: str):
+    model, batch = network(cue="explicit", acts_by=acts_by), random_batch(ST)
+    assert model.embed_task(model.preprocess(batch), 1).shape[0] == 1
+    each = torch.full((batch.num_examples,), 1)
+    losses = [loss(model.eval(), batch, task_index=index).total for index in (1, each)]
+    torch.testing.assert_close(*losses)
+    weights = list(model.task_network.parameters())
+    found, expected = (torch.autograd.grad(one, weights) for one in losses)
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("reaches", [True, False])
 def test_cue_examples_change_the_front_end_only_where_asked(reaches: bool):
     model = network()

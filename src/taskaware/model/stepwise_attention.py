@@ -1,9 +1,11 @@
-"""Attention whose weights have dropout, on a CPU, where torch's fused attention has none.
+"""Attention step by step, for training on a CPU: torch's fused one has no dropout there.
 
-Of what grows with the square of the length, a mask of one byte a weight alone is kept for the
-gradient. The weights are computed again, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135,
-section 3.1): a seventh product beside six, for a fifth of the memory in float32. Second-order
-meta-learning goes through the same attention step by step.
+Nor is its gradient fast in bfloat16.
+
+Of what grows with the square of the length, dropout's mask of one byte a weight alone is kept for
+the gradient. The weights are computed again, as in FlashAttention (Dao et al. 2022,
+arXiv:2205.14135, section 3.1): a seventh product beside six, for a fifth of the memory in float32.
+Second-order meta-learning goes through the same attention step by step.
 
 Shape legend: B batch, H heads, N = B * H, Q query positions, K key positions, E head size.
 """
@@ -20,29 +22,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def attend_with_dropout(
+def attend_stepwise(
     query_BHQE: Tensor,
     key_BHKE: Tensor,
     value_BHKE: Tensor,
     *,
     mask: Tensor | None,
-    probability: float,
+    dropout: float,
     causal: bool,
 ) -> Tensor:
-    """Return attention ``[B, H, Q, E]`` whose weights have dropout; softmax in float32 or wider.
+    """Return attention ``[B, H, Q, E]``; products in the type given, softmax in float32 or wider.
 
     Args:
         query_BHQE: The queries.
         key_BHKE: The keys.
         value_BHKE: The values.
         mask: bool, True where a query sees a key, as it broadcasts to ``[B, H, Q, K]``.
-        probability: Of a weight to be set to 0.
+        dropout: Probability of a weight to be set to 0.
         causal: Whether a query sees no key behind its own position.
     """
     B, H, Q, E = query_BHQE.shape
     K = key_BHKE.shape[2]
     hidden = _hidden(mask, query_BHQE, num_keys=K, causal=causal)
-    kept_NQK, scale = draw(torch.Size((B * H, Q, K)), probability)
+    kept_NQK, scale = draw(torch.Size((B * H, Q, K)), dropout) if dropout else (None, 1.0)
     attended_NQE = _Attention.apply(
         query_BHQE.reshape(B * H, Q, E),
         key_BHKE.reshape(B * H, K, E),
@@ -93,13 +95,15 @@ class _Attention(torch.autograd.Function):
         key_NKE: Tensor,
         value_NKE: Tensor,
         hidden: Tensor | None,
-        kept_NQK: Tensor,
+        kept_NQK: Tensor | None,
         scale: float,
     ) -> Tensor:
         weights_NQK = _weights(query_NQE, key_NKE, hidden)
         ctx.save_for_backward(query_NQE, key_NKE, value_NKE, hidden, kept_NQK)
         ctx.scale = scale
-        return torch.bmm(factor(kept_NQK, scale, weights_NQK).mul_(weights_NQK), value_NKE)
+        if kept_NQK is not None:
+            weights_NQK = factor(kept_NQK, scale, weights_NQK).mul_(weights_NQK)
+        return torch.bmm(weights_NQK, value_NKE)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -107,17 +111,22 @@ class _Attention(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         query_NQE, key_NKE, value_NKE, hidden, kept_NQK = ctx.saved_tensors
         weights_NQK = _weights(query_NQE, key_NKE, hidden)
-        scales_NQK = factor(kept_NQK, ctx.scale, weights_NQK)
+        dropped_NQK, factor_NQK = weights_NQK, None
+        if kept_NQK is not None:
+            factor_NQK = factor(kept_NQK, ctx.scale, weights_NQK)
+            dropped_NQK = weights_NQK * factor_NQK
         if torch.is_grad_enabled():  # a gradient of this gradient will be asked for
-            attended_NQE = torch.bmm(weights_NQK * scales_NQK, value_NKE)
+            attended_NQE = torch.bmm(dropped_NQK, value_NKE)
             inputs = (query_NQE, key_NKE, value_NKE)
             wanted = [one for one in inputs if one.requires_grad]
             found = torch.autograd.grad(attended_NQE, wanted, gradient_NQE, create_graph=True)
             gradients = iter(found)
             each = (next(gradients) if one.requires_grad else None for one in inputs)
             return (*each, None, None, None)
-        value_gradient_NKE = torch.bmm((weights_NQK * scales_NQK).mT, gradient_NQE)
-        weight_gradient_NQK = torch.bmm(gradient_NQE, value_NKE.mT).mul_(scales_NQK)
+        value_gradient_NKE = torch.bmm(dropped_NQK.mT, gradient_NQE)
+        weight_gradient_NQK = torch.bmm(gradient_NQE, value_NKE.mT)
+        if factor_NQK is not None:
+            weight_gradient_NQK.mul_(factor_NQK)
         score_gradient_NQK = torch.ops.aten._softmax_backward_data(
             weight_gradient_NQK, weights_NQK, -1, weights_NQK.dtype
         )

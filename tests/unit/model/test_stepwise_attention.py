@@ -1,4 +1,4 @@
-"""Attention whose weights have dropout equals the same steps one by one, to its second gradient."""
+"""Attention with and without dropout equals the same steps one by one, to its second gradient."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from taskaware.model.attention_dropout import attend_with_dropout
 from taskaware.model.dropout import dropout
+from taskaware.model.stepwise_attention import attend_stepwise
 
 MASK_BK = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
 WAYS = [(None, False), (None, True), (MASK_BK[:, None, None, :], False)]
 WAYS.append((MASK_BK[:, None, None, :], True))
 PROBABILITY = 0.3
+each_dropout = pytest.mark.parametrize("probability", [PROBABILITY, 0.0])
 
 
 def tensors(dtype: torch.dtype, *, wanted: tuple[bool, bool, bool] = (True, True, True)):
@@ -22,13 +23,25 @@ def tensors(dtype: torch.dtype, *, wanted: tuple[bool, bool, bool] = (True, True
     return [torch.randn(2, 3, 5, 4, dtype=dtype, requires_grad=one) for one in wanted]
 
 
-def ours(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+def ours(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    probability: float,
+) -> Tensor:
     torch.manual_seed(2)
-    return attend_with_dropout(query, key, value, mask=mask, probability=PROBABILITY, causal=causal)
+    return attend_stepwise(query, key, value, mask=mask, dropout=probability, causal=causal)
 
 
 def step_by_step(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    probability: float,
 ) -> Tensor:
     torch.manual_seed(2)
     scores = query @ key.mT / math.sqrt(query.shape[-1])
@@ -36,44 +49,52 @@ def step_by_step(
         scores = scores.masked_fill(~mask, -math.inf)
     if causal:
         scores = scores.masked_fill(~torch.ones(5, 5, dtype=torch.bool).tril(), -math.inf)
-    return dropout(scores.softmax(dim=-1), PROBABILITY, True) @ value
+    return dropout(scores.softmax(dim=-1), probability, True) @ value
 
 
+@each_dropout
 @pytest.mark.parametrize(("mask", "causal"), WAYS)
-def test_output_and_gradients_are_those_of_the_steps(mask: Tensor | None, causal: bool):
+def test_output_and_gradients_are_those_of_the_steps(
+    mask: Tensor | None, causal: bool, probability: float
+):
     inputs = tensors(torch.float32)
     found, gradients = [], []
     for attention in (ours, step_by_step):
-        found.append(attention(*inputs, mask, causal))
+        found.append(attention(*inputs, mask, causal, probability))
         gradients.append(torch.autograd.grad(found[-1].square().sum(), inputs))
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
+@each_dropout
 @pytest.mark.parametrize(("mask", "causal"), WAYS)
-def test_first_and_second_gradient_are_the_numerical_ones(mask: Tensor | None, causal: bool):
+def test_first_and_second_gradient_are_the_numerical_ones(
+    mask: Tensor | None, causal: bool, probability: float
+):
     inputs = tensors(torch.float64)
 
     def attention(*given: Tensor) -> Tensor:
-        return ours(*given, mask, causal)
+        return ours(*given, mask, causal, probability)
 
     assert torch.autograd.gradcheck(attention, inputs)
     assert torch.autograd.gradgradcheck(attention, inputs)
 
 
-def test_a_gradient_of_the_gradient_passes_frozen_queries():
+@each_dropout
+def test_a_gradient_of_the_gradient_passes_frozen_queries(probability: float):
     inputs = tensors(torch.float64, wanted=(False, True, True))
-    out = ours(*inputs, None, False).square().sum()
+    out = ours(*inputs, None, False, probability).square().sum()
     first = torch.autograd.grad(out, inputs[1:], create_graph=True)
     second = torch.autograd.grad(sum(one.square().sum() for one in first), inputs[1:])
     assert all(one.abs().sum() > 0 for one in second)
 
 
-def test_in_bfloat16_it_is_near_float32():
+@each_dropout
+def test_in_bfloat16_it_is_near_float32(probability: float):
     inputs = tensors(torch.float32)
-    wide = ours(*inputs, None, True)
+    wide = ours(*inputs, None, True, probability)
     narrow_inputs = [one.detach().bfloat16().requires_grad_() for one in inputs]
-    narrow = ours(*narrow_inputs, None, True)
+    narrow = ours(*narrow_inputs, None, True, probability)
     gradients = torch.autograd.grad(narrow.float().square().sum(), narrow_inputs)
     wanted = torch.autograd.grad(wide.square().sum(), inputs)
     torch.testing.assert_close(narrow.float(), wide, rtol=0.05, atol=0.05)
@@ -81,9 +102,12 @@ def test_in_bfloat16_it_is_near_float32():
         assert (found.float() - right).norm() < 0.05 * right.norm()
 
 
-def test_of_what_grows_with_the_square_of_the_length_the_mask_alone_is_kept_for_the_gradient():
+@pytest.mark.parametrize(("probability", "masks"), [(PROBABILITY, [torch.int8]), (0.0, [])])
+def test_of_what_grows_with_the_square_of_the_length_the_mask_alone_is_kept_for_the_gradient(
+    probability: float, masks: list[torch.dtype]
+):
     kept = []
     inputs = tensors(torch.float32)
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
-        ours(*inputs, None, False)
-    assert [one.dtype for one in kept if one.shape == (6, 5, 5)] == [torch.int8]
+        ours(*inputs, None, False, probability)
+    assert [one.dtype for one in kept if one.shape == (6, 5, 5)] == masks
