@@ -52,11 +52,13 @@ class Film:
 
 
 def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:
-    """Equation 7: ``O_l = gamma * f_l(v_l) + beta``, the same scale and shift at every position."""
-    # Of one type, the wider: torch goes through two types number by number on a CPU.
+    """Equation 7: ``O_l = gamma * f_l(v_l) + beta``, the same scale and shift at every position.
+
+    Computed in the wider type of the two, and rounded once to that of ``x``.
+    """
     wide = torch.promote_types(x_BSD.dtype, gamma_BD.dtype)
     beta_B1D, gamma_B1D = beta_BD[:, None, :].to(wide), gamma_BD[:, None, :].to(wide)
-    return torch.addcmul(beta_B1D, gamma_B1D, x_BSD.to(wide))
+    return torch.addcmul(beta_B1D, gamma_B1D, x_BSD.to(wide)).to(x_BSD.dtype)
 
 
 class ConstantFilm(nn.Module):
@@ -69,7 +71,7 @@ class ConstantFilm(nn.Module):
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Return ``[B, S, D]``."""
-        return torch.addcmul(self.beta, self.gamma, x_BSD)
+        return film(x_BSD, self.gamma[None], self.beta[None])
 
 
 def film_penalty(task_embedding: Tensor, d_model: int) -> Tensor:

@@ -47,3 +47,14 @@ def test_the_penalty_is_zero_at_the_identity_alone():
 def test_a_task_embedding_of_a_wrong_width_is_refused():
     with pytest.raises(ValueError, match="multiple of 8"):
         Film.from_task_embedding(torch.zeros(1, 9), 4)
+
+
+def test_a_modulated_output_keeps_its_type_and_is_rounded_once():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4)
+    gamma, beta = torch.tensor([[1.003, 0.5, 2.0, 1.0]]), torch.tensor([[0.001, 0.0, -1.0, 0.0]])
+    narrow = x.bfloat16()
+    assert film(narrow, gamma, beta).dtype == torch.bfloat16
+    expected = (gamma[:, None] * narrow.float() + beta[:, None]).bfloat16()
+    assert torch.equal(film(narrow, gamma, beta), expected)
+    assert film(x, gamma.double(), beta.double()).dtype == torch.float32
