@@ -107,7 +107,8 @@ def made(model: TaskAwareModel, options: argparse.Namespace) -> list[Row]:
         folder = options.to / name.replace(", ", "-")
         try:
             if not folder.exists():
-                task = None if how["form"] == "onnx" else options.task
+                has_all = how["form"] == "onnx" and not model.transformer.adapters.tasks
+                task = None if has_all else options.task
                 export(model, folder=folder, task=task, **how)
         except TaskawareError as error:
             print(f"{name}: not possible: {error}")

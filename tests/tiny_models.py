@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary, task_tag
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.inference.model import TaskAwareModel
+from taskaware.model.adapter_settings import AdapterMethod, AdapterSettings
+from taskaware.model.adapters import set_of
 from taskaware.model.create_model import create_model
 from taskaware.model.parts import initial_task_embedding
 
@@ -55,3 +58,24 @@ def random_model(
         decoding=replace(decoding or DecodingSettings(beam=2), extra_pieces=5),
         task_embeddings=embeddings if settings.conditioning.has_task_network else {},
     )
+
+
+def adapted(
+    model: TaskAwareModel,
+    method: AdapterMethod,
+    *,
+    sets: tuple[str, ...] = ("asr_en", "mt_en_de"),
+    **fields: Any,
+) -> TaskAwareModel:
+    """The model with random adapters of some tasks, everywhere unless told otherwise."""
+    adapters = AdapterSettings(method=method, **({"rank": 2, "where": "everything"} | fields))
+    transformer = copy.deepcopy(model.transformer)
+    for index, task in enumerate(model.tasks):
+        if task.name in sets:
+            transformer.adapters.add(transformer, adapters, task.name, task_index=index)
+    with torch.no_grad():
+        for name, parameter in transformer.named_parameters():
+            if set_of(name) is not None:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    settings = replace(model.settings, adapters=adapters)
+    return replace(model, transformer=transformer.eval(), settings=settings)

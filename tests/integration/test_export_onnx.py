@@ -24,12 +24,13 @@ from conftest import ASR, MT, random_batch
 from documented import Page
 from taskaware.cli.main import run
 from taskaware.decoding.settings import DecodingSettings
-from tiny_models import random_model
+from tiny_models import adapted, random_model
 from tiny_whisper import save_whisper
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not there")
 pytest.importorskip("onnxscript", reason="the extra `export` is not there")
 pytest.importorskip("ctranslate2", reason="the extra `export` is not there")
+pytest.importorskip("peft", reason="the extra `adapters` is not there")
 
 from taskaware.export.standalone.decode import Model  # noqa: E402
 
@@ -56,6 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_text_encoder_layers=1,
     )
     model.save(folder / "runs" / "mine")
+    adapted(model, "lora").save(folder / "runs" / "lora")
     whisper = save_whisper(folder / "whisper")
     assert run(["import", str(whisper), "--to", str(folder / "models" / "whisper")]) == 0
     before = Path.cwd()

@@ -236,6 +236,36 @@ def test_inspect_tells_the_method_and_the_parameters_of_each_task(
     assert f"parameters of st_en_de  {counts['st_en_de']:,}" in capsys.readouterr().out
 
 
+def test_a_trained_set_is_exported_into_a_plain_model(
+    data: Path, first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    command = ["export", str(first), "--as", "plain", "--to", str(tmp_path / "plain")]
+    if first.name == "bottleneck":
+        assert run([*command, "--task", "st_en_de"]) == 2
+        assert "have a ReLU between their layers" in capsys.readouterr().err
+        return
+    adapted_model = taskaware.load(first, device="cpu")
+    for name in TASK_NAMES:  # the last one has no set
+        assert run([*command, "--task", name]) == 0
+        plain = taskaware.load(tmp_path / "plain", device="cpu")
+        torch.testing.assert_close(
+            logits(plain, data, name), logits(adapted_model, data, name), rtol=1e-5, atol=1e-5
+        )
+        assert plain.transformer.adapters.tasks == ()
+
+
+def test_a_run_starts_from_an_exported_model_with_adapters_of_another_kind(
+    data: Path, start: Path, tmp_path: Path
+):
+    train(adapted(data, start, "lora", updates=1), tmp_path / "lora")
+    command = ["export", str(tmp_path / "lora"), "--as", "plain", "--to", str(tmp_path / "plain")]
+    assert run([*command, "--task", "mt_en_de"]) == 0
+    again = adapted(data, tmp_path / "plain", "ia3", tasks=("mt_en_de",), updates=2)
+    after, before = train(again, tmp_path / "run"), taskaware.load(tmp_path / "plain", device="cpu")
+    assert after.transformer.adapters.tasks == ("mt_en_de",)
+    assert not torch.equal(logits(before, data, "mt_en_de"), logits(after, data, "mt_en_de"))
+
+
 # --- what is refused ---
 
 

@@ -22,8 +22,8 @@ def export(
 ) -> int:
     """Write a model in another form, for where it is used.
 
-    What was folded into weights, what stays as a constant, and how far ONNX Runtime's outputs are
-    from PyTorch's is printed. `docs/export.md` shows how each form is used.
+    What was merged or folded into weights, what stays as a constant, and how far ONNX Runtime's
+    outputs are from PyTorch's is printed. `docs/export.md` shows how each form is used.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ def export(
     to
         The folder to write: a new or an empty one, or an earlier export, which is replaced.
     task
-        The task, where the model has several (all forms but onnx).
+        The task, where the model has several (all forms but onnx, and onnx of a model with
+        adapters, which are merged into the weights).
     int8
         Weights as whole numbers of 8 bits (onnx, ctranslate2): smaller and on most processors
         faster, with outputs that differ a little.

@@ -12,6 +12,12 @@ from taskaware.export.fold import fold
 from taskaware.export.folder import write_into
 from taskaware.export.huggingface import DESCRIPTION as HUGGINGFACE_DESCRIPTION
 from taskaware.export.huggingface import write_huggingface
+from taskaware.export.merge import (
+    adapter_remarks,
+    has_unmergeable_adapters,
+    merge_adapters,
+    of_one_task,
+)
 from taskaware.export.onnx_files import DESCRIPTION as ONNX_DESCRIPTION
 from taskaware.export.onnx_files import write_onnx
 from taskaware.inference.model_folder import DESCRIPTION
@@ -56,7 +62,8 @@ def export(
         form: ``"plain"``: a model folder of one task without a task network; ``"onnx"``;
             ``"ctranslate2"``; ``"huggingface"``: as ``taskaware import`` reads.
         folder: New, empty, or an earlier export.
-        task: The task, for all forms but ``"onnx"``, which has all; ``None``: the only one.
+        task: The task, for all forms but ``"onnx"``, which has all where they have the same
+            weights, and one of a model with adapters; ``None``: the only one.
         int8: Whether weights become whole numbers of 8 bits (ONNX and CTranslate2).
         progress: Called as the work advances.
 
@@ -75,20 +82,17 @@ def export(
             "with `weights='float32'`"
         )
     if form == "onnx":
-        if task is not None:
-            raise UserError(
-                "--task must be left out with onnx, which has all tasks in one file, but is "
-                f"'{task}': to have one alone, export it as plain first, and that as onnx"
-            )
+        chosen, remarks = _for_onnx(model, task)
         graphs = write_into(
             folder,
             ONNX_DESCRIPTION,
-            lambda place: write_onnx(model, place, int8=int8, progress=progress),
+            lambda place: write_onnx(chosen, place, int8=int8, progress=progress),
         )
-        remarks = _search_remarks(model)
+        remarks += _search_remarks(model)
         remarks += [f"{graph.name}: within {graph.difference:.1e} of PyTorch" for graph in graphs]
         return Exported(num_bytes=_num_bytes(folder), remarks=tuple(remarks))
-    folded = fold(model, task or _only_task(model))
+    name = task or _only_task(model)
+    folded = fold(model, name)
     match form:
         case "plain":
             write_into(folder, DESCRIPTION, lambda place: folded.model.save(place))
@@ -104,10 +108,26 @@ def export(
                 HUGGINGFACE_DESCRIPTION,
                 lambda place: write_huggingface(folded.model, place),
             )
-    remarks = _remarks(folded)
+    remarks = (*adapter_remarks(model, name), *_remarks(folded))
     if form != "plain":
         remarks = (*remarks, *_search_remarks(model))
     return Exported(num_bytes=_num_bytes(folder), remarks=remarks)
+
+
+def _for_onnx(model: TaskAwareModel, task_name: str | None) -> tuple[TaskAwareModel, list[str]]:
+    """Return what becomes an ONNX file, and remarks: all tasks, or one of a model with adapters."""
+    if not model.transformer.adapters.tasks:
+        if task_name is not None:
+            raise UserError(
+                "--task must be left out with onnx, which has all tasks in one file, but is "
+                f"'{task_name}': to have one alone, export it as plain first, and that as onnx"
+            )
+        return model, []
+    name = task_name or _only_task(model)
+    remarks = [*adapter_remarks(model, name)]
+    if has_unmergeable_adapters(model, name):
+        return of_one_task(model, model.task(name)), remarks
+    return merge_adapters(model, name), remarks
 
 
 def _search_remarks(model: TaskAwareModel) -> list[str]:
@@ -120,8 +140,10 @@ def _only_task(model: TaskAwareModel) -> str:
     first, *others = model.tasks
     if others:
         names = ", ".join(task.name for task in model.tasks)
+        adapted = model.transformer.adapters.tasks
+        why = f", as {', '.join(adapted)} have weights of their own (adapters)" if adapted else ""
         raise UserError(
-            f"--task must say which of the model's tasks is exported ({names}), but is missing"
+            f"--task must say which of the model's tasks is exported ({names}){why}, but is missing"
         )
     return first.name
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from taskaware.errors import CheckpointError, UserError
+from taskaware.export.merge import merge_adapters
 from taskaware.export.one_encoder import (
     reads_by_own_encoder,
     settings_of_one_encoder,
@@ -63,16 +64,17 @@ def fold(model: TaskAwareModel, task_name: str) -> Folded:
     """Return a model of one task that gives the same logits, but for rounding.
 
     Args:
-        model: Any, in evaluation mode; it stays as it is.
+        model: Any, in evaluation mode; it stays as it is. Adapters of the task are merged first.
         task_name: The task. Only the front end that it needs is kept.
 
     Raises:
         UnknownTaskError: The model has no such task.
-        UserError: What tells the task is not a scale and a shift.
+        UserError: What tells the task is not a scale and a shift, or adapters to be merged.
         CheckpointError: The task has no embedding; a UserError where it is none.
     """
     task = model.task(task_name)
     _check(model)
+    model = merge_adapters(model, task_name)
     weights = _Weights.of(model, task)
     conditioning = model.settings.conditioning
     if conditioning.has_task_network:
@@ -96,22 +98,7 @@ def fold(model: TaskAwareModel, task_name: str) -> Folded:
     )
 
 
-def require_no_adapters(model: TaskAwareModel) -> None:
-    """Require that all tasks of a model have the same weights, as every other form has them.
-
-    Raises:
-        UserError: It has adapters.
-    """
-    if model.transformer.adapters.tasks:
-        raise UserError(
-            "a model must have the same weights for all its tasks to be exported, but this one has "
-            f"adapters ({model.settings.adapters.method}), which are other weights for each task: "
-            "use it as it is, with `taskaware predict` or `taskaware serve`"
-        )
-
-
 def _check(model: TaskAwareModel) -> None:
-    require_no_adapters(model)
     conditioning = model.settings.conditioning
     reason = ""
     if conditioning.has_task_network and conditioning.acts_by == "prepend":

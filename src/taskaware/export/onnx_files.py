@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from taskaware.errors import CheckpointError, require_packages
-from taskaware.export.fold import require_no_adapters
+from taskaware.errors import CheckpointError, UserError, require_packages
 from taskaware.export.onnx_description import describe, feature_constants
 from taskaware.export.onnx_graphs import EncoderGraph, StepGraph, exportable
 
@@ -69,18 +68,17 @@ def write_onnx(
     """Write all files into an empty folder.
 
     Args:
-        model: Any but one with adapters.
+        model: Any; one with adapters must have one task.
         folder: Where.
         int8: Whether the weights of matrix products and embeddings become whole numbers of 8 bits.
         progress: Called before each graph with what it is, its number, and how many there are.
 
     Raises:
         MissingDependencyError: onnx, onnxscript or onnxruntime is not installed.
-        UserError: The model has adapters.
+        UserError: The model has adapters, and several tasks.
         CheckpointError: A task has no embedding.
     """
     require_packages("an ONNX file", "export", "onnx", "onnxscript", "onnxruntime")
-    require_no_adapters(model)
     missing = [task.name for task in model.tasks if task.name not in model.task_embeddings]
     if model.settings.conditioning.has_task_network and missing:
         raise CheckpointError(
@@ -88,7 +86,7 @@ def write_onnx(
             f"none of {', '.join(missing)}: train it on examples of them, or export one that has "
             "some as plain first, and that as onnx"
         )
-    transformer = exportable(model.transformer)
+    transformer = _exportable(model)
     modalities: list[Modality] = list(dict.fromkeys(task.source_modality for task in model.tasks))
     width = next((value.shape[1] for value in model.task_embeddings.values()), 0)
     graphs: list[_Graph] = [
@@ -106,6 +104,21 @@ def write_onnx(
     text = json.dumps(describe(model), ensure_ascii=False)
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")
     return written
+
+
+def _exportable(model: TaskAwareModel) -> TaskAwareTransformer:
+    """Return a copy for graphs, in which the adapters of the only task act where there are some."""
+    adapters = model.transformer.adapters
+    if not adapters.tasks:
+        return exportable(model.transformer)
+    first, *others = model.tasks
+    if others:
+        raise UserError(
+            "a model with adapters must have one task for an ONNX file, as tasks have weights of "
+            f"their own there, but has {len(model.tasks)}"
+        )
+    with adapters.use(first.name):  # a copy is as the model is just then
+        return exportable(model.transformer)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from taskaware.model.adapter_settings import AdapterMethod, AdapterSettings
     from taskaware.types import Task
 
-_BASE = ".base_layer"  # what an adapted layer calls the layer that it stands for
-_FEED_FORWARD = ".contract"
+BASE = ".base_layer"  # what an adapted layer calls the layer that it stands for
+FEED_FORWARD = ".contract"
 _OF_T_E = ".bottleneck."  # what a task embedding scales is no part of the base (``modulation``)
 # By method: the kind of the layers that get a set, and how their names end.
 _PLACES: dict[AdapterMethod, tuple[type[nn.Module], tuple[str, ...]]] = {
@@ -37,9 +37,9 @@ _PLACES: dict[AdapterMethod, tuple[type[nn.Module], tuple[str, ...]]] = {
     "lora": (nn.Linear, ("",)),
     # Keys, values and the inner feed-forward (Liu et al. 2022, section 3.3). Queries, keys and
     # values of self-attention are one product here.
-    "ia3": (nn.Linear, (".query_key_value", ".key_value", _FEED_FORWARD)),
+    "ia3": (nn.Linear, (".query_key_value", ".key_value", FEED_FORWARD)),
     "layer_norms": (nn.LayerNorm, ("",)),
-    "bottleneck": (nn.Linear, (".output", _FEED_FORWARD)),
+    "bottleneck": (nn.Linear, (".output", FEED_FORWARD)),
 }
 
 
@@ -88,7 +88,7 @@ class AdapterSets:
             MissingDependencyError: peft is needed and not installed.
         """
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-        self._layers = _inject(model, settings, key=_key(task_index))
+        self._layers = _inject(model, settings, key=key_of(task_index))
         self._index_of[task_name] = task_index
         self._active = task_name  # as peft leaves it
         self._switch(None)
@@ -114,14 +114,15 @@ class AdapterSets:
             # peft takes the set that acts for the one that is trained.
             flags = [(parameter, parameter.requires_grad) for parameter in layer.parameters()]
             if task_name is not None:
-                layer.set_adapter(_key(self._index_of[task_name]))
+                layer.set_adapter(key_of(self._index_of[task_name]))
             layer.enable_adapters(task_name is not None)
             for parameter, is_trained in flags:
                 parameter.requires_grad_(is_trained)
         self._active = task_name
 
 
-def _key(task_index: int) -> str:
+def key_of(task_index: int) -> str:
+    """Return what the set of a task is called, by its place among the model's."""
     return f"adapters_of_task_{task_index}"  # a task's own name may have a dot
 
 
@@ -153,7 +154,7 @@ def adapted_layers(model: nn.Module, settings: AdapterSettings) -> list[str]:
         and set_of(name) is None
         and _OF_T_E not in name
         and isinstance(module, kind)
-        and (plain := name.removesuffix(_BASE)).endswith(ends)
+        and (plain := name.removesuffix(BASE)).endswith(ends)
     ]
 
 
@@ -189,7 +190,7 @@ def _config(settings: AdapterSettings, names: list[str]) -> PeftConfig:
                 target_modules=names,
             )
         case "ia3":
-            inner = [name for name in names if name.endswith(_FEED_FORWARD)]
+            inner = [name for name in names if name.endswith(FEED_FORWARD)]
             return IA3Config(target_modules=names, feedforward_modules=inner)
         case "layer_norms":
             return LNTuningConfig(target_modules=names)

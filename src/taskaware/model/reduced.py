@@ -116,7 +116,9 @@ def prepare_weights(model: TaskAwareTransformer, weights: Weights) -> None:
         raise UserError("`weights` must be 'float32' or 'bfloat16' on a GPU, but is 'int8'")
     if model.adapters.tasks:
         raise UserError(
-            f"`weights` must be 'float32' for a model with adapters, but is '{weights}'"
+            f"`weights` must be 'float32' for a model with adapters, but is '{weights}': "
+            "`taskaware export --as plain --task NAME` merges those of a task (all but "
+            "bottlenecks), and that model can have fewer bits"
         )
     kind = Bfloat16Linear if weights == "bfloat16" else Int8Linear
     for stack in filter(None, (model.encoder, model.text_encoder, model.decoder)):

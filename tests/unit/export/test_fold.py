@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,15 +11,15 @@ import torch
 import taskaware
 from conftest import ASR, MT, random_batch
 from taskaware.errors import CheckpointError, UserError
-from taskaware.export.exporting import Form, export
+from taskaware.export.exporting import export
 from taskaware.export.fold import fold
-from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.reduced import prepare_weights
 from tiny_models import random_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from taskaware.export.exporting import Form
     from taskaware.inference.model import TaskAwareModel
     from taskaware.types import Task
 
@@ -128,21 +128,6 @@ def test_what_is_no_scale_and_shift_is_refused_with_the_reason(
 ):
     with pytest.raises(UserError, match=reason):
         fold(random_model(conditioning=conditioning), ASR.name)
-
-
-@pytest.mark.parametrize("form", get_args(Form))
-def test_a_model_with_adapters_is_sent_to_no_form_that_refuses_it_too(form: Form, tmp_path: Path):
-    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
-    model = random_model(conditioning={"cue": "none"})
-    model.transformer.adapters.add(
-        model.transformer,
-        AdapterSettings(method="bottleneck", rank=2),
-        MT.name,
-        task_index=model.tasks.index(MT),
-    )
-    task = None if form == "onnx" else MT.name
-    with pytest.raises(UserError, match=r"adapters.*use it as it is, with `taskaware predict`"):
-        export(model, form, tmp_path / form, task=task)
 
 
 @pytest.mark.parametrize("form", ["plain", "onnx", "ctranslate2", "huggingface"])
