@@ -107,7 +107,7 @@ def test_an_onnx_file_of_one_task_finds_the_sequences_of_the_adapted_model(
     from taskaware.export.standalone.decode import Model
 
     conditioning = {"cue": "explicit", "acts_by": "prepend"} if task is MT else {"cue": "none"}
-    sizes = {"num_encoder_layers": 1, "num_decoder_layers": 1}
+    sizes: dict[str, Any] = {"num_encoder_layers": 1, "num_decoder_layers": 1}
     text_model(method, conditioning=conditioning, **sizes).save(tmp_path / "mine")
     assert exported(tmp_path / "mine", "onnx", tmp_path / "onnx", "--task", task.name) == 0
     wanted_remark = "kept as layers" if method == "bottleneck" else "merged"
