@@ -32,7 +32,7 @@ except ImportError:  # not on Windows
     fcntl = None
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 # What NumPy raises at a file that is none of its own: Python's tokenizer reads the header.
@@ -175,8 +175,11 @@ def atomic_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
         with reporting(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if partial is None:
-                _remove_left(path)
-                partial = stack.enter_context(_own_partial(path))
+                remove_left(path.parent, re.escape(path.name))
+                partial = path.with_name(
+                    f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial"
+                )
+                stack.enter_context(held(partial, Path.touch, waits=True))
             with partial.open("wb") as file:
                 mode = os.fstat(file.fileno()).st_mode & 0o777  # what the umask leaves
         try:
@@ -189,47 +192,68 @@ def atomic_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
                 partial.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _own_partial(path: Path) -> Iterator[Path]:
-    """Make this thread's unfinished file and hold it, as nobody holds that of a killed process."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    if fcntl is None:
-        yield partial
-        return
-    while True:
-        partial.touch()
-        with _opened(partial) as descriptor:
-            if descriptor is None:
-                continue
-            _lock(descriptor)
-            # Another one may have taken it for left behind before it was locked.
-            if _is_still(partial, descriptor):
-                yield partial
-                return
+def remove_left(folder: Path, name: str) -> None:
+    """Delete the unfinished files that killed processes left in a folder (``atomic_file``).
 
-
-def _remove_left(path: Path) -> None:
-    """Delete the unfinished files that killed processes left in place of a file."""
-    name = re.compile(rf"\.{re.escape(path.name)}\.\d+-\d+\.partial")
+    Args:
+        folder: The folder.
+        name: What the finished ones are called, a regular expression.
+    """
+    pattern = re.compile(rf"\.{name}\.\d+-\d+\.partial")
     # What cannot be looked at or deleted does no harm.
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
-        for left in entries:
-            if not name.fullmatch(left.name) or not left.is_file(follow_symlinks=False):
+    with contextlib.suppress(OSError):
+        for left in folder.iterdir():
+            if fcntl is None or not pattern.fullmatch(left.name) or left.is_symlink():
                 continue
-            with _opened(path.with_name(left.name)) as descriptor:
-                if descriptor is not None and _lock(descriptor):
-                    path.with_name(left.name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError), _opened(left) as descriptor:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
 
-def _lock(descriptor: int) -> bool:
-    """Lock a file by a lock of the system's, which ends with the process; return whether it is."""
+@contextlib.contextmanager
+def held(path: Path, make: Callable[[Path], None], *, waits: bool) -> Iterator[None]:
+    """Make a file or folder and hold it by a lock of the system's, which ends with the process.
+
+    Where there are no such locks, as on some network file systems, it is only made.
+
+    Args:
+        path: The file or folder.
+        make: Makes it, or does nothing where it is there.
+        waits: Whether to wait for another process that holds it.
+
+    Raises:
+        BlockingIOError: Another one holds it.
+    """
     if fcntl is None:
-        return False
+        make(path)
+        yield
+        return
+    flags = fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB)
+    is_held = False
+    while not is_held:
+        make(path)
+        with contextlib.ExitStack() as stack:
+            # Until it is held, another process may rename or delete it.
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = stack.enter_context(_opened(path))
+                try:
+                    fcntl.flock(descriptor, flags)
+                except BlockingIOError:
+                    raise
+                except OSError:
+                    pass  # the file system has no locks
+                is_held = os.path.samestat(path.stat(), os.fstat(descriptor))
+            if is_held:
+                yield
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another one holds it, or, on some network file systems, there are no locks
-        return False
-    return True
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -247,109 +271,6 @@ def write_text(path: Path, text: str) -> None:
     """
     with atomic_file(path) as partial:
         partial.write_bytes(text.encode("utf-8"))
-
-
-@contextlib.contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill, which becomes ``folder`` at the end; on failure it is removed.
-
-    A folder that is there is exchanged for the new one; files in it that the new one does not have,
-    such as a user's notes, are kept. Of a link to a folder, the folder is exchanged.
-
-    Raises:
-        WriteError: See ``atomic_file``; or another process is writing the folder, or it cannot be
-            exchanged, as it is a file, a file system begins there, or this process works in it.
-    """
-    with reporting(folder):
-        folder = _exchangeable(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    with contextlib.ExitStack() as stack:
-        with reporting(folder):
-            stack.enter_context(_held(partial, folder))
-        try:
-            with reporting(folder):
-                _clear(partial)  # of a process that was killed
-                yield partial
-                for path in partial.rglob("*"):
-                    sync(path)
-                _exchange(partial, folder)
-                sync(folder.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _exchangeable(folder: Path) -> Path:
-    """Return the path of a folder, without links and dots, that is missing or can be exchanged.
-
-    Raises:
-        WriteError: It cannot be exchanged.
-        OSError: It cannot be reached.
-    """
-    place = Path(os.path.realpath(folder))  # which is no error in a loop of links
-    reason = ""
-    if os.path.lexists(folder) and not folder.is_dir():
-        reason = "a file" if folder.exists() else "a link to nothing"
-    elif os.path.ismount(place):
-        reason = "a mount point, where a file system begins"
-    elif place.is_dir() and Path(os.path.realpath(os.curdir)).is_relative_to(place):
-        reason = "that in which the program works"
-    if reason:
-        raise WriteError(
-            f"{folder} must be a folder that can be exchanged for another, but is {reason}: give "
-            "a folder inside it, or another name; nothing was changed"
-        )
-    return place
-
-
-@contextlib.contextmanager
-def _held(partial: Path, folder: Path) -> Iterator[None]:
-    """Make a folder and hold it by a lock of the system's, which ends with the process."""
-    while True:
-        partial.mkdir(parents=True, exist_ok=True)
-        with _opened(partial) as descriptor:
-            if descriptor is None:  # renamed by the process that held it
-                continue
-            try:
-                if fcntl is not None:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise WriteError(
-                    f"{folder} must be free, but another command is writing it: wait until it is "
-                    "done, or give another folder"
-                ) from None
-            except OSError:
-                pass  # some network file systems have no such locks
-            if _is_still(partial, descriptor):
-                yield
-                return
-
-
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int | None]:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -370,29 +291,6 @@ def link_or_copy(source: Path, target: Path) -> None:
     except WriteError:
         with atomic_file(target) as copy:
             shutil.copyfile(source, copy)
-
-
-def _exchange(new: Path, folder: Path) -> None:
-    """Give ``new`` the name ``folder``, and take over what only the old one has."""
-    old = folder.with_name(f".{folder.name}.old")
-    # A process was killed between two renames. What it left goes back first: in `new` it would be
-    # lost where this one is killed as well, as what is unfinished is made again from nothing.
-    if old.exists() and folder.exists():
-        _take_over(old, folder)
-    if old.exists():
-        old.replace(folder)
-    if folder.exists():
-        folder.replace(old)
-    new.replace(folder)
-    if old.exists():
-        _take_over(old, folder)
-
-
-def _take_over(old: Path, new: Path) -> None:
-    for path in list(old.iterdir()):
-        if not (new / path.name).exists():
-            path.replace(new / path.name)
-    shutil.rmtree(old)
 
 
 def sync(path: Path) -> None:

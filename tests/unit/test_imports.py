@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "data.hashes",
         "data.writing_systems",
     ),
-    ("pipes", "output_record", "line_file"),
+    ("folder_exchange", "pipes", "output_record", "line_file"),
     ("settings", "output_folder"),
     ("data.vocabulary", "data.manifest", "data.sound", "model"),
     ("data.prepared", "data.embedded"),

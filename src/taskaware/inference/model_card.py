@@ -68,7 +68,7 @@ class CardScore:
 def may_write_card(folder: Path) -> bool:
     """Whether a folder has no card, or one that is as it was written.
 
-    A folder of that name which a killed process left behind (``files.atomic_folder``) counts too.
+    A folder of that name which a killed process left behind (``folder_exchange``) counts too.
     """
     places = (folder, folder.with_name(f".{folder.name}.old"))
     return not any(is_somebodys(place / CARD_NAME) for place in places)

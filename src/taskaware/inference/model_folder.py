@@ -31,7 +31,8 @@ from taskaware.errors import (
     UserError,
     WriteError,
 )
-from taskaware.files import atomic_folder, link_or_copy, read_json_object, require_name
+from taskaware.files import link_or_copy, read_json_object, require_name
+from taskaware.folder_exchange import atomic_folder
 from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets

@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskaware.files import atomic_folder, link_or_copy
+from taskaware.files import link_or_copy
+from taskaware.folder_exchange import atomic_folder
 from taskaware.inference.model_card import write_card
 from taskaware.inference.model_folder import MODEL_FILES
 from taskaware.run.idle_settings import Remark

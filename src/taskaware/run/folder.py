@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from taskaware.data.prepared.users import note_run
 from taskaware.decoding.settings import DecodingSettings
 from taskaware.errors import ExperimentError
-from taskaware.files import write_text
+from taskaware.files import reporting, write_text
 from taskaware.run import experiment as experiment_file
 from taskaware.run.files import claim_files
-from taskaware.training.checkpoint import checkpoints
+from taskaware.training.checkpoint import checkpoints, tidy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,8 @@ def claim(
     """
     path = folder / "experiment.toml"
     claim_files(folder, restart=restart)
+    with reporting(folder):
+        tidy(folder / "checkpoints")
     changes: dict[str, float] = {}
     if path.exists() and not is_known and _has_work(folder):
         before = experiment_file.load(path)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError
-from taskaware.files import link_or_copy, reporting, sync
+from taskaware.files import link_or_copy, reporting
+from taskaware.folder_exchange import atomic_folder, partial_folder, put_back, remove_folder
 from taskaware.training.optimiser import RATE_SHARE
 from taskaware.training.state_file import FORMAT_VERSION, read_content
 from taskaware.training.tensors import (
@@ -109,12 +111,12 @@ def save_state(
     """
     require_finite(state)
     path = folder / f"update-{state.update:08d}"
-    partial = folder / f".update-{state.update:08d}.partial"
-    try:
+    partial = partial_folder(path)
+    with ExitStack() as stack:
         with processes.together(), reporting(path):
             if processes.is_first:
-                _tidy(folder)
-                partial.mkdir(parents=True)
+                tidy(folder)
+                stack.enter_context(atomic_folder(path))
                 _write_first(state, partial, weights_file)
         with processes.together(), reporting(path):
             random_path = partial / f"random-{processes.rank}.safetensors"
@@ -122,16 +124,10 @@ def save_state(
         with processes.together(), reporting(path):
             if processes.is_first:
                 _write_content(state, partial, processes.num_ranks)
-                for file in partial.iterdir():
-                    sync(file)
-                _exchange(partial, path)
-                sync(folder)
+                stack.close()  # it gets its name
                 for old in _surplus(checkpoints(folder), keep=keep, every=every):
-                    if not _foreign(old):
-                        _remove(old)
-    finally:
-        if processes.is_first:
-            shutil.rmtree(partial, ignore_errors=True)
+                    if not _is_somebodys(old):
+                        remove_folder(old)
     return path
 
 
@@ -159,56 +155,23 @@ def _write_content(state: TrainState, partial: Path, num_ranks: int) -> None:
     (partial / "state.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _tidy(folder: Path) -> None:
-    """Delete what killed processes left, whichever checkpoint they were at."""
-    for partial in folder.glob(".update-*.partial"):
-        if _FOLDER.fullmatch(partial.name[1 : -len(".partial")]):
-            shutil.rmtree(partial, ignore_errors=True)
-    for hidden in folder.glob(".update-*.old"):
-        path = folder / hidden.name[1 : -len(".old")]
-        if not _FOLDER.fullmatch(path.name):
-            continue
-        if path.exists():
-            _take_over(hidden, path)
-        elif not _foreign(hidden):  # otherwise it waits for a checkpoint of its name
-            shutil.rmtree(hidden, ignore_errors=True)
+def tidy(folder: Path) -> None:
+    """Put right what killed processes left of checkpoints below a folder.
 
-
-def _exchange(partial: Path, path: Path) -> None:
-    """Give a checkpoint its name; what somebody put into one that had it is taken over.
-
-    It never goes through ``partial``, which the next process deletes where this one is killed.
+    Raises:
+        OSError: It cannot be moved.
     """
-    hidden = _hidden(path)
-    if path.exists():
-        path.replace(hidden)
-    partial.replace(path)
-    if hidden.exists():
-        _take_over(hidden, path)
+    for hidden in folder.glob(".update-*"):
+        path = hidden.with_name(hidden.stem[1:])
+        if _FOLDER.fullmatch(path.name) and hidden.suffix == ".partial":
+            shutil.rmtree(hidden, ignore_errors=True)
+        elif _FOLDER.fullmatch(path.name) and hidden.suffix == ".old":
+            put_back(path)
 
 
-def _take_over(hidden: Path, path: Path) -> None:
-    for theirs in _foreign(hidden):
-        if not (path / theirs.name).exists():
-            theirs.replace(path / theirs.name)
-    shutil.rmtree(hidden)
-
-
-def _remove(path: Path) -> None:
-    """Delete a checkpoint of ours alone; it is never seen in part."""
-    hidden = _hidden(path)
-    path.replace(hidden)
-    shutil.rmtree(hidden)
-
-
-def _hidden(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
-
-
-def _foreign(path: Path) -> list[Path]:
-    """Return what somebody put into a checkpoint, notes for example."""
-    there = path.iterdir() if path.is_dir() else ()
-    return [file for file in there if not _FILE.fullmatch(file.name)]
+def _is_somebodys(path: Path) -> bool:
+    """Whether a checkpoint is a link, or somebody put something into it, notes for example."""
+    return path.is_symlink() or not all(_FILE.fullmatch(file.name) for file in path.iterdir())
 
 
 def _surplus(paths: Sequence[Path], *, keep: int, every: int) -> list[Path]:

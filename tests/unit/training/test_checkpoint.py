@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from conftest import MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
-from killed import killed_where
+from killed import killed_at, killed_where
 from taskaware.errors import (
     CheckpointError,
     DamagedCheckpointError,
@@ -35,6 +36,7 @@ from taskaware.training.checkpoint import (
     load_state,
     load_tensors,
     save_state,
+    tidy,
 )
 from taskaware.training.joint import LossArguments, Support, batch_loss
 from taskaware.training.optimiser import create_optimiser
@@ -227,8 +229,57 @@ def test_what_killed_processes_left_of_other_checkpoints_goes_with_the_next_one(
     for name in (".update-00000007.partial", ".update-00000005.old", ".update-00000005-mine.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_text("half")
-    path = save_state(new_state(), tmp_path, processes=ALONE, keep=1)
+    state = new_state()
+    state.update = 10
+    path = save_state(state, tmp_path, processes=ALONE, keep=1)
     assert {each.name for each in tmp_path.iterdir()} == {path.name, ".update-00000005-mine.old"}
+
+
+def test_a_checkpoint_is_there_again_where_a_process_was_killed_while_it_exchanged_it(
+    tmp_path: Path,
+):
+    state = new_state()
+    path = save_state(state, tmp_path, processes=ALONE, keep=1)
+    path.rename(tmp_path / f".{path.name}.old")
+    tidy(tmp_path)
+    assert checkpoints(tmp_path) == [path]
+    load_state(new_state(), path, processes=ALONE)
+
+
+def test_a_checkpoint_that_somebody_put_elsewhere_behind_a_link_is_not_deleted(tmp_path: Path):
+    state, folder = new_state(), tmp_path / "checkpoints"
+    path = save_state(state, folder, processes=ALONE, keep=1)
+    elsewhere = path.rename(tmp_path / "elsewhere")
+    path.symlink_to(elsewhere)
+    state.update = 10
+    save_state(state, folder, processes=ALONE, keep=1)
+    load_state(new_state(), path, processes=ALONE)
+
+
+def test_killed_at_every_third_operation_there_is_a_checkpoint_and_the_next_save_puts_all_right(
+    tmp_path: Path,
+):
+    state = new_state()
+    before = tmp_path / "before"
+    save_state(state, before, processes=ALONE, keep=2)
+    update(state)
+    notes = save_state(state, before, processes=ALONE, keep=2) / "notes.txt"
+    notes.write_text("mine")
+
+    def save_in(folder: Path) -> Path:
+        return save_state(state, folder, processes=ALONE, keep=1)
+
+    number, folder = 1, shutil.copytree(before, tmp_path / "killed1")
+    while killed_at(partial(save_in, folder), folder, number):
+        tidy(folder)
+        load_state(new_state(), checkpoints(folder)[-1], processes=ALONE)
+        path = save_in(folder)
+        assert list(folder.iterdir()) == [path]
+        load_state(new_state(), path, processes=ALONE)
+        assert (path / "notes.txt").read_text() == "mine"
+        number += 3
+        folder = shutil.copytree(before, tmp_path / f"killed{number}")
+    assert number > 20
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path):
