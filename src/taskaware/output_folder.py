@@ -34,7 +34,7 @@ LOCK_NAME = ".taskaware-lock"
 _PARTIAL_RECORD_NAME = f"{RECORD_NAME}.partial"
 _HEADER = {"taskaware": "files written by taskaware, which alone it may replace", "format": 1}
 # What systems and version control put into empty folders; never written, so never in the way.
-_NOT_CONTENT = {RECORD_NAME, _PARTIAL_RECORD_NAME, LOCK_NAME}
+_NOT_CONTENT = {RECORD_NAME, _PARTIAL_RECORD_NAME, LOCK_NAME, ".lock"}  # the last: of a run
 _NOT_CONTENT |= {".DS_Store", ".gitkeep", ".gitignore", "lost+found"}
 _NUM_NAMED = 5
 _SECONDS_TO_WAIT = 60.0
@@ -386,7 +386,7 @@ def _require_empty(folder: Path) -> None:
 
 
 def _holds_a_file(folder: Path) -> bool:
-    return any(not path.is_dir() for path in folder.rglob("*"))
+    return any(not path.is_dir() and path.name not in _NOT_CONTENT for path in folder.rglob("*"))
 
 
 def listed(folder: Path, names: Sequence[str]) -> str:

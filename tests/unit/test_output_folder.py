@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from killed import killed_where
+from killed import killed_at, killed_where
 from taskaware.errors import OutputError
 from taskaware.output_folder import LOCK_NAME, RECORD_NAME, claimed, require_usable
+from taskaware.run.files import claim_files
+from taskaware.run.lock import lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,6 +206,29 @@ def test_nothing_is_written_through_a_link_that_a_stranger_put_there(name: str, 
     with pytest.raises(OutputError, match="must be a file, but is a link"):
         write(tmp_path / "out", "b.txt")
     assert mine.read_text() == "mine"
+
+
+def test_a_folder_of_folders_is_ours_wherever_the_command_was_killed_that_made_them(
+    tmp_path: Path,
+):
+    def make(outer: Path) -> None:
+        require_usable(outer)
+        write(outer / "corpus", "a.txt")
+        with lock(outer / "run"):
+            claim_files(outer / "run", restart=False)
+        write(outer, "report.html")
+
+    number, outer = 1, tmp_path / "killed1"
+    while killed_at(lambda outer=outer: make(outer), outer, number):
+        make(outer)
+        assert contents(outer) == {
+            "corpus/a.txt": b"ours",
+            "report.html": b"ours",
+            "run/.lock": b"",
+        }
+        number += 1
+        outer = tmp_path / f"killed{number}"
+    assert number > 20
 
 
 def test_what_a_process_that_is_killed_inside_its_record_left_goes_with_the_next_claim(
