@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from taskaware.errors import CheckpointError, OutputError, WriteError, unknown_task
-from taskaware.files import atomic_file
+from taskaware.files import atomic_file, remove_left
 from taskaware.inference.task_choice import only_task
 from taskaware.serve.failures import ServiceError, busy
 from taskaware.settings import typed
@@ -89,6 +89,7 @@ class TaskBook:
         self._size = next((value.shape[1] for value in model.task_embeddings.values()), 0)
         if folder is not None:
             require_writable(folder)
+            remove_left(folder, r".+\.safetensors")
             for path in sorted(folder.glob("*.safetensors")):
                 self._load(path)
 

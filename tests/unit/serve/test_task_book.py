@@ -13,6 +13,7 @@ import torch
 
 from conftest import ASR, MT
 from taskaware.errors import CheckpointError, OutputError, UnknownTaskError
+from taskaware.files import atomic_file
 from taskaware.serve.app import create_app
 from taskaware.serve.failures import ServiceError
 from taskaware.serve.service import Service
@@ -40,6 +41,19 @@ def test_a_kept_task_is_there_again_after_a_restart(tmp_path: Path):
     assert torch.equal(found.embedding, embedding)
     assert found.is_stored
     assert (found.task.source_modality, found.task.target_language) == ("text", "de")
+
+
+def test_what_a_killed_service_left_of_a_task_is_deleted_at_the_next_start(tmp_path: Path):
+    for name in (".mine.safetensors.7-7.partial", ".notes.txt.7-7.partial", "mine.partial"):
+        (tmp_path / name).write_text("half")
+    with atomic_file(tmp_path / "coming.safetensors") as partial:  # another service is writing it
+        assert [known.is_stored for known in book(tmp_path).all()] == [False] * len(MODEL.tasks)
+        assert partial.exists()
+    (tmp_path / "coming.safetensors").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".notes.txt.7-7.partial",
+        "mine.partial",
+    ]
 
 
 def test_a_kept_task_of_another_model_is_refused(tmp_path: Path):
