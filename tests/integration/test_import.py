@@ -257,6 +257,25 @@ def test_a_folder_that_is_there_is_never_written_over(
     assert kept.read_text() == "kept"
 
 
+def test_the_same_command_given_again_finds_its_model_and_writes_nothing(
+    whisper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    to = tmp_path / "model"
+    command = ["import", str(whisper), "--to", str(to), "--tasks", "asr_en"]
+    assert run(command) == 0
+    before = {path: path.stat().st_mtime_ns for path in (to, *to.iterdir())}
+    capsys.readouterr()
+    assert run(command) == 0
+    assert "there already and complete: nothing was written" in capsys.readouterr().out
+    code, message = refusal(capsys, [str(whisper), "--tasks", "asr_de"], to)
+    assert code == 2
+    assert "unless the same command has made it" in message
+    assert {path: path.stat().st_mtime_ns for path in (to, *to.iterdir())} == before
+    (to / "vocabulary.model").unlink()
+    code, message = refusal(capsys, [str(whisper), "--tasks", "asr_en"], to)
+    assert code == 2
+
+
 def test_folders_that_do_not_fit_are_refused_by_name(
     whisper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

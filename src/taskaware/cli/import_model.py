@@ -35,7 +35,7 @@ def import_model(
     folder
         The pretrained model.
     to
-        The model folder to make; it must not be there.
+        The model folder to make; it must not be there, unless the same command has made it.
     tasks
         What the model can do: `asr_en` (recognition), `st_de_en` (translation of speech),
         `mt_en_de` (of text; NLLB: `mt_eng_Latn_deu_Latn`); several are separated by commas, or the
@@ -56,10 +56,11 @@ def import_model(
         With --decoder-of: convolutions of the bridge, each of which halves the positions that the
         decoder looks at (default 2).
     """
-    from taskaware.pretrained.importing import import_joined
+    from taskaware.pretrained.importing import import_joined, is_imported, is_saved_as
     from taskaware.pretrained.importing import import_model as read
 
-    _require_new(to)
+    if os.path.lexists(to) and not is_imported(to):  # before a large model is read
+        raise _is_there(to)
     names, texts = _listed(tasks), _listed(pieces_of)
     if decoder_of is None:
         if bridge_layers is not None:
@@ -74,9 +75,12 @@ def import_model(
             pieces_of=texts,
             bridge_layers=bridge_layers or 2,
         )
-    _require_new(to)  # another command may have written it meanwhile
-    to.parent.mkdir(parents=True, exist_ok=True)
-    model.save(to)
+    was_there = os.path.lexists(to)
+    if was_there and not is_saved_as(model, to):
+        raise _is_there(to)
+    if not was_there:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        model.save(to)
     whole = model.provenance.get("pieces_before")
     pieces = f"{model.vocabulary.size:,} pieces" + (f" of {whole:,}" if whole else "")
     number = sum(parameter.numel() for parameter in model.transformer.parameters())
@@ -85,6 +89,8 @@ def import_model(
         f"tasks {', '.join(task.name for task in model.tasks)}",
         highlight=False,
     )
+    if was_there:
+        out().print("it is there already and complete: nothing was written", highlight=False)
     if decoder_of is not None:
         out().print(
             'its bridge is new: train it before use, for example with start.trains="bridge"',
@@ -93,11 +99,11 @@ def import_model(
     return 0
 
 
-def _require_new(folder: Path) -> None:
-    if os.path.lexists(folder):
-        raise UserError(
-            f"{folder} must not be there yet, but is: choose another folder for the model"
-        )
+def _is_there(folder: Path) -> UserError:
+    return UserError(
+        f"{folder} must not be there yet, unless the same command has made it, but is: choose "
+        "another folder for the model"
+    )
 
 
 def _listed(values: tuple[str, ...]) -> list[str]:

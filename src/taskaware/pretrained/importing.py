@@ -12,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.prompts import own_pieces
-from taskaware.errors import CheckpointError, UserError
-from taskaware.inference.model import TaskAwareModel
+from taskaware.errors import CheckpointError, TaskawareError, UserError
+from taskaware.files import read_json_object
+from taskaware.inference.model import TaskAwareModel, load
 from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.pretrained.joined import join
 from taskaware.model.pretrained.read import check_family, convert, create_pretrained
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 _LANGUAGE = "[a-z]{2,3}(?:_[A-Z][a-z]{3})?"  # de; deu_Latn
 _TASK = re.compile(f"(asr)_({_LANGUAGE})|(st|mt)_({_LANGUAGE})_({_LANGUAGE})")
 _FRAMES_PER_SECOND = 100
+_IMPORTED_FROM = "imported_from"  # in the provenance
 
 
 def import_model(
@@ -86,7 +90,7 @@ def import_model(
         vocabulary,
         features,
         decoding_settings(folder, config, pretrained, vocabulary, hears_less=hears_less),
-        {"imported_from": str(folder)},
+        {_IMPORTED_FROM: str(folder)},
     )
     return _with_pieces_of(model, files)
 
@@ -156,9 +160,33 @@ def import_joined(
         vocabulary,
         _features(folder, encoder, hears_seconds),
         replace(decoding, examples_per_batch=together),
-        {"imported_from": str(folder), "decoder_from": str(decoder_of)},
+        {_IMPORTED_FROM: str(folder), "decoder_from": str(decoder_of)},
     )
     return _with_pieces_of(model, files)
+
+
+def is_imported(folder: Path) -> bool:
+    """Whether a folder says that it is an imported model."""
+    try:
+        return _IMPORTED_FROM in read_json_object(folder / "provenance.json")
+    except (OSError, ValueError):
+        return False
+
+
+def is_saved_as(model: TaskAwareModel, folder: Path) -> bool:
+    """Whether a folder is that of this model, complete and with the same weights."""
+    try:
+        there = load(folder, device="cpu")
+    except TaskawareError:
+        return False
+    parts = ("settings", "tasks", "feature_settings", "decoding", "longest_sources")
+    own, saved = model.transformer.state_dict(), there.transformer.state_dict()
+    return (
+        all(getattr(there, part) == getattr(model, part) for part in parts)
+        and there.vocabulary.sha256 == model.vocabulary.sha256
+        and own.keys() == saved.keys()
+        and all(torch.equal(own[name], saved[name]) for name in own)
+    )
 
 
 def _check_told_apart(tasks: Sequence[Task], vocabulary: Vocabulary) -> None:
