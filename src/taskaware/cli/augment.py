@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from taskaware.cli.display import StageDisplay, out, say, stage_display
 from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Count, Seed, Workers
+from taskaware.cli.own_name import own_command
 from taskaware.errors import UserError
 from taskaware.training.ending import Ending
 
@@ -311,7 +312,7 @@ def _show_step(written: Written) -> int:
     if written.num_bad_lines:
         say(f"warning: {written.num_bad_lines:,} lines of the manifests cannot be read")
     if written.total(WRITTEN):
-        say(f"Train on it: taskaware prepare --train {written.path} ...")
+        say(f"Train on it: {own_command('prepare', '--train', written.path)} ...")
     else:
         say(f"warning: {written.path} holds no example")
     return 0
@@ -334,4 +335,4 @@ def _show_recipe(result: RecipeResult) -> None:
     for (dataset, step, reason), number in result.counts.left_out.items():
         if number:
             say(f"{dataset}, {step}: left out: {number:,} {reason}")
-    say(f"Train on it: taskaware prepare --train {result.train} --dev ... --to ...")
+    say(f"Train on it: {own_command('prepare', '--train', result.train)} --dev ... --to ...")

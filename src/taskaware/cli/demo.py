@@ -6,7 +6,7 @@ from pathlib import Path
 
 from taskaware.cli.display import say, stage_display, training_display
 from taskaware.cli.endings import code_of
-from taskaware.cli.own_name import own_name
+from taskaware.cli.own_name import own_command
 
 
 def demo(
@@ -51,14 +51,20 @@ def demo(
     say("\nHeld-out sentences and voices, synthetic speech:")
     print_results({run.name: run.results for run in result.compared})
     spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())
-    name, model = own_name(), to / "implicit"
     test = next((to / "corpus" / "audio" / "test").glob("*.flac"))
     say(
         f"\ntime: {spent}\nfigures: {result.results_path}\nreport: {result.report_path}\n\n"
-        "Try next:\n"
-        f"  {name} predict {model} {test}\n"
-        f"  {name} predict {model} --text 'The teacher reads a red book.'\n"
-        f"  {name} serve {model}  # a page to try all tasks"
+        + next_steps(to / "implicit", test)
         + ("" if compare else "\n  scripts/demo --compare")
     )
     return 0
+
+
+def next_steps(model: Path, recording: Path) -> str:
+    """Return the commands to try a model with, each as a shell reads it."""
+    return (
+        "Try next:\n"
+        f"  {own_command('predict', model, recording)}\n"
+        f"  {own_command('predict', model, '--text', 'The teacher reads a red book.')}\n"
+        f"  {own_command('serve', model)}  # a page to try all tasks"
+    )

@@ -20,3 +20,8 @@ def own_name() -> str:
         return "taskaware"
     shown = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
     return shlex.quote(str(shown) if os.sep in str(shown) else f"./{shown}")
+
+
+def own_command(*words: str | Path) -> str:
+    """Return a command of this program as its user's shell reads it, whatever names are in it."""
+    return f"{own_name()} {shlex.join(map(str, words))}"

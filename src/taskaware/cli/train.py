@@ -9,7 +9,7 @@ from taskaware.cli.advice import after_not_finite, train_command
 from taskaware.cli.display import say, training_display
 from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Processes
-from taskaware.cli.own_name import own_name
+from taskaware.cli.own_name import own_command
 from taskaware.errors import NotFiniteError
 
 
@@ -85,10 +85,13 @@ def train(
     if not ending:
         say(f"Stopped; a checkpoint is written. Resume with: {command}")
         return code_of(ending)
-    name = own_name()
-    say(
-        f"Done: {folder / 'model'}\n"
-        f"Score it:  {name} evaluate {folder} --data {described.data.folder} --split test\n"
-        f"Use it:    {name} predict {folder} FILE ..."
-    )
+    say(f"Done: {folder / 'model'}\n{next_steps(folder, described.data.folder)}")
     return 0
+
+
+def next_steps(run: Path, data: Path) -> str:
+    """Return the commands that score and use what a run has learnt, each as a shell reads it."""
+    return (
+        f"Score it:  {own_command('evaluate', run, '--data', data, '--split', 'test')}\n"
+        f"Use it:    {own_command('predict', run, 'FILE')} ..."
+    )

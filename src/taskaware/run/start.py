@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,8 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
     run = path.parent.parent if _is_checkpoint(path) else path
     found = [p for p in (run / "model", run) if (p / "vocabulary.model").is_file()]
     how = (
-        f"; prepare it with `taskaware prepare --vocabulary {found[0] / 'vocabulary.model'}`"
+        "; prepare it with `taskaware prepare --vocabulary "
+        f"{shlex.quote(str(found[0] / 'vocabulary.model'))}`"
         if found
         else ""
     )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from taskaware.cli import augment, demo, train
 from taskaware.cli.own_name import own_name
+from taskaware.errors import DataError
+from taskaware.run.start import require_prepared_for
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,3 +54,43 @@ def test_the_extra_that_the_demo_installs_has_what_its_last_line_needs():
     extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (demo,) = [line for line in extras.splitlines() if line.startswith("demo = ")]
     assert "serve" in demo
+
+
+ODD = Path("my runs/Übung (1)")
+
+
+def test_commands_that_demo_and_training_name_at_their_end_can_be_typed_as_they_stand():
+    shown = demo.next_steps(ODD, ODD / "a 1.flac") + "\n" + train.next_steps(ODD, ODD / "data")
+    lines = [line.partition("taskaware ")[2] for line in shown.splitlines()]
+    assert [shlex.split(line, comments=True) for line in lines if line] == [
+        ["predict", str(ODD), str(ODD / "a 1.flac")],
+        ["predict", str(ODD), "--text", "The teacher reads a red book."],
+        ["serve", str(ODD)],
+        ["evaluate", str(ODD), "--data", str(ODD / "data"), "--split", "test"],
+        ["predict", str(ODD), "FILE", "..."],
+    ]
+
+
+def test_the_command_that_augmentation_names_at_its_end_can_be_typed_as_it_stands(capsys):
+    written: Any = SimpleNamespace(
+        path=ODD / "made.jsonl",
+        was_complete=True,
+        counts={},
+        num_bad_lines=0,
+        total=lambda _: 1,
+    )
+    augment._show_step(written)
+    command = capsys.readouterr().out.partition("Train on it: ")[2]
+    assert shlex.split(command)[1:4] == ["prepare", "--train", str(ODD / "made.jsonl")]
+
+
+def test_the_command_that_prepares_data_for_a_model_can_be_typed_as_it_stands(tmp_path: Path):
+    model = tmp_path / ODD
+    model.mkdir(parents=True)
+    (model / "vocabulary.model").touch()
+    start: Any = SimpleNamespace(tasks=(), vocabulary_sha256="one")
+    data: Any = SimpleNamespace(folder="data", vocabulary=SimpleNamespace(sha256="another"))
+    with pytest.raises(DataError) as refused:
+        require_prepared_for(start, model, data)
+    _, command, _ = str(refused.value).split("`")
+    assert shlex.split(command)[-1] == str(model / "vocabulary.model")
