@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import base64
 import re
-from html.parser import HTMLParser
 
+from html_page import Page
 from taskaware.report.contents import (
     EmbeddingPicture,
     ModelLosses,
@@ -17,38 +17,6 @@ from taskaware.report.figures import LossCurve
 from taskaware.report.page import render_html
 
 HOSTILE = "<script>alert('x')</script>\"&"
-VOID_ELEMENTS = {"meta", "link"}
-
-
-class Page(HTMLParser):
-    """Collects the text of a page and checks that its elements close in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID_ELEMENTS:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.extend(data.split())
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
 
 
 def score(model: str, value: float, metric: str = "bleu", confusion: float = 0.0) -> ScoreRow:

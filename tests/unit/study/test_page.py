@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
 from made_up import HOSTILE, curves, embeddings, many_tasks, matrix, one_seed, rows, study
 
+from html_page import Page
 from taskaware.errors import MissingDependencyError, OutputError
 from taskaware.study import figures
 from taskaware.study.page import render_page
@@ -15,39 +15,6 @@ from taskaware.study.write import require_folder, write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-VOID_ELEMENTS = {"meta", "link", "br", "input"}
-
-
-class Page(HTMLParser):
-    """Collects the text of a page and checks that its elements close in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID_ELEMENTS:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.extend(data.split())
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
 
 
 def test_a_page_runs_nothing_and_loads_nothing() -> None:
