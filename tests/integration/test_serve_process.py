@@ -180,6 +180,21 @@ def test_the_end_waits_for_what_was_taken(folder: Path, number: int):
     assert found[0].status_code == 200
 
 
+def test_the_end_does_not_wait_for_a_body_that_is_still_coming(folder: Path):
+    started = Started(folder, "runs/mine")
+    head = (
+        b"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 1000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", started.port), timeout=SECONDS) as client:
+        client.sendall(head + b'{"sources"')
+        httpx.get(f"{started.address}/health", timeout=SECONDS)  # so that the other has begun
+        assert started.end() == (0, "taskaware: stopped\n")
+        answer = client.recv(1_000)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"the service is stopping" in answer
+
+
 def test_a_port_that_is_taken_is_said(started: Started, folder: Path, capsys):
     arguments = ["serve", str(folder / "runs" / "mine"), "--port", str(started.port)]
     assert run(arguments) == 2

@@ -126,7 +126,7 @@ def serve(
             )
 
     app = create_app(service, api_key=key, hosts=allowed_hosts(host, allow_host))
-    serve_forever(app, listening, settings, when_ready=say)
+    serve_forever(app, listening, settings, when_ready=say, when_stopping=app.refuse_the_rest)
     print("taskaware: stopped", file=sys.stderr)
     return 0
 

@@ -39,16 +39,13 @@ from taskaware.serve.task_routes import task_routes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.types import ASGIApp
 
 PAGE = Path(__file__).with_name("page")
 _DESCRIPTION = """One model, many tasks. The routes below `/v1/audio` are those of OpenAI's API, so
 that its clients work unchanged; `/v1/run` runs any task on any source."""
 
 
-def create_app(
-    service: Service, *, api_key: str | None = None, hosts: Sequence[str] = ()
-) -> ASGIApp:
+def create_app(service: Service, *, api_key: str | None = None, hosts: Sequence[str] = ()) -> Guard:
     """Return a service as an ASGI application.
 
     Args:

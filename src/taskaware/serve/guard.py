@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
-from taskaware.serve.failures import ServiceError, busy, error_response, too_large
+from taskaware.serve.failures import (
+    ServiceError,
+    busy,
+    error_response,
+    stopping,
+    too_large,
+)
 from taskaware.serve.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -79,6 +85,11 @@ class Guard:
         self._key = None if api_key is None else api_key.encode()
         self._hosts = frozenset(name.lower() for name in hosts)
         self._held_bytes = 0
+        self._is_stopping = asyncio.Event()
+
+    def refuse_the_rest(self) -> None:
+        """Refuse requests whose body has not come by now, as the service is stopping."""
+        self._is_stopping.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -170,7 +181,7 @@ class Guard:
                 return await receive()
             try:
                 async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                    message = await receive()
+                    message = await self._next_message(receive)
             except TimeoutError:
                 raise Refused(
                     ServiceError(
@@ -193,6 +204,23 @@ class Guard:
             await self._app(scope, receiving, send)
         finally:
             self._held_bytes -= held
+
+    async def _next_message(self, receive: Receive) -> Message:
+        """Return the next part of a body.
+
+        Raises:
+            Refused: The service stops before it comes.
+        """
+        coming = asyncio.ensure_future(receive())
+        end = asyncio.ensure_future(self._is_stopping.wait())
+        try:
+            await asyncio.wait({coming, end}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                raise Refused(stopping())
+            return coming.result()
+        finally:
+            coming.cancel()
+            end.cancel()
 
 
 async def _drain(receive: Receive, most: int) -> None:

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from taskaware.errors import UserError
-from taskaware.serve.failures import ServiceError, error_response
+from taskaware.serve.failures import ServiceError, error_response, stopping
 from taskaware.signals import leave_closed_terminal, terminations
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def serve(
     settings: ServeSettings,
     *,
     when_ready: Callable[[], None] = lambda: None,
+    when_stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP; then finish what was taken, and return.
 
@@ -62,6 +63,7 @@ def serve(
         listening: See ``listen``.
         settings: Times and limits.
         when_ready: Called once clients can connect.
+        when_stopping: Called once no more can.
     """
     logging.getLogger(_LOG_OF_FORMS).setLevel(logging.ERROR)
     config = uvicorn.Config(
@@ -77,7 +79,7 @@ def serve(
         timeout_graceful_shutdown=max(int(settings.shutdown_seconds), 1),
         h11_max_incomplete_event_size=64 * 1024,
     )
-    server = _Server(config, when_ready)
+    server = _Server(config, when_ready, when_stopping)
     connections = server.server_state.connections
     config.app = _bounded(_ended(app, connections), connections, settings.max_connections)
     # uvicorn ends well, and then sends itself the signal again, to end as others would.
@@ -98,13 +100,23 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        when_ready: Callable[[], None],
+        when_stopping: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._when_ready = when_ready
+        self._when_stopping = when_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._when_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._when_stopping()
+        await super().shutdown(sockets)
 
 
 def _bounded(app: ASGIApp, connections: Collection[Any], most: int) -> ASGIApp:
@@ -150,8 +162,7 @@ def _ended(app: ASGIApp, connections: Collection[Any]) -> ASGIApp:
             if scope["type"] != "http":
                 raise
             if not has_begun:
-                error = ServiceError("the service is stopping", status=503, code="stopping")
-                await error_response(error)(scope, receive, send)
+                await error_response(stopping())(scope, receive, send)
                 return
             for connection in connections:  # half an answer must not look like a whole one
                 if connection.scope is scope:
