@@ -158,6 +158,15 @@ def test_clients_that_hang_up_at_any_moment_harm_nobody(started: Started):
     assert answer.json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize(
+    "target", ["/health", "http://localhost/health", "HTTP://LOCALHOST/health"]
+)
+def test_a_target_may_be_a_whole_address(started: Started, target: str):
+    with socket.create_connection(("127.0.0.1", started.port), timeout=SECONDS) as client:
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_the_end_waits_for_what_was_taken(folder: Path, number: int):
     started = Started(folder, "runs/slow")

@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -96,6 +97,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _of_origin_form(scope)
         begun = time.perf_counter()
         status = 499
 
@@ -221,6 +223,20 @@ class Guard:
         finally:
             coming.cancel()
             end.cancel()
+
+
+def _of_origin_form(scope: Scope) -> Scope:
+    """Return a request whose target is a whole address as one of the path alone.
+
+    As proxies ask, and every server must understand (RFC 9112, section 3.2.2).
+    """
+    if scope["path"].startswith("/"):
+        return scope
+    scheme, _, rest = scope["path"].partition("://")
+    if scheme.lower() not in ("http", "https"):
+        return scope
+    path = "/" + rest.partition("/")[2]
+    return {**scope, "path": path, "raw_path": quote(path).encode()}
 
 
 async def _drain(receive: Receive, most: int) -> None:
