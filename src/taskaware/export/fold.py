@@ -28,6 +28,7 @@ from taskaware.export.one_encoder import (
 )
 from taskaware.inference.model import TaskAwareModel
 from taskaware.inference.task_embeddings import as_task_embedding, stored_name
+from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.create_model import create_model
 from taskaware.model.modulation import Modulation
@@ -88,6 +89,7 @@ def fold(model: TaskAwareModel, task_name: str) -> Folded:
     settings = replace(
         settings_of_one_encoder(model.settings, task),
         conditioning=conditioning,
+        adapters=AdapterSettings(),  # may be named where no task has any
         attention_bias=model.settings.attention_bias or weights.has_new_biases,
         folded=weights.left,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from taskaware.errors import UserError
+from taskaware.errors import CheckpointError, UserError
 from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.create_model import create_model
 from taskaware.model.merged_adapters import can_merge, merged_weights
@@ -17,6 +17,7 @@ from taskaware.model.task_network import EXPLICIT_ROWS
 
 if TYPE_CHECKING:
     from taskaware.inference.model import TaskAwareModel
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Task
 
 
@@ -36,6 +37,7 @@ def merge_adapters(model: TaskAwareModel, task_name: str) -> TaskAwareModel:
     Raises:
         UnknownTaskError: The model has no such task.
         UserError: The task's adapters are bottlenecks.
+        CheckpointError: A weight became too large for its type: the training went wrong.
     """
     task = model.task(task_name)
     if not model.transformer.adapters.tasks:
@@ -56,12 +58,22 @@ def merge_adapters(model: TaskAwareModel, task_name: str) -> TaskAwareModel:
     transformer = create_model(settings, vocabulary_size=model.vocabulary.size, tasks=(task,))
     like = next(model.transformer.parameters())
     transformer.to(like.device, like.dtype).load_state_dict(tensors)
+    _require_finite(transformer, task)
     return replace(
         of_one_task(model, task),
         transformer=transformer.eval(),
         settings=settings,
         provenance={**model.provenance, "merged_adapters": model.settings.adapters.method},
     )
+
+
+def _require_finite(transformer: TaskAwareTransformer, task: Task) -> None:
+    for name, value in transformer.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(
+                f"the adapters of '{task.name}' must give finite weights where they are merged, "
+                f"but {name} has others: they are damaged, or their training went wrong"
+            )
 
 
 def of_one_task(model: TaskAwareModel, task: Task) -> TaskAwareModel:

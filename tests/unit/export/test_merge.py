@@ -12,7 +12,7 @@ import torch
 
 import taskaware
 from conftest import ASR, MT, ST, random_batch
-from taskaware.errors import UserError
+from taskaware.errors import CheckpointError, UserError
 from taskaware.export.exporting import Form, export
 from taskaware.export.fold import fold
 from taskaware.export.merge import merge_adapters
@@ -180,6 +180,11 @@ def test_a_model_without_adapters_is_merged_as_it_is():
     assert merge_adapters(model, MT.name) is model
 
 
+def test_settings_of_adapters_that_no_task_has_are_not_exported():
+    model = adapted(random_model(), "lora", sets=())
+    assert fold(model, MT.name).model.settings.adapters == AdapterSettings()
+
+
 def test_adapters_on_a_plain_model_are_merged_like_those_on_any_other():
     plain = fold(random_model(double=True), MT.name).model
     assert plain.settings.folded.decoder_residuals
@@ -196,6 +201,17 @@ def test_bottlenecks_are_refused_with_the_reason_and_what_can_be_had(form: Form,
     assert "`--as onnx --task mt_en_de` keeps them" in str(caught.value)
     assert "st_en_de can be exported, without adapters" in str(caught.value)
     assert not (tmp_path / form).exists()
+
+
+def test_adapters_that_give_weights_too_large_to_be_written_are_refused(tmp_path: Path):
+    model = adapted(random_model(), "lora")
+    with torch.no_grad():
+        for name, parameter in model.transformer.named_parameters():
+            if set_of(name) == 2:
+                parameter.fill_(1e25)
+    with pytest.raises(CheckpointError, match="adapters of 'mt_en_de' must give finite weights"):
+        export(model, "plain", tmp_path / "plain", task=MT.name)
+    assert not (tmp_path / "plain").exists()
 
 
 @pytest.mark.parametrize("form", ["plain", "onnx"])
