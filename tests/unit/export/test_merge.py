@@ -16,6 +16,7 @@ from taskaware.errors import CheckpointError, UserError
 from taskaware.export.exporting import Form, export
 from taskaware.export.fold import fold
 from taskaware.export.merge import merge_adapters
+from taskaware.export.onnx_files import write_onnx
 from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.adapters import set_of
 from taskaware.model.reduced import prepare_weights
@@ -201,6 +202,14 @@ def test_bottlenecks_are_refused_with_the_reason_and_what_can_be_had(form: Form,
     assert "`--as onnx --task mt_en_de` keeps them" in str(caught.value)
     assert "st_en_de can be exported, without adapters" in str(caught.value)
     assert not (tmp_path / form).exists()
+
+
+def test_an_onnx_file_of_several_tasks_with_weights_of_their_own_is_refused(tmp_path: Path):
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    with pytest.raises(UserError, match="must have one task for an ONNX file"):
+        write_onnx(adapted(random_model(), "lora"), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_adapters_that_give_weights_too_large_to_be_written_are_refused(tmp_path: Path):
