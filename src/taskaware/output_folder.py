@@ -283,9 +283,7 @@ def claimed(
                     claim.forget()
                 raise
     finally:
-        with contextlib.suppress(OSError):
-            if not (folder / RECORD_NAME).exists():  # nothing was written: leave no trace
-                (folder / LOCK_NAME).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not where anything is in it
             for path in reversed(made):
                 path.rmdir()
 
@@ -354,6 +352,9 @@ def _locked(folder: Path, *, waits: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):
+            if not (folder / RECORD_NAME).exists():  # nothing was written: leave no trace
+                (folder / LOCK_NAME).unlink(missing_ok=True)
         lock.release()
 
 

@@ -208,6 +208,15 @@ def test_nothing_is_written_through_a_link_that_a_stranger_put_there(name: str, 
     assert mine.read_text() == "mine"
 
 
+def test_who_is_refused_leaves_the_lock_to_the_command_that_has_not_written_yet(tmp_path: Path):
+    with claimed(tmp_path / "out") as output:
+        for _ in range(2):
+            with pytest.raises(OutputError, match="only one command"), claimed(tmp_path / "out"):
+                pass
+        output.write("a.txt", b"ours")
+    assert contents(tmp_path) == {"out/a.txt": b"ours"}
+
+
 def test_a_folder_of_folders_is_ours_wherever_the_command_was_killed_that_made_them(
     tmp_path: Path,
 ):
