@@ -302,10 +302,18 @@ def require_usable(
     _require_place(folder)
     if not folder.is_dir():
         return
+    try:
+        _check(_looked_at(folder, earlier), names, whole=whole)
+    except OutputError:
+        # Another command may have written the record, and then a file, since the record was read.
+        _check(_looked_at(folder, earlier), names, whole=whole)
+
+
+def _looked_at(folder: Path, earlier: Callable[[], Sequence[str]]) -> OutputFolder:
     claim = OutputFolder(folder)
     if not claim.holds_ours:
         claim.assume(earlier())
-    _check(claim, names, whole=whole)
+    return claim
 
 
 def _check(claim: OutputFolder, names: Sequence[str], *, whole: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from killed import killed_at, killed_where
+from taskaware import output_folder
 from taskaware.errors import OutputError
 from taskaware.output_folder import LOCK_NAME, RECORD_NAME, claimed, require_usable
 from taskaware.run.files import claim_files
@@ -215,6 +216,21 @@ def test_who_is_refused_leaves_the_lock_to_the_command_that_has_not_written_yet(
                 pass
         output.write("a.txt", b"ours")
     assert contents(tmp_path) == {"out/a.txt": b"ours"}
+
+
+def test_what_another_command_writes_while_the_record_is_read_is_not_taken_for_somebodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read = output_folder.read_record
+
+    def too_early(path: Path) -> dict[str, str]:
+        monkeypatch.undo()
+        before = read(path)
+        write(tmp_path, "a.txt")
+        return before
+
+    monkeypatch.setattr(output_folder, "read_record", too_early)
+    require_usable(tmp_path, names=["a.txt"])
 
 
 def test_a_folder_of_folders_is_ours_wherever_the_command_was_killed_that_made_them(
