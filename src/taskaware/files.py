@@ -326,9 +326,12 @@ def write_error(path: Path, error: Exception, *, num_bytes: int = 0) -> WriteErr
     reason = getattr(error, "strerror", None) or str(error)
     if num_bytes:
         reason += f" ({num_bytes / 1e6:,.1f} MB are to be written)"
+    advice = "Make room on the disk, or make the folder writable,"
+    if isinstance(error, FileNotFoundError):  # folders are made where they are missing
+        advice = "If a folder was moved or deleted meanwhile, move it back,"
     return WriteError(
-        f"{path} must be writable, but: {reason}. Make room on the disk, or make the folder "
-        "writable, and give the same command again; what was there before is unchanged"
+        f"{path} must be writable, but: {reason}. {advice} and give the same command again; what "
+        "was there before is unchanged"
     )
 
 

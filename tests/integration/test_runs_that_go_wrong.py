@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import taskaware
+from killed import contents
 from taskaware.cli.main import run as command_line
 from taskaware.data.prepare import PrepareSettings, prepare
 from taskaware.data.prepared import PreparedData
@@ -25,10 +26,12 @@ from taskaware.errors import (
     NotFiniteError,
     RunInUseError,
     UserError,
+    WriteError,
 )
 from taskaware.inference.data_fit import other_features, require_tasks
 from taskaware.inference.model import load
 from taskaware.run import experiment as experiment_file
+from taskaware.run import log
 from taskaware.run import train as runs
 from taskaware.run.launch import train_in_processes
 from taskaware.run.lock import lock
@@ -304,6 +307,37 @@ def test_best_weights_that_are_gone_are_looked_for_anew(data: Path, trained: Pat
 
 
 # --- two commands, several processes ---
+
+
+@pytest.mark.parametrize("next_written", ["save_every", "validate_every", "log_every"])
+def test_a_folder_that_is_moved_while_a_run_trains_in_it_is_not_made_again_and_goes_on_elsewhere(
+    next_written: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Moves(Silent):
+        def on_update(self, update: int) -> None:
+            if update == 3:
+                (tmp_path / "run").rename(tmp_path / "moved")
+
+    rarely = dict.fromkeys(("save_every", "validate_every", "log_every"), 9)
+    experiment = text_experiment(data, **{**rarely, next_written: 1})
+    monkeypatch.setattr(log, "find_spec", lambda name: None)  # without TensorBoard
+    with pytest.raises(WriteError, match=r"run must stay where it is .* moved or deleted"):
+        train_experiment(experiment, tmp_path / "run", display=Moves())
+    assert not (tmp_path / "run").exists()
+    assert train_experiment(experiment, tmp_path / "moved", display=Silent())
+
+
+def test_a_finished_run_without_checkpoints_is_not_begun_anew_unless_that_is_asked_for(
+    data: Path, tmp_path: Path
+):
+    experiment, folder = text_experiment(data, updates=1), tmp_path / "run"
+    train_experiment(experiment, folder, display=Silent())
+    shutil.rmtree(folder / "checkpoints")
+    before = contents(folder)
+    with pytest.raises(ExperimentError, match=r"no checkpoint to go on from.*--restart"):
+        train_experiment(experiment, folder, display=Silent())
+    assert contents(folder) == before
+    assert train_experiment(experiment, folder, display=Silent(), restart=True)
 
 
 def test_a_second_training_in_the_same_folder_is_refused(data: Path, tmp_path: Path):

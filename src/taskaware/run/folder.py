@@ -46,7 +46,8 @@ def claim(
         The fields of the optimiser that are others from here on, with their new values.
 
     Raises:
-        ExperimentError: It holds another experiment, or a finished run whose course is changed.
+        ExperimentError: It holds another experiment, or a finished run whose course is changed or
+            whose checkpoints are gone.
         OutputError: It holds files that no run wrote.
     """
     path = folder / "experiment.toml"
@@ -72,6 +73,13 @@ def claim(
                 f"{folder} must have updates left for another course of training, but is at its "
                 f"end; these lines differ: {_differing_lines(before, experiment)}. Choose another "
                 "folder with --to, start over with --restart, or give it more training.updates"
+            )
+        if not checkpoints(folder / "checkpoints"):
+            raise ExperimentError(
+                f"{folder} must have a checkpoint to go on from, or no model yet, but holds the "
+                "model of a finished run and no checkpoint to go on from: training would begin "
+                "anew and replace the model. Use that model, choose another folder with --to, or "
+                "start over with --restart"
             )
     return changes
 

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
 from taskaware.files import parse_json, reporting, write_text
+from taskaware.training.checkpoint import require_in_place
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ class RunLog:
         """Append a line, so that it is there even if the run is killed right after.
 
         Raises:
-            WriteError: The disk is full, for example.
+            WriteError: The disk is full, for example, or the run's folder was moved.
         """
         if self._file is None:
             return
+        require_in_place(self._folder)
         with reporting(self._folder / "log.jsonl"):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError
+from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError, WriteError
 from taskaware.files import link_or_copy, reporting
 from taskaware.folder_exchange import atomic_folder, partial_folder, put_back, remove_folder
 from taskaware.training.optimiser import RATE_SHARE
@@ -107,7 +107,7 @@ def save_state(
 
     Raises:
         NotFiniteError: A weight or a moment is not finite; nothing is written.
-        WriteError: The disk is full, for example.
+        WriteError: The disk is full, for example, or ``folder`` is in none that is there.
     """
     require_finite(state)
     path = folder / f"update-{state.update:08d}"
@@ -115,6 +115,7 @@ def save_state(
     with ExitStack() as stack:
         with processes.together(), reporting(path):
             if processes.is_first:
+                require_in_place(folder.parent)
                 tidy(folder)
                 stack.enter_context(atomic_folder(path))
                 _write_first(state, partial, weights_file)
@@ -153,6 +154,20 @@ def _write_content(state: TrainState, partial: Path, num_ranks: int) -> None:
         "sha256": {file.name: file_sha256(file) for file in sorted(partial.iterdir())},
     }
     (partial / "state.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def require_in_place(run: Path) -> None:
+    """Require that the folder of a run, which was there when it began, is there still.
+
+    Raises:
+        WriteError: It was moved or deleted, and would be made again, with a part of the run in it.
+    """
+    if not run.exists():
+        raise WriteError(
+            f"{run} must stay where it is while a run trains in it, but was moved or deleted: move "
+            "it back and give the same command again, or give its new place with --to; the run "
+            "goes on from its newest checkpoint"
+        )
 
 
 def tidy(folder: Path) -> None:
