@@ -96,7 +96,7 @@ def read_at_most(file: BinaryIO, path: Path, most_bytes: int) -> bytes:
     content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         reason = f"it must have at most {most_bytes:,} bytes, but has more"
-        raise OSError(errno.EFBIG, reason, str(path))
+        raise OSError(errno.EINVAL, reason, str(path))  # EFBIG is of files that are written
     return content
 
 

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, BinaryIO
 
+from taskaware.errors import UserError
 from taskaware.files import read_at_most, read_regular
 
 if TYPE_CHECKING:
@@ -47,3 +48,25 @@ def read_given(path: Path, *, most_bytes: int) -> bytes:
         return read_regular(path, most_bytes=most_bytes)
     with open_pipe(path) as stream:
         return read_at_most(stream, path, most_bytes)
+
+
+def read_given_text(path: Path, *, most_bytes: int) -> str:
+    """Return the text, in UTF-8, of a file or a pipe that a user named.
+
+    Raises:
+        UserError: There is no such file, it is a folder, or it is not UTF-8; the message names it.
+        OSError: See ``read_given``.
+    """
+    try:
+        return read_given(path, most_bytes=most_bytes).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} must be a file, but is a folder") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}, line {line:,}: must be UTF-8, but has the byte "
+            f"0x{error.object[error.start]:02X}: save the file as UTF-8 (for example: "
+            "iconv -f latin1 -t utf-8)"
+        ) from None

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from taskaware.cli.display import say
 from taskaware.errors import UserError
 from taskaware.files import MOST_BYTES
-from taskaware.pipes import read_given
+from taskaware.pipes import read_given_text
 
 if TYPE_CHECKING:
     from taskaware.evaluation.metrics import Score
@@ -100,5 +100,5 @@ def score(
 
 def _lines(path: Path) -> list[str]:
     """Return the lines of a UTF-8 text; only a line feed ends one."""
-    content = read_given(path, most_bytes=MOST_BYTES)
-    return content.decode("utf-8-sig").removesuffix("\n").replace("\r\n", "\n").split("\n")
+    text = read_given_text(path, most_bytes=MOST_BYTES)
+    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from taskaware.cli.numbers import Count, between
 from taskaware.errors import UserError, require_packages
-from taskaware.pipes import read_given
+from taskaware.pipes import read_given_text
 
 KEY_VARIABLE = "TASKAWARE_API_KEY"
 
@@ -135,10 +135,10 @@ def _api_key(file: Path | None) -> str | None:
     """Return the key that clients must send, or ``None``.
 
     Raises:
-        UserError: The file, or the variable that is set, holds none.
+        UserError: The file, or the variable that is set, holds none; or there is no such file.
     """
     if file is not None:
-        text = read_given(file, most_bytes=_MOST_KEY_BYTES).decode()
+        text = read_given_text(file, most_bytes=_MOST_KEY_BYTES)
     elif not (text := os.environ.get(KEY_VARIABLE, "")):
         return None
     lines = text.splitlines()

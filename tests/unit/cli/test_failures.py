@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskaware.cli import failures, main
+from taskaware.cli import failures, main, serve
 from taskaware.errors import CheckpointError, UserError
 
 ROOT = Path(main.__file__).parents[2]
@@ -236,3 +236,36 @@ def test_what_ends_a_librarys_own_thread_is_one_message(capsys, monkeypatch: pyt
     assert said.count("\n") == 1
     thread_that_fails(ZeroDivisionError("a mistake of ours"))
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "there is no such file"),
+        (lambda path: path.mkdir(), "must be a file, but is a folder"),
+        (lambda path: path.write_bytes(b"a\ncaf\xe9\n"), "line 2: must be UTF-8, but has the byte"),
+    ],
+)
+def test_a_text_file_that_is_given_and_cannot_be_read_is_misuse_and_named(
+    make, words: str, tmp_path: Path, capsys
+):
+    wrong, right = tmp_path / "wrong.txt", tmp_path / "right.txt"
+    right.write_text("a\n")
+    make(wrong)
+    assert main.run(["score", str(right), str(wrong)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"taskaware: {wrong}")
+    assert words in said
+    with pytest.raises(UserError, match=r"wrong\.txt"):
+        serve._api_key(wrong)
+
+
+def test_of_a_file_that_is_too_large_to_be_read_no_limit_of_the_system_is_blamed(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    key = tmp_path / "key"
+    key.write_bytes(bytes(1 << 20))
+    with pytest.raises(OSError, match="at most") as refused:
+        serve._api_key(key)
+    code, said = outcome(refused.value, capsys, monkeypatch)
+    assert (code, "has more" in said, "ulimit" in said) == (1, True, False)
