@@ -329,8 +329,29 @@ def test_a_wrong_request_is_told_what_is_wrong(client, path: str, body: bytes, s
 
 def test_a_method_that_a_path_lacks_is_told_with_those_that_it_has(client):
     answer = client.put("/v1/task-embeddings")
-    error_of(answer, 405)
+    assert error_of(answer, 405)["message"] == (
+        "/v1/task-embeddings must be asked by GET or POST, but was by PUT"
+    )
     assert answer.headers["allow"] == "GET, POST"
+    assert "by POST, but was by GET" in error_of(client.get("/v1/run"), 405)["message"]
+
+
+def test_a_page_that_is_not_there_is_told_by_its_name(client):
+    assert (
+        "there is no page /v1/modles: /docs" in error_of(client.get("/v1/modles"), 404)["message"]
+    )
+
+
+def test_what_is_wrong_with_a_field_is_told_in_plain_words(client):
+    told = error_of(client.post(TRANSCRIPTIONS, data={"model": "whisper-1"}), 422)
+    assert (told["message"], told["param"]) == ("file: must be given, but is not there", "file")
+    form = {"model": (None, "whisper-1"), "file": (None, "hello.wav")}  # -F file=hello.wav
+    told = error_of(client.post(TRANSCRIPTIONS, files=form), 422)
+    assert told["message"].startswith("file: must be a file, but is a text (curl")
+    told = error_of(client.post("/v1/run", json={"sources": [{"text": "a"}], "task": "x"}), 422)
+    assert told["message"] == "task: there is no such field: /docs has those that there are"
+    told = error_of(transcribe(client, path="/v1/audio/translations"), 404)
+    assert "translation of speech into 'en', but its tasks are" in told["message"]
 
 
 def test_a_file_that_leads_its_reader_before_its_beginning_says_nothing_on_standard_error():

@@ -47,7 +47,8 @@ def only_task(
     """
     names = ", ".join(task.name for task in tasks)
     if not found:
-        wanted = f" for '{language}'" if language else ""
+        is_target = option in ("to", "target_language")
+        wanted = f" {'into' if is_target else 'for'} '{language}'" if language else ""
         raise UnknownTaskError(
             f"the model must have a task for {what}{wanted}, but its tasks are {names}"
         )

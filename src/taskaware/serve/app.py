@@ -8,7 +8,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -37,7 +37,7 @@ from taskaware.serve.service import Service
 from taskaware.serve.task_routes import task_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 PAGE = Path(__file__).with_name("page")
@@ -106,6 +106,19 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 
 
+def _wrong_with(field: Mapping[str, Any]) -> str:
+    """Return what is wrong with a field of a request, of the framework's description of it."""
+    said = shortened(field["msg"])
+    match field["type"]:
+        case "missing":
+            return "must be given, but is not there"
+        case "extra_forbidden":
+            return "there is no such field: /docs has those that there are"
+        case "value_error" if "Expected UploadFile" in said:
+            return "must be a file, but is a text (curl sends a file as -F file=@NAME, with the @)"
+    return said
+
+
 def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(TaskawareError)
     async def foreseen(_: Request, error: Exception) -> Response:
@@ -123,7 +136,7 @@ def _tell_errors(app: FastAPI) -> None:
         first = errors[0]
         place = shortened(".".join(str(part) for part in first["loc"] if part != "body"))
         more = f" (and {len(errors) - 1:,} more)" if len(errors) > 1 else ""
-        message = f"{place or 'the body'}: {shortened(first['msg'])}{more}"
+        message = f"{place or 'the body'}: {_wrong_with(first)}{more}"
         return error_response(ServiceError(message, status=422, param=place or None))
 
     @app.exception_handler(HTTPException)
@@ -132,17 +145,20 @@ def _tell_errors(app: FastAPI) -> None:
         if isinstance(error, Refused):
             return error_response(error.error)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-        response = error_response(
-            ServiceError(
-                str(error.detail), status=error.status_code, code=code or "invalid_request"
-            )
-        )
-        response.headers.update(error.headers or {})
-        if error.status_code == 405:  # the framework names those of the first route of the path
+        message, headers = str(error.detail), dict(error.headers or {})
+        place = shortened(request.url.path)
+        if error.status_code == 404:
+            message = f"there is no page {place}: /docs has those that there are"
+        elif error.status_code == 405:  # the framework names those of the first route of the path
             path = getattr(request.scope.get("route"), "path", "")
-            methods = request.app.openapi()["paths"].get(path, {})
-            if methods:
-                response.headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+            if methods := request.app.openapi()["paths"].get(path, {}):
+                headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+            wanted = headers.get("Allow", "another method").replace(", ", " or ")
+            message = f"{place} must be asked by {wanted}, but was by {shortened(request.method)}"
+        response = error_response(
+            ServiceError(message, status=error.status_code, code=code or "invalid_request")
+        )
+        response.headers.update(headers)
         return response
 
     @app.exception_handler(Exception)
