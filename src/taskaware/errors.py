@@ -121,9 +121,18 @@ class SourceWarning(UserWarning):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, else ``""``."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean '{matches[0]}'?)" if matches else ""
+    """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, else ``""``.
+
+    Capitals count only among names that differ in nothing else.
+    """
+    names = list(known)
+    lowered = [one.lower() for one in names]
+    matches = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    if not matches:
+        return ""
+    alike = [one for one, low in zip(names, lowered, strict=True) if low == matches[0]]
+    (found,) = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)
+    return f" (did you mean '{found}'?)"
 
 
 def unknown_task(name: object, known: Iterable[str], *, of: str = "") -> UnknownTaskError:

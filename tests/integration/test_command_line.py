@@ -8,11 +8,13 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+import numpy
 import pytest
 
 from taskaware.cli.main import run
 from taskaware.run import experiment as experiment_file
 from tiny_corpus import NUM_EXAMPLES, RATE_HZ, TASK_NAMES, speak, tiny_experiment, write_corpus
+from tiny_models import random_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -355,6 +357,17 @@ def test_another_missing_file_is_named(name: str, place: Place, command, tmp_pat
 def test_a_source_that_no_task_takes_is_refused(place: Place, command):
     code, _, err = command("predict", place.run, place.recording, "--task", "mt_en_de")
     assert (code, "no task asked for takes speech" in err) == (1, True)
+
+
+def test_a_source_that_no_task_of_the_model_takes_is_refused_with_its_tasks(
+    tmp_path: Path, command
+):
+    random_model().save(tmp_path / "model")
+    numpy.save(tmp_path / "poses.npy", numpy.ones((9, 80), dtype=numpy.float32))
+    code, _, err = command("predict", tmp_path / "model", tmp_path / "poses.npy")
+    assert code == 1
+    assert "the model has no task that takes features: its tasks are " in err
+    assert "mt_en_de (text)" in err
 
 
 def test_a_folder_of_another_experiment_is_refused_unless_started_over(

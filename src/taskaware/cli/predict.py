@@ -98,7 +98,8 @@ def predict(
     beam
         Beam width (default: the model's own; 1 is greedy).
     num_best
-        Outputs for each source, at most as many as the beam is wide.
+        Outputs for each source: at most as many as `--beam`; without it, the beam is as wide as
+        they need.
     channel
         The channel of recordings that is heard: a number from 1, or the `mean` of all.
     device
@@ -213,8 +214,10 @@ class _Job:
         """Return why nothing of an input can be used."""
         takes = " or ".join(sorted(one.modalities))
         if one.tasks is None:
-            asked = ", ".join(self._chosen or (task.name for task in self._model.tasks))
-            return f"no task asked for takes {takes} ({asked})"
+            if self._chosen:
+                return f"no task asked for takes {takes} ({', '.join(self._chosen)})"
+            tasks = ", ".join(f"{task.name} ({task.source_modality})" for task in self._model.tasks)
+            return f"the model has no task that takes {takes}: its tasks are {tasks}"
         named, known = ", ".join(sorted(one.tasks)), [task.name for task in self._model.tasks]
         if self._chosen and set(one.tasks) & set(known):
             return (
@@ -290,7 +293,8 @@ class _Job:
     def _no_task(self, item: Item) -> str:
         """Return why no task takes a source, while one takes others of the same input."""
         if not item.task:
-            return f"no task asked for takes {item.modality}"
+            asked = "asked for" if self._chosen else "of the model"
+            return f"no task {asked} takes {item.modality}"
         if item.task in [task.name for task in self._model.tasks]:
             return f"the task '{item.task}' does not take {item.modality}"
         return f"the model has no task '{item.task}'"

@@ -66,6 +66,7 @@ _RUN_FILE = "experiment.toml"
 _DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
 # To make a model, some of its numbers are written twice, and a few besides.
 _DRAFTS, _FEW = 3, 1 << 20
+_SHOWN_PLACES = 4
 _COPY_AGAIN = "copy the whole folder again"
 
 
@@ -99,9 +100,23 @@ def find_model(folder: Path, which: str = "model") -> Path:
     if not any((place / name).exists() for name in MODEL_FILES):
         raise CheckpointError(
             f"{place} must be a model folder or a run's, but has neither {DESCRIPTION} nor "
-            f"{_RUN_FILE}"
+            f"{_RUN_FILE}{_inside(place)}"
         )
     return place  # what is missing there is told by who reads it
+
+
+def _inside(folder: Path) -> str:
+    """Return what to give where models or runs are in a folder, as in that of a demo."""
+    try:
+        found = [
+            str(place)
+            for place in sorted(folder.iterdir())
+            if (place / DESCRIPTION).is_file() or (place / _RUN_FILE).is_file()
+        ]
+    except OSError:  # it is a file, or may not be read
+        return ""
+    more = ", ..." if len(found) > _SHOWN_PLACES else ""
+    return f": give one that is in it, {', '.join(found[:_SHOWN_PLACES])}{more}" if found else ""
 
 
 def _of_a_run(run: Path, which: str) -> Path:

@@ -72,3 +72,16 @@ def test_a_model_whose_folders_name_is_not_utf_8_is_told_so_and_not_called_damag
     assert "must have a name in UTF-8" in capsys.readouterr().err
     with pytest.raises(UserError, match="must have a name in UTF-8"):
         random_model(tasks=(MT,)).save(folder)
+
+
+def test_a_folder_that_models_and_runs_are_in_names_them(run: Path, tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r"neither .*: give one that is in it, \S*/run$"):
+        find_model(tmp_path)
+    for number in range(9):
+        (tmp_path / f"run{number}").mkdir()
+        (tmp_path / f"run{number}" / "experiment.toml").touch()
+    with pytest.raises(CheckpointError, match=r"/run, \S*/run0, \S*/run1, \S*/run2, \.\.\.$"):
+        find_model(tmp_path)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(CheckpointError, match=r"neither model\.json nor experiment\.toml$"):
+        find_model(tmp_path / "nothing")
