@@ -11,12 +11,15 @@ from taskaware.cli.display import out, say, stage_display
 from taskaware.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from taskaware.data.prepared.folder import PreparedData
     from taskaware.data.quality.statistics_tables import StatisticsTable
 
 _STATISTICS = ("stats.json", "stats.md")
+_WIDEST = 10_000  # columns: wider than any table
+_SHORT = 6  # characters of a head that stays whole
 
 app = App(name="data", help="Count and check data before training on it.")
 
@@ -85,7 +88,7 @@ def stats(
             found = measure(manifests, vocabulary=pieces, open_recordings=audio, progress=progress)
     console = out()
     for table in to_tables(found):
-        console.print(_shown(table))
+        console.print(_shown(table, console))
         console.print(f"{table.note}\n" if table.note else "")
     for line in problem_lines(found):
         say(f"warning: {line}")
@@ -173,7 +176,9 @@ def _manifests(
     return found
 
 
-def _shown(table: StatisticsTable) -> Table:
+def _shown(table: StatisticsTable, console: Console) -> Table:
+    """Return a table that fits the console where it can: numbers and histograms stay whole."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
@@ -189,4 +194,12 @@ def _shown(table: StatisticsTable) -> Table:
         )
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))  # no markup: cells are users' names
+    anywhere = console.options.update_width(_WIDEST)
+    if console.measure(shown, options=anywhere).maximum > console.width:
+        shown.padding = (0, 1, 0, 0)  # one space between columns
+        for number, name in enumerate(table.header):
+            if number >= table.num_names:  # else names are broken, and heads between their words
+                words = (name,) if len(name) < _SHORT else name.split()
+                parts = (*words, *(row[number] for row in table.rows))
+                shown.columns[number].width = max(map(cell_len, parts), default=1)
     return shown
