@@ -301,6 +301,12 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
+def _path(source: str | os.PathLike[str]) -> Path:
+    if not os.fspath(source):
+        raise UserError("the path of a source must not be empty, but is")
+    return Path(source)
+
+
 # --- recordings ---
 
 
@@ -318,7 +324,7 @@ def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing
                 channel=channel,
             )
         case str() | os.PathLike():
-            return audio.read_sound(Path(source), sample_rate_hz=rate, channel=hearing.channel)
+            return audio.read_sound(_path(source), sample_rate_hz=rate, channel=hearing.channel)
         case np.ndarray() | torch.Tensor():
             own_rate = hearing.sample_rate_hz or rate
             waveform = as_waveform(source, name)
@@ -349,7 +355,7 @@ def _features(source: Source, num_columns: int | None) -> np.ndarray:
         case np.ndarray() | torch.Tensor():
             array = as_numpy(source)
         case str() | os.PathLike():
-            array = load_array(Path(source), name)
+            array = load_array(_path(source), name)
         case _:
             array = load_array(as_stream(source, "features"), name)
     finding = check_features(array, num_columns)

@@ -186,3 +186,11 @@ def test_a_text_that_is_not_utf_8_is_named(folder: Path):
     path.write_bytes(b"caf\xe9\n")
     said = refused(folder, "--task", "mt_en_de", str(path))
     assert f"{path}: must be a text file in UTF-8" in said
+
+
+@pytest.mark.parametrize(("task", "name"), [("asr_en", "nothing.wav"), ("mt_en_de", "nothing.txt")])
+def test_a_file_that_is_not_there_is_not_to_be_converted(task: str, name: str, folder: Path):
+    said = refused(folder, "--task", task, str(folder / name))
+    assert said.endswith("but: No such file or directory; look at its name\n")
+    said = refused(folder, "--task", task, str(folder))
+    assert said.endswith("but: Is a directory; look at its name\n")

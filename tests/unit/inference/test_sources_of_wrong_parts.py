@@ -141,3 +141,10 @@ def test_a_folder_that_is_no_path_is_refused(folder: Any, model: TaskAwareModel)
 def test_a_model_is_saved_where_a_string_says(model: TaskAwareModel, tmp_path: Path):
     model.save(str(tmp_path / "model"))
     assert load(str(tmp_path / "model")).tasks == model.tasks
+
+
+def test_a_path_that_is_empty_is_not_taken_for_the_folder_in_which_python_runs(
+    model: TaskAwareModel,
+):
+    with pytest.raises(UserError, match="the path of a source must not be empty"):
+        model.run("asr_en", "")

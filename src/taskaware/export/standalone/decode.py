@@ -317,6 +317,9 @@ def reading(path, what, advice):
         yield
     except Exception as error:  # onnxruntime, wave, zipfile, NumPy: each has errors of its own
         reason = str(error) or "it ends too early"
+        if isinstance(error, OSError) and error.strerror:  # a name that leads to no such file
+            reason = error.strerror
+            advice = advice if advice == COPY_AGAIN else "look at its name"
         raise ValueError(f"{path}: must be {what}, but: {reason}; {advice}") from error
 
 
