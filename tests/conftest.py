@@ -19,10 +19,12 @@ from taskaware.types import Batch, Task
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start
 
+# How long a machine takes, which may be busy, fails no test.
+UNTIMED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("local", **UNTIMED)
 # Where a failure must mean that the change is wrong, the same examples are drawn every time.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+hypothesis.settings.register_profile("ci", derandomize=True, **UNTIMED)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
