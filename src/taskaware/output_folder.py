@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 RECORD_NAME = ".taskaware-written"
 LOCK_NAME = ".taskaware-lock"
+RUN_LOCK_NAME = ".lock"  # of a run (``run.lock``)
 _PARTIAL_RECORD_NAME = f"{RECORD_NAME}.partial"
 _HEADER = {"taskaware": "files written by taskaware, which alone it may replace", "format": 1}
 # What systems and version control put into empty folders; never written, so never in the way.
-_NOT_CONTENT = {RECORD_NAME, _PARTIAL_RECORD_NAME, LOCK_NAME, ".lock"}  # the last: of a run
+_NOT_CONTENT = {RECORD_NAME, _PARTIAL_RECORD_NAME, LOCK_NAME, RUN_LOCK_NAME}
 _NOT_CONTENT |= {".DS_Store", ".gitkeep", ".gitignore", "lost+found"}
 _NUM_NAMED = 5
 _SECONDS_TO_WAIT = 60.0
@@ -302,18 +303,17 @@ def require_usable(
     _require_place(folder)
     if not folder.is_dir():
         return
+
+    def look() -> None:
+        claim = OutputFolder(folder)
+        if not claim.holds_ours:
+            claim.assume(earlier())
+        _check(claim, names, whole=whole)
+
     try:
-        _check(_looked_at(folder, earlier), names, whole=whole)
-    except OutputError:
-        # Another command may have written the record, and then a file, since the record was read.
-        _check(_looked_at(folder, earlier), names, whole=whole)
-
-
-def _looked_at(folder: Path, earlier: Callable[[], Sequence[str]]) -> OutputFolder:
-    claim = OutputFolder(folder)
-    if not claim.holds_ours:
-        claim.assume(earlier())
-    return claim
+        look()
+    except OutputError:  # or another command has written the record, and a file, since it was read
+        look()
 
 
 def _check(claim: OutputFolder, names: Sequence[str], *, whole: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,8 +57,8 @@ def assert_given_again_it_leaves_the_same(
     whole = made("whole")
     command(whole)
     number, folder = 1, made("killed1")
-    while killed_at(lambda: command(folder), folder, number):  # noqa: B023 -- it ends in this turn
-        assert not in_a_fork(lambda: command(folder))  # noqa: B023
+    while killed_at(partial(command, folder), folder, number):
+        assert not in_a_fork(partial(command, folder))
         assert left_by(folder) == left_by(whole), number
         number += EVERY
         folder = made(f"killed{number}")

@@ -230,7 +230,9 @@ def test_what_another_command_writes_while_the_record_is_read_is_not_taken_for_s
         return before
 
     monkeypatch.setattr(output_folder, "read_record", too_early)
-    require_usable(tmp_path, names=["a.txt"])
+    require_usable(tmp_path, names=["a.txt"])  # refused nothing
+    assert output_folder.read_record is read, "the other command has written meanwhile"
+    assert (tmp_path / "a.txt").exists()
 
 
 def test_a_folder_of_folders_is_ours_wherever_the_command_was_killed_that_made_them(

@@ -20,7 +20,6 @@ import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
 import numpy as np
@@ -35,7 +34,7 @@ from taskaware.data.sound.features import log_mel
 from taskaware.data.writing_systems import visible
 from taskaware.errors import AudioError, DataError, UserError
 from taskaware.inference.source_arrays import as_numpy, as_waveform, load_array
-from taskaware.inference.source_texts import require_unicode
+from taskaware.inference.source_texts import as_path, require_unicode
 from taskaware.types import MODALITIES, Speech, Text
 
 if TYPE_CHECKING:
@@ -301,12 +300,6 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
-def _path(source: str | os.PathLike[str]) -> Path:
-    if not os.fspath(source):
-        raise UserError("the path of a source must not be empty, but is")
-    return Path(source)
-
-
 # --- recordings ---
 
 
@@ -324,7 +317,7 @@ def _sound(source: Source, name: str, feature_settings: FeatureSettings, hearing
                 channel=channel,
             )
         case str() | os.PathLike():
-            return audio.read_sound(_path(source), sample_rate_hz=rate, channel=hearing.channel)
+            return audio.read_sound(as_path(source), sample_rate_hz=rate, channel=hearing.channel)
         case np.ndarray() | torch.Tensor():
             own_rate = hearing.sample_rate_hz or rate
             waveform = as_waveform(source, name)
@@ -355,7 +348,7 @@ def _features(source: Source, num_columns: int | None) -> np.ndarray:
         case np.ndarray() | torch.Tensor():
             array = as_numpy(source)
         case str() | os.PathLike():
-            array = load_array(_path(source), name)
+            array = load_array(as_path(source), name)
         case _:
             array = load_array(as_stream(source, "features"), name)
     finding = check_features(array, num_columns)

@@ -19,7 +19,7 @@ from taskaware.model.packing import AS_IT_IS, Packing
 from taskaware.model.stepwise_attention import attend_stepwise
 
 _FIRST_POSITIONS = 32  # that a cache has room for at first
-_MOST_SCORES = 2**20  # of a head: with more, float32 and bfloat16 products are equally fast
+_MOST_SCORES = 2**20  # of a head; of more, bfloat16 is hardly faster (docs/results/performance.md)
 
 Wavelengths = Literal["official", "vaswani"]
 
@@ -209,14 +209,15 @@ def attend(
     fused attention has no dropout. In bfloat16 its gradient is several times slower there; of long
     sequences it is computed in float32, also under autocast.
     """
-    is_training_on_cpu = query_BHQE.device.type == "cpu" and not torch.is_inference_mode_enabled()
-    is_narrow = is_training_on_cpu and query_BHQE.dtype == torch.bfloat16
+    is_on_cpu = query_BHQE.device.type == "cpu"
+    is_narrow = is_on_cpu and query_BHQE.dtype == torch.bfloat16
+    is_slow = is_narrow and not torch.is_inference_mode_enabled()
     num_scores = query_BHQE.shape[2] * key_BHKE.shape[2]
-    if (dropout and is_training_on_cpu) or (is_narrow and num_scores <= _MOST_SCORES):
+    if (is_on_cpu and dropout) or (is_slow and num_scores <= _MOST_SCORES):
         return attend_stepwise(
             query_BHQE, key_BHKE, value_BHKE, mask=mask, dropout=dropout, causal=causal
         )
-    if is_narrow:
+    if is_slow:
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(
                 query_BHQE.float(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from taskaware.errors import OutputError
 from taskaware.files import parse_json
 from taskaware.inference.model_card import CARD_NAME, is_somebodys
-from taskaware.output_folder import claimed, listed
+from taskaware.output_folder import RUN_LOCK_NAME, claimed, listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ _MODELS = ("model", "best", "average", "taskwise/*")
 _UNFINISHED = (".*.partial", ".*.link")
 # Files; a star stands for any part of a name.
 _WRITTEN = (
-    *("experiment.toml", "log.jsonl", ".lock", *_UNFINISHED),
+    *("experiment.toml", "log.jsonl", RUN_LOCK_NAME, *_UNFINISHED),
     *(
         f"checkpoints/{folder}/{name}"
         for folder in (_UPDATE, f".{_UPDATE}.partial", f".{_UPDATE}.old")

@@ -13,14 +13,12 @@ from filelock import FileLock, Timeout
 
 from taskaware.errors import RunInUseError
 from taskaware.files import reporting
-from taskaware.output_folder import require_usable
+from taskaware.output_folder import RUN_LOCK_NAME, require_usable
 from taskaware.output_record import require_no_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-LOCK_NAME = ".lock"
 
 
 @contextlib.contextmanager
@@ -33,8 +31,8 @@ def lock(folder: Path) -> Iterator[None]:
         WriteError: The folder may not be written.
     """
     require_usable(folder, whole=False)
-    require_no_link(folder / LOCK_NAME)
-    held = FileLock(folder / LOCK_NAME, blocking=False)
+    require_no_link(folder / RUN_LOCK_NAME)
+    held = FileLock(folder / RUN_LOCK_NAME, blocking=False)
     with reporting(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -143,8 +143,9 @@ def test_a_model_is_saved_where_a_string_says(model: TaskAwareModel, tmp_path: P
     assert load(str(tmp_path / "model")).tasks == model.tasks
 
 
+@pytest.mark.parametrize("way", ["run", "transcript"])
 def test_a_path_that_is_empty_is_not_taken_for_the_folder_in_which_python_runs(
-    model: TaskAwareModel,
+    model: TaskAwareModel, way: str
 ):
     with pytest.raises(UserError, match="the path of a source must not be empty"):
-        model.run("asr_en", "")
+        getattr(model, way)(*(("asr_en", "") if way == "run" else ("", "asr_en")))

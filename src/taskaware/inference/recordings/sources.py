@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from taskaware.data.sound.sound_blocks import long_sound, long_waveform
 from taskaware.inference.source_arrays import as_waveform
+from taskaware.inference.source_texts import as_path
 from taskaware.inference.sources import as_stream, of_another_modality, require_parts, source_name
 from taskaware.types import Speech, Text
 
@@ -42,7 +42,7 @@ def open_recording(source: Source, features: FeatureSettings, hearing: Hearing) 
                 channel=hearing.channel if source.channel is None else source.channel,
             )
         case str() | os.PathLike():
-            return long_sound(Path(source), channel=hearing.channel)
+            return long_sound(as_path(source), channel=hearing.channel)
         case np.ndarray() | torch.Tensor():
             rate = hearing.sample_rate_hz or features.sample_rate_hz
             name = source_name(source)
