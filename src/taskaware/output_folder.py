@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 from contextlib import contextmanager
@@ -22,8 +21,15 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from taskaware.errors import OutputError
-from taskaware.files import atomic_file, file_sha256, reporting
-from taskaware.output_record import is_inside, is_pattern, read_record, require_no_link
+from taskaware.files import atomic_file, file_sha256
+from taskaware.output_record import (
+    add_to_record,
+    is_inside,
+    is_pattern,
+    read_record,
+    require_no_link,
+    rewrite_record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,7 +39,6 @@ RECORD_NAME = ".taskaware-written"
 LOCK_NAME = ".taskaware-lock"
 RUN_LOCK_NAME = ".lock"  # of a run (``run.lock``)
 _PARTIAL_RECORD_NAME = f"{RECORD_NAME}.partial"
-_HEADER = {"taskaware": "files written by taskaware, which alone it may replace", "format": 1}
 # What systems and version control put into empty folders; never written, so never in the way.
 _NOT_CONTENT = {RECORD_NAME, _PARTIAL_RECORD_NAME, LOCK_NAME, RUN_LOCK_NAME}
 _NOT_CONTENT |= {".DS_Store", ".gitkeep", ".gitignore", "lost+found"}
@@ -192,12 +197,7 @@ class OutputFolder:
         if not kept:
             self._record.unlink(missing_ok=True)
             return
-        lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in kept.items())]
-        # One name, as one command at a time writes the folder: what a killed one left is replaced.
-        partial = self.path / _PARTIAL_RECORD_NAME
-        partial.unlink(missing_ok=True)
-        with atomic_file(self._record, partial):
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        rewrite_record(self._record, kept, partial=self.path / _PARTIAL_RECORD_NAME)
 
     def _is_ours(self, name: str) -> bool:
         """Whether what is there is ours: a folder is, where something of ours is in it."""
@@ -228,12 +228,7 @@ class OutputFolder:
     def _note(self, names: dict[str, str]) -> None:
         if not names:
             return
-        with reporting(self._record), self._record.open("a", encoding="utf-8") as file:
-            if not self._written and not file.tell():
-                file.write(json.dumps(_HEADER))
-            # A line feed comes first as well, as a command may have been killed inside a line.
-            lines = [json.dumps([name, noted]) for name, noted in names.items()]
-            file.write("\n" + "\n".join(lines) + "\n")
+        add_to_record(self._record, names)
         self._remember(names)
 
     def _remember(self, names: dict[str, str]) -> None:

@@ -1,15 +1,19 @@
-"""The record of what was written into a folder, as it is read: it may come from a stranger."""
+"""The record of what was written into a folder: one that is read may come from a stranger."""
 
 from __future__ import annotations
 
+import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from taskaware.errors import OutputError
-from taskaware.files import parse_json, read_regular
+from taskaware.files import atomic_file, parse_json, read_regular, reporting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+_HEADER = {"taskaware": "files written by taskaware, which alone it may replace", "format": 1}
 
 
 def require_no_link(path: Path) -> None:
@@ -48,6 +52,34 @@ def read_record(path: Path) -> dict[str, str]:
             case [str(name), str(noted)] if is_inside(name):
                 written[name] = noted
     return written
+
+
+def add_to_record(path: Path, names: Mapping[str, str]) -> None:
+    """Append what is about to be written, or was, with what is noted of each.
+
+    Raises:
+        WriteError: The disk is full, for example.
+    """
+    with reporting(path), path.open("a", encoding="utf-8") as file:
+        if not file.tell():
+            file.write(json.dumps(_HEADER))
+        # A line feed comes first as well, as a command may have been killed inside a line.
+        lines = [json.dumps([name, noted]) for name, noted in names.items()]
+        file.write("\n" + "\n".join(lines) + "\n")
+
+
+def rewrite_record(path: Path, names: Mapping[str, str], *, partial: Path) -> None:
+    """Write a record anew, by way of another file: what a killed command left there is replaced.
+
+    It has one name, as one command at a time writes the folder.
+
+    Raises:
+        WriteError: See ``files.atomic_file``.
+    """
+    lines = [json.dumps(_HEADER), *(json.dumps([name, of]) for name, of in names.items())]
+    partial.unlink(missing_ok=True)
+    with atomic_file(path, partial):
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def is_inside(name: str) -> bool:
