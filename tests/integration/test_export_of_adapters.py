@@ -196,7 +196,7 @@ def test_an_adapted_whisper_goes_back_with_its_adapters_in_the_weights(
         found = theirs(input_features=features, decoder_input_ids=target).logits
     source = features.transpose(1, 2)
     wanted = our_logits(model, "st_de_en", source, target)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(found, our_logits(model, "asr_en", source, target), atol=1e-2)
 
 
@@ -217,6 +217,6 @@ def test_an_adapted_marian_goes_back_with_its_adapters_in_the_weights(
     with torch.inference_mode():
         found = back(input_ids=source, decoder_input_ids=target).logits
     wanted = our_logits(model, "mt_en_de", source, target)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(found, our_logits(base, "mt_en_de", source, target), atol=1e-2)
     assert not any(set_of(name) is not None for name in back.state_dict())
