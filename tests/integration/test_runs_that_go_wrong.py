@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from taskaware.errors import (
 from taskaware.inference.data_fit import other_features, require_tasks
 from taskaware.inference.model import load
 from taskaware.run import experiment as experiment_file
-from taskaware.run import log
+from taskaware.run import launch, log
 from taskaware.run import train as runs
 from taskaware.run.launch import train_in_processes
 from taskaware.run.lock import lock
@@ -358,6 +359,23 @@ def test_a_process_that_is_killed_ends_the_run_with_a_message(data: Path, tmp_pa
     with pytest.raises(LostProcessError, match=r"process 2 was killed by signal 9.*same command"):
         train_in_processes(experiment, tmp_path, num_processes=2, display=Silent(kill_the_other))
     assert (tmp_path / "checkpoints" / "update-00000002").is_dir()
+
+
+def test_a_process_that_is_killed_is_named_though_its_connections_close_before_it_is_dead(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def lose_the_connection(*_: object, **__: object) -> None:
+        raise LostProcessError("connection reset by peer")
+
+    monkeypatch.setattr(launch, "train_experiment", lose_the_connection)
+    monkeypatch.setattr(launch, "_train_silently", _die_in_half_a_second)
+    with pytest.raises(LostProcessError, match=r"process 2 was killed by signal 9.*same command"):
+        train_in_processes(text_experiment(data), tmp_path, num_processes=2, display=Silent())
+
+
+def _die_in_half_a_second(*_: object) -> None:
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [0, -1])

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def train_in_processes(
                     experiment, folder, display=display, restart=restart, seat=seats[0]
                 )
         except LostProcessError as error:
-            raise LostProcessError(_whose_death(others) or str(error)) from error
+            raise LostProcessError(_awaited_death(others) or str(error)) from error
         finally:
             _end(others)
 
@@ -118,6 +119,23 @@ def _whose_death(others: Sequence[BaseProcess]) -> str:
                 f"{hint}. The same command resumes from the newest checkpoint"
             )
     return ""
+
+
+def _awaited_death(others: Sequence[BaseProcess]) -> str:
+    """Return which process died once the system says so; empty where none does within seconds.
+
+    The system closes the connections of a process that it kills before it lists it as dead, so
+    that the first process may hear of a lost connection while all the others still seem to live.
+    """
+    until = time.monotonic() + _SECONDS_TO_NOTICE
+    running = {process.sentinel: process for process in others}
+    while running and not _whose_death(others):
+        ended = connection.wait(list(running), timeout=max(0.0, until - time.monotonic()))
+        for sentinel in ended:
+            running.pop(sentinel).join(timeout=_SECONDS_TO_NOTICE)  # its exit code comes last
+        if not ended:
+            break
+    return _whose_death(others)
 
 
 def _end(others: Sequence[BaseProcess]) -> None:
