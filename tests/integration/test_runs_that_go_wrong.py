@@ -365,6 +365,8 @@ def test_a_process_that_is_killed_is_named_though_its_connections_close_before_i
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def lose_the_connection(*_: object, **__: object) -> None:
+        while not (tmp_path / "dying").exists():
+            time.sleep(0.01)
         raise LostProcessError("connection reset by peer")
 
     monkeypatch.setattr(launch, "train_experiment", lose_the_connection)
@@ -373,7 +375,8 @@ def test_a_process_that_is_killed_is_named_though_its_connections_close_before_i
         train_in_processes(text_experiment(data), tmp_path, num_processes=2, display=Silent())
 
 
-def _die_in_half_a_second(*_: object) -> None:
+def _die_in_half_a_second(_experiment: Experiment, folder: Path, _seat: object) -> None:
+    (folder / "dying").touch()
     time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)
 
