@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,13 @@ from torch import Tensor, nn
 
 from taskaware.errors import UserError
 from taskaware.model.packing import AS_IT_IS, Packing
-from taskaware.model.stepwise_attention import attend_stepwise
+from taskaware.model.stepwise_attention import attend_each, attend_stepwise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FIRST_POSITIONS = 32  # that a cache has room for at first
+_LEAST_POSITIONS = 24  # of an example, in the mean; below, many small products take longer
 _MOST_SCORES = 2**20  # of a head; of more, bfloat16 is hardly faster (docs/results/performance.md)
 
 Wavelengths = Literal["official", "vaswani"]
@@ -231,6 +235,16 @@ def attend(
     )
 
 
+def _pays_each(joined: Tensor, lengths: Sequence[int]) -> bool:
+    """Whether attention is faster example by example (docs/results/performance.md).
+
+    Not in bfloat16, whose products are compiled for each length, and not of short examples.
+    """
+    if joined.dtype == torch.bfloat16 or not lengths:
+        return False
+    return sum(lengths) >= _LEAST_POSITIONS * len(lengths)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2); Q, K and V in one product.
 
@@ -275,7 +289,14 @@ class SelfAttention(nn.Module):
             causal: Whether a position sees only itself and what stands before it.
             packing: How the sequence comes, and what is returned.
         """
-        query, key, value = self._project(x_BQD, packing)
+        joined = self.query_key_value(x_BQD)
+        dropout = self.dropout if self.training else 0.0
+        if dropout and not causal and not self.rotary and _pays_each(joined, packing.lengths):
+            attended = attend_each(
+                joined.flatten(0, 1), packing.lengths, num_heads=self.num_heads, dropout=dropout
+            )
+            return self.output(attended[:, None])
+        query, key, value = self._heads(packing.unpack(joined))
         if self.rotary:
             query, key = rotate_positions(query), rotate_positions(key)
         attended = attend(
@@ -283,7 +304,7 @@ class SelfAttention(nn.Module):
             key,
             value,
             mask=None if mask_BK is None else mask_BK[:, None, None, :],
-            dropout=self.dropout if self.training else 0.0,
+            dropout=dropout,
             causal=causal,
         )
         return self.output(packing.pack(attended.transpose(1, 2).flatten(2)))
@@ -298,16 +319,15 @@ class SelfAttention(nn.Module):
             mask_BWK: Which of the past's entries, the newest among them, a hypothesis comes from;
                 ``None``: all.
         """
-        query_BHWE, key_BHWE, value_BHWE = self._project(x_BWD)
+        query_BHWE, key_BHWE, value_BHWE = self._heads(self.query_key_value(x_BWD))
         past.write(key_BHWE, value_BHWE, position)
         entries = past.entries(position + 1)
         mask = None if mask_BWK is None else mask_BWK[:, None]
         attended = attend(query_BHWE, entries.keys, entries.values, mask=mask)
         return self.output(attended.transpose(1, 2).flatten(2))
 
-    def _project(self, x_BQD: Tensor, packing: Packing = AS_IT_IS) -> tuple[Tensor, Tensor, Tensor]:
-        joined = packing.unpack(self.query_key_value(x_BQD))
-        heads = joined.unflatten(2, (3, self.num_heads, -1))
+    def _heads(self, joined_BQX: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heads = joined_BQX.unflatten(2, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 

@@ -53,9 +53,12 @@ def draw(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
     return kept.to(torch.int8), _LEVELS / max(_LEVELS - num_dropped, 1)
 
 
-def factor(mask: Tensor, scale: float, like: Tensor) -> Tensor:
-    """Return what numbers are multiplied by, 0 or the scale, as a new tensor of this type."""
-    return mask.to(like.dtype).mul_(scale)
+def _kept(x: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Return the numbers that are kept, times the scale; 0 in the place of the others."""
+    mask = mask.to(x.dtype)
+    if torch.is_grad_enabled():  # a gradient of this one will be asked for
+        return x * mask * scale
+    return torch.addcmul(x.new_zeros(()), x, mask, value=scale, out=mask)
 
 
 # Neither backward is marked as differentiable once: both consist of operations that torch can
@@ -67,20 +70,20 @@ class _Masked(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(mask)
         ctx.scale = scale
-        return factor(mask, scale, x).mul_(x)
+        return _kept(x, mask, scale)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         (mask,) = ctx.saved_tensors
-        return factor(mask, ctx.scale, gradient).mul_(gradient), None, None
+        return _kept(gradient, mask, ctx.scale), None, None
 
 
 class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
-        out = x.clamp_min(0).mul_(factor(mask, scale, x))
+        out = _kept(x.clamp_min(0), mask, scale)
         ctx.save_for_backward(out)
         ctx.scale = scale
         return out

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from taskaware.model.layers import Activation, activate
 from taskaware.model.packing import valid_mask
@@ -144,6 +145,8 @@ class SpeechFrontend(nn.Module):
 
         While training on a CPU a few examples pass at a time, without the padding that the others
         would give them: what lies between two layers is the largest that a model of speech has.
+        What the first layer puts out, the largest of all, is not kept for the gradient, but
+        computed again.
         """
         if not self.training or frames_BSF.device.type != "cpu":
             return self._convolve(frames_BSF, lengths)
@@ -160,17 +163,43 @@ class SpeechFrontend(nn.Module):
     def _convolve(self, frames_BSF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         # A view whose channels stand last, which a convolution passes on: far faster on CPUs.
         x_BCSF = _without_padding(frames_BSF, lengths)[..., None].permute(0, 3, 1, 2)
-        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
+        parameters = [_weight_and_bias(layer) for layer in self.convolutions]
+        if self.training and x_BCSF.device.type == "cpu":
+            # Computing anew ends where the second layer has its input. The weights are given, as
+            # those of now: a step of meta-learning puts others into the module for a while.
+            x_BCSF = checkpoint(
+                *(self._first_layers, x_BCSF, lengths, parameters[:2]),
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+        else:
+            x_BCSF = self._first_layers(x_BCSF, lengths, parameters[:2])
+        lengths = _strided(lengths, self.strides[:2])
+        for stride, (weight, bias) in zip(self.strides[2:], parameters[2:], strict=True):
+            x_BCSF = self._convolution(self._valid_activated(x_BCSF, lengths), weight, bias, stride)
             lengths = _strided(lengths, (stride,))
-            x_BCSF = convolution(x_BCSF)
-            # Where a gradient is asked for: without one, the plain operations are as fast.
-            if self.activation == "relu" and x_BCSF.requires_grad and x_BCSF.device.type == "cpu":
-                x_BCSF = _RectifiedValid.apply(x_BCSF, lengths)  # type: ignore[assignment]
-                continue
-            x_BCSF = _activate(x_BCSF, self.activation)
-            x_BCSF = x_BCSF * valid_mask(lengths, x_BCSF.shape[2])[:, None, :, None]
-        x_BRX = x_BCSF.transpose(1, 2).flatten(2)
+        x_BRX = self._valid_activated(x_BCSF, lengths).transpose(1, 2).flatten(2)
         return self.projection(x_BRX), lengths
+
+    def _first_layers(
+        self, x_BCSF: Tensor, lengths: Tensor, parameters: Sequence[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Return what two layers, or the only one, put out before the activation of the last."""
+        x_BCSF = self._convolution(x_BCSF, *parameters[0], self.strides[0])
+        for weight, bias in parameters[1:]:
+            x_BCSF = self._valid_activated(x_BCSF, _strided(lengths, self.strides[:1]))
+            x_BCSF = self._convolution(x_BCSF, weight, bias, self.strides[1])
+        return x_BCSF
+
+    def _convolution(self, x_BCSF: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+        return F.conv2d(x_BCSF, weight, bias, stride=(stride, 2), padding=weight.shape[-1] // 2)
+
+    def _valid_activated(self, x_BCSF: Tensor, lengths: Tensor) -> Tensor:
+        # Where a gradient is asked for: without one, the plain operations are as fast.
+        if self.activation == "relu" and x_BCSF.requires_grad and x_BCSF.device.type == "cpu":
+            return _RectifiedValid.apply(x_BCSF, lengths)  # type: ignore[return-value]
+        x_BCSF = _activate(x_BCSF, self.activation)
+        return x_BCSF * valid_mask(lengths, x_BCSF.shape[2])[:, None, :, None]
 
 
 class TimeConvolutions(nn.Module):
@@ -243,6 +272,12 @@ class _RectifiedValid(torch.autograd.Function):
         gradient_BCSF = gradient_BCSF.contiguous(memory_format=torch.channels_last)
         # What torch can differentiate again, which second-order meta-learning needs.
         return torch.ops.aten.threshold_backward(gradient_BCSF, out_BCSF.detach(), 0.0), None
+
+
+def _weight_and_bias(convolution: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(convolution, nn.Conv2d)
+    assert convolution.bias is not None
+    return convolution.weight, convolution.bias
 
 
 def _keep_size(convolution: nn.Module, activation: ConvolutionActivation) -> None:

@@ -29,7 +29,13 @@ def valid_mask(lengths: Tensor, num_positions: int) -> Tensor:
 
 
 class Packing:
-    """A batch as it is, with its padding: nothing is moved."""
+    """A batch as it is, with its padding: nothing is moved.
+
+    Attributes:
+        lengths: Of the examples, where they stand one after the other without padding; else none.
+    """
+
+    lengths: tuple[int, ...] = ()
 
     def pack(self, x_BSD: Tensor) -> Tensor:
         """Return what is computed position by position."""
@@ -56,6 +62,7 @@ class WithoutPadding(Packing):
     """
 
     def __init__(self, lengths_B: Tensor, num_positions: int) -> None:
+        self.lengths = tuple(lengths_B.tolist())
         valid_M = valid_mask(lengths_B, num_positions).flatten()
         self._shape = len(lengths_B), num_positions
         self._places_N = valid_M.nonzero()[:, 0]
@@ -69,7 +76,7 @@ class WithoutPadding(Packing):
 
     def unpack(self, x: Tensor) -> Tensor:
         """Return ``[B, S, D]``, with copies of valid positions in the padding."""
-        return x[:, 0].index_select(0, self._origins_M).unflatten(0, self._shape)
+        return x.flatten(0, 1).index_select(0, self._origins_M).unflatten(0, self._shape)
 
     def spread(self, x: Tensor) -> Tensor:
         """Return what the example of each valid position has, ``[N, ...]`` (or ``[1, ...]``)."""

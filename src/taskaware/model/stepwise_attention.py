@@ -7,7 +7,8 @@ the gradient. The weights are computed again, as in FlashAttention (Dao et al. 2
 arXiv:2205.14135, section 3.1): a seventh product beside six, for a fifth of the memory in float32.
 Second-order meta-learning goes through the same attention step by step.
 
-Shape legend: B batch, H heads, N = B * H, Q query positions, K key positions, E head size.
+Shape legend: B batch, H heads, N = B * H, Q query positions, K key positions, E head size; and of
+one example after the other: S positions of one, V of all, D = H * E.
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from taskaware.model.dropout import draw, factor
+from taskaware.model.dropout import draw
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from torch import Tensor
+
+# Weights are computed in parts that a processor's own cache holds: measured in float32 and bfloat16
+# (docs/results/performance.md).
+_PART_BYTES = 2**20
 
 
 def attend_stepwise(
@@ -87,6 +94,78 @@ def _weights(query_NQE: Tensor, key_NKE: Tensor, hidden: Tensor | None) -> Tenso
     return scores_NQK.to(wide).softmax(dim=-1).to(query_NQE.dtype)
 
 
+def _attended(
+    query_NQE: Tensor,
+    key_NKE: Tensor,
+    value_NKE: Tensor,
+    hidden: Tensor | None,
+    kept_NQK: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Return the sums of values, ``[N, Q, E]``, of weights that dropout has kept and scaled."""
+    attended = []
+    for query, key, value, added, kept in _parts(query_NQE, key_NKE, value_NKE, hidden, kept_NQK):
+        weights = _weights(query, key, added)
+        if kept is not None:
+            weights = weights * kept.to(weights.dtype)
+        attended.append(torch.bmm(weights, value))
+    # The sums are scaled, which are fewer than the weights.
+    return _joined(attended) if kept_NQK is None else _joined(attended) * scale
+
+
+def _gradients(
+    inputs: tuple[Tensor, Tensor, Tensor],
+    hidden: Tensor | None,
+    kept_NQK: Tensor | None,
+    scale: float,
+    gradient_NQE: Tensor,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of queries, keys and values from that of what attention returned."""
+    if torch.is_grad_enabled():  # a gradient of this gradient will be asked for
+        attended_NQE = _attended(*inputs, hidden, kept_NQK, scale)
+        wanted = [one for one in inputs if one.requires_grad]
+        given = iter(torch.autograd.grad(attended_NQE, wanted, gradient_NQE, create_graph=True))
+        query, key, value = (next(given) if one.requires_grad else None for one in inputs)
+        return query, key, value
+    size = inputs[0].shape[-1] ** -0.5
+    found = []
+    for query, key, value, added, kept, gradient in _parts(*inputs, hidden, kept_NQK, gradient_NQE):
+        weights = dropped = _weights(query, key, added)
+        if kept is not None:
+            kept = kept.to(weights.dtype)
+            dropped, gradient = weights * kept, gradient * scale
+        value_gradient = torch.bmm(dropped.mT, gradient)
+        weight_gradient = torch.bmm(gradient, value.mT)
+        if kept is not None:
+            weight_gradient.mul_(kept)
+        score_gradient = torch.ops.aten._softmax_backward_data(
+            weight_gradient, weights, -1, weights.dtype
+        )
+        query_gradient = torch.bmm(score_gradient, key).mul_(size)
+        key_gradient = torch.bmm(score_gradient.mT, query).mul_(size)
+        found.append((query_gradient, key_gradient, value_gradient))
+    query, key, value = (_joined(parts) for parts in zip(*found, strict=True))
+    return query, key, value
+
+
+def _parts(query_NQE: Tensor, key_NKE: Tensor, *others: Tensor | None) -> Iterator[list[Any]]:
+    """Yield queries, keys and what belongs to them in parts of whole rows.
+
+    What has one row, or is none, belongs to every part.
+    """
+    N, Q, _ = query_NQE.shape
+    bytes_of_row = Q * key_NKE.shape[1] * query_NQE.element_size()
+    size = max(1, _PART_BYTES // bytes_of_row)
+    for first in range(0, N, size):
+        rows = slice(first, first + size)
+        each = (query_NQE, key_NKE, *others)
+        yield [x if x is None or len(x) == 1 else x[rows] for x in each]
+
+
+def _joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -98,39 +177,81 @@ class _Attention(torch.autograd.Function):
         kept_NQK: Tensor | None,
         scale: float,
     ) -> Tensor:
-        weights_NQK = _weights(query_NQE, key_NKE, hidden)
         ctx.save_for_backward(query_NQE, key_NKE, value_NKE, hidden, kept_NQK)
         ctx.scale = scale
-        if kept_NQK is not None:
-            weights_NQK = factor(kept_NQK, scale, weights_NQK).mul_(weights_NQK)
-        return torch.bmm(weights_NQK, value_NKE)
+        return _attended(query_NQE, key_NKE, value_NKE, hidden, kept_NQK, scale)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient_NQE: Tensor
     ) -> tuple[Tensor | None, ...]:
         query_NQE, key_NKE, value_NKE, hidden, kept_NQK = ctx.saved_tensors
-        weights_NQK = _weights(query_NQE, key_NKE, hidden)
-        dropped_NQK, factor_NQK = weights_NQK, None
-        if kept_NQK is not None:
-            factor_NQK = factor(kept_NQK, ctx.scale, weights_NQK)
-            dropped_NQK = weights_NQK * factor_NQK
-        if torch.is_grad_enabled():  # a gradient of this gradient will be asked for
-            attended_NQE = torch.bmm(dropped_NQK, value_NKE)
-            inputs = (query_NQE, key_NKE, value_NKE)
-            wanted = [one for one in inputs if one.requires_grad]
-            found = torch.autograd.grad(attended_NQE, wanted, gradient_NQE, create_graph=True)
-            gradients = iter(found)
-            each = (next(gradients) if one.requires_grad else None for one in inputs)
-            return (*each, None, None, None)
-        value_gradient_NKE = torch.bmm(dropped_NQK.mT, gradient_NQE)
-        weight_gradient_NQK = torch.bmm(gradient_NQE, value_NKE.mT)
-        if factor_NQK is not None:
-            weight_gradient_NQK.mul_(factor_NQK)
-        score_gradient_NQK = torch.ops.aten._softmax_backward_data(
-            weight_gradient_NQK, weights_NQK, -1, weights_NQK.dtype
-        )
-        size = query_NQE.shape[-1] ** -0.5
-        query_gradient_NQE = torch.bmm(score_gradient_NQK, key_NKE).mul_(size)
-        key_gradient_NKE = torch.bmm(score_gradient_NQK.mT, query_NQE).mul_(size)
-        return query_gradient_NQE, key_gradient_NKE, value_gradient_NKE, None, None, None
+        inputs = query_NQE, key_NKE, value_NKE
+        return (*_gradients(inputs, hidden, kept_NQK, ctx.scale, gradient_NQE), None, None, None)
+
+
+def attend_each(
+    joined_VX: Tensor, lengths: Sequence[int], *, num_heads: int, dropout: float
+) -> Tensor:
+    """Return self-attention ``[V, D]`` of a batch without padding, example by example.
+
+    No weight of a padded position is computed, and nothing is copied to lie together: in float32
+    the products read the heads where the projection has put them.
+
+    Args:
+        joined_VX: Queries, keys and values of all valid positions, ``[V, 3 D]``.
+        lengths: Positions of each example; V in all.
+        num_heads: H.
+        dropout: Probability of a weight to be set to 0.
+    """
+    return _EachAttention.apply(joined_VX, lengths, num_heads, dropout)  # type: ignore[return-value]
+
+
+class _EachAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, joined_VX: Tensor, lengths: Sequence[int], num_heads: int, dropout: float
+    ) -> Tensor:
+        V, X = joined_VX.shape
+        attended_VD = joined_VX.new_empty(V, X // 3)
+        each_kept, scale = [], 1.0
+        for rows in _rows_of_examples(lengths):
+            query_HSE, key_HSE, value_HSE = _of_heads(joined_VX[rows], 3, num_heads)
+            kept_HSS = None
+            if dropout:
+                S = query_HSE.shape[1]
+                kept_HSS, scale = draw(torch.Size((num_heads, S, S)), dropout)
+                each_kept.append(kept_HSS)
+            (attended_HSE,) = _of_heads(attended_VD[rows], 1, num_heads)
+            attended_HSE.copy_(_attended(query_HSE, key_HSE, value_HSE, None, kept_HSS, scale))
+        ctx.save_for_backward(joined_VX, *each_kept)
+        ctx.lengths, ctx.num_heads, ctx.scale = lengths, num_heads, scale
+        return attended_VD
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient_VD: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        joined_VX, *each_kept = ctx.saved_tensors
+        gradients = []
+        for index, rows in enumerate(_rows_of_examples(ctx.lengths)):
+            query, key, value = _of_heads(joined_VX[rows], 3, ctx.num_heads)
+            (gradient_HSE,) = _of_heads(gradient_VD[rows], 1, ctx.num_heads)
+            kept_HSS = each_kept[index] if each_kept else None
+            found = _gradients((query, key, value), None, kept_HSS, ctx.scale, gradient_HSE)
+            of_positions = [one.transpose(0, 1) for one in found if one is not None]
+            gradients.append(torch.stack(of_positions, dim=1).flatten(1))
+        return torch.cat(gradients), None, None, None
+
+
+def _rows_of_examples(lengths: Sequence[int]) -> Iterator[slice]:
+    first = 0
+    for length in lengths:
+        yield slice(first, first + length)
+        first += length
+
+
+def _of_heads(x_SX: Tensor, num_parts: int, num_heads: int) -> list[Tensor]:
+    """Return the parts that lie beside one another, each as a view ``[H, S, E]``."""
+    heads = x_SX.unflatten(1, (num_parts, num_heads, -1))
+    return [heads[:, part].transpose(0, 1) for part in range(num_parts)]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
-from taskaware.model import frontend
+from taskaware.model import attention, frontend
 from taskaware.model.create_model import create_model
 from taskaware.model.packing import AS_IT_IS, WithoutPadding, packing_that_pays
 from taskaware.training.joint import LossArguments, Support, batch_loss, derangement
@@ -30,6 +30,7 @@ MODELS = {
     "joined": {"conditioning": {"cue": "implicit", "acts_by": "join"}},
     "norms first": {"norm": "pre"},
     "Conformer": {"encoder_block": "conformer", "conformer_kernel": 3},
+    "attention example by example": {"attention_dropout": 1e-6},  # rounded to none
     "an encoder of texts": {"num_text_encoder_layers": 1},
 }
 
@@ -52,6 +53,7 @@ def loss_and_gradients(model: nn.Module, task) -> tuple[torch.Tensor, dict[str, 
 @pytest.mark.parametrize("kind", MODELS)
 def test_losses_and_gradients_are_those_of_the_padded_batch(kind: str, task, monkeypatch):
     monkeypatch.setattr(frontend, "_PART_FRAMES", 100)  # two examples at a time
+    monkeypatch.setattr(attention, "_LEAST_POSITIONS", 1)
     settings = tiny_settings(**MODELS[kind])
     model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS).double()
     for parameter in model.parameters():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from taskaware.model.dropout import dropout
-from taskaware.model.stepwise_attention import attend_stepwise
+from taskaware.model.stepwise_attention import attend_each, attend_stepwise
 
 MASK_BK = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
 WAYS = [(None, False), (None, True), (MASK_BK[:, None, None, :], False)]
@@ -111,3 +111,48 @@ def test_of_what_grows_with_the_square_of_the_length_the_mask_alone_is_kept_for_
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
         ours(*inputs, None, False, probability)
     assert [one.dtype for one in kept if one.shape == (6, 5, 5)] == masks
+
+
+LENGTHS = (5, 2, 3)
+
+
+def example_by_example(joined: Tensor, probability: float) -> Tensor:
+    torch.manual_seed(2)
+    return attend_each(joined, LENGTHS, num_heads=3, dropout=probability)
+
+
+def each_alone(joined: Tensor, probability: float) -> Tensor:
+    torch.manual_seed(2)
+    found = []
+    for rows in joined.split(LENGTHS):
+        query, key, value = rows.unflatten(1, (3, 3, 4)).permute(1, 2, 0, 3)
+        weights = (query @ key.mT / 2).softmax(dim=-1)
+        found.append((dropout(weights, probability, True) @ value).transpose(0, 1).flatten(1))
+    return torch.cat(found)
+
+
+@each_dropout
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_batch_without_padding_is_attended_to_as_each_example_alone(
+    probability: float, dtype: torch.dtype
+):
+    torch.manual_seed(1)
+    joined = torch.randn(sum(LENGTHS), 36, dtype=dtype, requires_grad=True)
+    found, gradients = [], []
+    for attention in (example_by_example, each_alone):
+        found.append(attention(joined, probability))
+        gradients.append(torch.autograd.grad(found[-1].square().sum(), joined))
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@each_dropout
+def test_example_by_example_first_and_second_gradient_are_the_numerical_ones(probability: float):
+    torch.manual_seed(1)
+    joined = torch.randn(sum(LENGTHS), 36, dtype=torch.float64, requires_grad=True)
+
+    def attention(given: Tensor) -> Tensor:
+        return example_by_example(given, probability)
+
+    assert torch.autograd.gradcheck(attention, [joined])
+    assert torch.autograd.gradgradcheck(attention, [joined])
