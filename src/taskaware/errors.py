@@ -120,6 +120,17 @@ class SourceWarning(UserWarning):
     """A source that the model is unlikely to do well on: silent, or far longer than in training."""
 
 
+def counted(number: int, what: str, plural: str = "") -> str:
+    """Return a number and what it counts as people write it: ``1 task``, ``2,000 tasks``.
+
+    Args:
+        number: How many.
+        what: One of them.
+        plural: Several of them, where that is not ``what`` with an ``s``.
+    """
+    return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, else ``""``.
 

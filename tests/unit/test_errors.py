@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskaware.errors import nearest, unknown_task
+from taskaware.errors import counted, nearest, unknown_task
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,14 @@ def test_a_name_is_known_again_whatever_its_capitals(name: str, meant: str):
 
 def test_a_name_that_is_like_none_has_no_nearest():
     assert nearest("whisper", ["asr_en", "ASR_DE"]) == nearest("x", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks"), (12_345, "12,345 tasks")]
+)
+def test_a_number_is_followed_by_the_noun_in_its_form(number: int, words: str):
+    assert counted(number, "task") == words
+
+
+def test_a_plural_that_is_not_formed_by_an_s_is_given():
+    assert [counted(n, "copy", "copies") for n in (1, 2)] == ["1 copy", "2 copies"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskaware.data.manifest.line import LineProblem, ManifestLine
 from taskaware.data.manifest.read import TaskTable, iterate_manifest
-from taskaware.errors import UserError, unknown_task
+from taskaware.errors import UserError, counted, unknown_task
 from taskaware.files import file_sha256
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def survey(paths: Sequence[Path], progress: StageProgress | None = None) -> Surv
             num_examples[item.example.dataset, item.task.name] += 1
     if not num_examples:
         where = ", ".join(str(path) for path in paths)
-        raise UserError(f"{where} must have an example, but has none ({num_bad} bad lines)")
+        raise UserError(
+            f"{where} must have an example, but has none ({counted(num_bad, 'bad line')})"
+        )
     return Survey(
         paths=tuple(paths),
         hashes=tuple(file_sha256(path) for path in paths),

@@ -105,9 +105,9 @@ def change_signals(
         result = write_in_blocks(to, made_from, lines, work.make, block_size=_BLOCK_SIZE)
     if not result.total(WRITTEN):
         raise AudioError(
-            f"at least one recording must be readable, but none of the {result.total(NOT_MADE)} "
-            f"copies could be made: see left_out.tsv in the folders of {folder}; delete {to} and "
-            "its journal to try again"
+            f"at least one recording must be readable, but no copy could be made, of "
+            f"{result.total(NOT_MADE)} asked for: see left_out.tsv in the folders of {folder}; "
+            f"delete {to} and its journal to try again"
         )
     return replace(result, num_bad_lines=found.num_bad)
 

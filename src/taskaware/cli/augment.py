@@ -11,7 +11,7 @@ from taskaware.cli.display import StageDisplay, out, say, stage_display
 from taskaware.cli.endings import code_of
 from taskaware.cli.numbers import Count, Seed, Workers
 from taskaware.cli.own_name import own_command
-from taskaware.errors import UserError
+from taskaware.errors import UserError, counted
 from taskaware.training.ending import Ending
 
 if TYPE_CHECKING:
@@ -306,11 +306,12 @@ def _show_step(written: Written) -> int:
         of = {what: n for (name, what), n in written.counts.items() if name == dataset and n}
         others = ", ".join(f"{n:,} {what}" for what, n in of.items() if what not in (READ, WRITTEN))
         say(
-            f"{dataset}: {of.get(WRITTEN, 0):,} examples from {of.get(READ, 0):,}"
+            f"{dataset}: {counted(of.get(WRITTEN, 0), 'example')} from {of.get(READ, 0):,}"
             + (f"; left out: {others}" if others else "")
         )
     if written.num_bad_lines:
-        say(f"warning: {written.num_bad_lines:,} lines of the manifests cannot be read")
+        bad = counted(written.num_bad_lines, "line")
+        say(f"warning: {bad} of the manifests cannot be read")
     if written.total(WRITTEN):
         say(f"Train on it: {own_command('prepare', '--train', written.path)} ...")
     else:

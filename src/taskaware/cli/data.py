@@ -133,7 +133,8 @@ def verify(folder: str, /) -> int:
     if damaged:
         raise DataError("\n".join(damaged))
     num_bytes = sum(record.num_bytes for split in splits for record in split.records)
-    say(f"all {total:,} shards are intact ({num_bytes / 1e9:,.2f} GB)")
+    whole = "the only shard is" if total == 1 else f"all {total:,} shards are"
+    say(f"{whole} intact ({num_bytes / 1e9:,.2f} GB)")
     return 0
 
 

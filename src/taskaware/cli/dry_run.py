@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskaware.cli.display import say
+from taskaware.errors import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,8 @@ def try_run(experiment: Experiment, folder: Path) -> int:
 def described(found: DryRun, experiment: Experiment) -> list[str]:
     """Return the lines that say what was found."""
     largest = "; ".join(
-        f"{examples} examples of {source:,} frames or pieces and {target:,} target pieces"
+        f"{counted(examples, 'example')} of {source:,} frames or pieces and {target:,} target "
+        "pieces"
         for examples, source, target in dict.fromkeys(found.largest)
     )
     seconds = found.seconds_per_update
@@ -53,10 +55,11 @@ def described(found: DryRun, experiment: Experiment) -> list[str]:
         f"speed          {found.operations / 1e9:,.1f} GFLOP an update, "
         f"{found.operations / seconds / 1e9:,.1f} GFLOP/s (products and convolutions counted)",
         f"memory         {found.memory_mib:,.0f} MiB at most",
-        f"whole run      {_long(found.hours)} on this machine, in one process: {found.updates:,} "
-        "updates"
+        f"whole run      {_long(found.hours)} on this machine, in one process: "
+        f"{counted(found.updates, 'update')}"
         + (
-            f" and {found.num_validations:,} validations of about {found.validation_seconds:.1f} s"
+            f" and {counted(found.num_validations, 'validation')} of about "
+            f"{found.validation_seconds:.1f} s"
             if found.validation_seconds
             else ", validations not counted"
         ),

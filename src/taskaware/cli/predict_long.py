@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from taskaware.cli.display import StageDisplay, stage_display
-from taskaware.errors import TaskawareError, UserError
+from taskaware.errors import TaskawareError, UserError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -211,13 +211,15 @@ def remarks(transcript: Transcript) -> list[str]:
     guarded = transcript.guarded
     said = list(transcript.warnings)
     if guarded.num_repeating:
+        again = "itself and was" if guarded.num_repeating == 1 else "themselves and were"
         said.append(
-            f"{guarded.num_repeating} of {guarded.num_stretches} stretches repeated themselves and "
-            "were decoded again"
+            f"{guarded.num_repeating} of {counted(guarded.num_stretches, 'stretch', 'stretches')} "
+            f"repeated {again} decoded again"
         )
     if guarded.num_silent:
         said.append(
-            f"the text of {guarded.num_silent} of {guarded.num_stretches} stretches was left out, "
-            "as nobody seems to speak there"
+            f"the text of {guarded.num_silent} of "
+            f"{counted(guarded.num_stretches, 'stretch', 'stretches')} was left out, as nobody "
+            "seems to speak there"
         )
     return said

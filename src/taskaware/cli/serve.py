@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from taskaware.cli.numbers import Count, between
-from taskaware.errors import UserError, require_packages
+from taskaware.errors import UserError, counted, require_packages
 from taskaware.pipes import read_given_text
 
 KEY_VARIABLE = "TASKAWARE_API_KEY"
@@ -117,7 +117,8 @@ def serve(
     address = f"http://{shown}:{listening.getsockname()[1]}"
 
     def say() -> None:
-        print(f"{model}: serving {len(service.book.all())} tasks at {address}", file=sys.stderr)
+        tasks = counted(len(service.book.all()), "task")
+        print(f"{model}: serving {tasks} at {address}", file=sys.stderr)
         if key is None and not is_loopback(host):
             print(
                 "taskaware: warning: whoever reaches this address can use the service; "

@@ -215,7 +215,7 @@ def require_lines(given: Sequence[str], references: Sequence[str]) -> None:
         raise DataError("there must be at least one example to score")
     if len(given) != len(references):
         raise DataError(
-            f"there must be a line for each of {len(references)} references, but there are "
-            f"{len(given)}: segments of a long recording are brought to those of the references "
+            f"the lines must be as many as the references ({len(references):,}), but are "
+            f"{len(given):,}: segments of a long recording are brought to those of the references "
             "with --resegment"
         )

@@ -23,7 +23,7 @@ from taskaware.data.writing_systems import (
     words,
     written_language,
 )
-from taskaware.errors import DataError
+from taskaware.errors import DataError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -332,7 +332,10 @@ def _heard(character: str) -> str:
 
 def _check_lengths(hypotheses: Sequence[str], references: Sequence[str]) -> None:
     if len(hypotheses) != len(references):
-        counts = f"{len(hypotheses)} hypotheses and {len(references)} references"
+        counts = (
+            f"{counted(len(hypotheses), 'hypothesis', 'hypotheses')} and "
+            f"{counted(len(references), 'reference')}"
+        )
         raise ValueError(f"hypotheses and references must have the same number, but have {counts}")
     if not references:
         raise DataError("there must be at least one example to score")

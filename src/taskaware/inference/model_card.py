@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskaware.errors import counted
 from taskaware.files import read_regular, write_text
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _what(parts: ModelParts) -> Iterator[str]:
         f"One encoder-decoder Transformer of {number:,} parameters ({settings.num_encoder_layers} "
         f"+ {settings.num_decoder_layers} layers, {settings.d_model} wide, "
         f"{f'{own} more that read texts, ' if own else ''}"
-        f"{parts.vocabulary.size:,} word pieces) for {_count(len(parts.tasks), 'task')}. "
+        f"{parts.vocabulary.size:,} word pieces) for {counted(len(parts.tasks), 'task')}. "
         f"What tells it the task: {cue}."
     )
     yield _table(
@@ -267,7 +268,3 @@ def last_part(path: object) -> str:
 def _yaml(text: str) -> str:
     """Return a text as a quoted scalar of YAML, of which JSON's texts are a part."""
     return json.dumps(text, ensure_ascii=True)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

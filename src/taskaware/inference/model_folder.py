@@ -30,6 +30,7 @@ from taskaware.errors import (
     MissingDependencyError,
     UserError,
     WriteError,
+    counted,
 )
 from taskaware.files import link_or_copy, read_json_object, require_name
 from taskaware.folder_exchange import atomic_folder
@@ -220,7 +221,9 @@ def _require_few_layers(settings: ModelSettings, tensors: Mapping[str, Tensor]) 
     num_layers += settings.num_cnn_layers + settings.bridge.num_layers
     num_layers += settings.num_text_encoder_layers
     if num_layers > len(tensors):
-        raise ValueError(f"it has {num_layers:,} layers, and its weights are {len(tensors):,}")
+        raise ValueError(
+            f"it has {counted(num_layers, 'layer')}, and its weights are {len(tensors):,}"
+        )
 
 
 def _require_fitting(

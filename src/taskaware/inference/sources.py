@@ -32,7 +32,7 @@ from taskaware.data.sound import audio
 from taskaware.data.sound.audio import Sound
 from taskaware.data.sound.features import log_mel
 from taskaware.data.writing_systems import visible
-from taskaware.errors import AudioError, DataError, UserError
+from taskaware.errors import AudioError, DataError, UserError, counted
 from taskaware.inference.source_arrays import as_numpy, as_waveform, load_array
 from taskaware.inference.source_texts import as_path, require_unicode
 from taskaware.types import MODALITIES, Speech, Text
@@ -333,7 +333,7 @@ def _log_mel(waveform: np.ndarray, name: str, feature_settings: FeatureSettings)
     if not len(frames):
         raise AudioError(
             f"{name}: must last at least {feature_settings.window_ms:g} ms, but has "
-            f"{len(waveform)} samples"
+            f"{counted(len(waveform), 'sample')}"
         )
     return frames
 

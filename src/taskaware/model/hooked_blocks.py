@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from taskaware.errors import UserError, nearest
+from taskaware.errors import UserError, counted, nearest
 from taskaware.model.film import Film
 
 Blocks = Mapping[str, str | Iterable[str | nn.Module]]
@@ -246,6 +246,6 @@ def _for_rows(numbers_BLD: Tensor, num_rows: int, where: str) -> Tensor:
     if num_rows % B:
         raise UserError(
             f"the task embedding must be of 1 example or of as many as the batch has, but it is of "
-            f"{B} while {where} has {num_rows} rows. (Is `batch_first` right?)"
+            f"{B} while {where} has {counted(num_rows, 'row')}. (Is `batch_first` right?)"
         )
     return numbers_BLD.repeat_interleave(num_rows // B, dim=0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskaware.data.sound import audio
+from taskaware.errors import counted
 from taskaware.evaluation import embeddings
 from taskaware.evaluation.embedding_points import embedding_points
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
@@ -111,7 +112,7 @@ def report_html(
     first = compared[0].model.provenance
     python = f"Python {platform.python_version()}"
     shown = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {python}",
+        "machine": f"{platform.machine()}, {counted(os.cpu_count() or 1, 'core')}, {python}",
         "versions": f"taskaware {__version__}, torch {first.get('torch', '')}",
         "updates": str(_last(compared[0].folder, "update")),
         "seed": str(first.get("seed", "")),

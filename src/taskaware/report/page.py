@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from taskaware.data.writing_systems import has_unseparated_words, words
+from taskaware.errors import counted
 from taskaware.evaluation.metrics import LOWER_IS_BETTER, METRIC_NAMES
 from taskaware.report.contents import (
     EmbeddingPicture,
@@ -271,7 +272,7 @@ def _embeddings(pictures: Sequence[EmbeddingPicture]) -> str:
     )
     figures = ""
     for picture in pictures:
-        caption = f"{escape(picture.model)}, {picture.num_embeddings:,} embeddings"
+        caption = f"{escape(picture.model)}, {counted(picture.num_embeddings, 'embedding')}"
         if picture.silhouette is not None:
             caption += f", silhouette {picture.silhouette:.2f}"
         figures += figure_card(picture.svg, caption)

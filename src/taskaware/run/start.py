@@ -249,7 +249,8 @@ def start_remarks(
         Remark(
             about="start.model",
             task=task.name,
-            text=f"task {task.name}: new, added to the {len(known)} tasks of {settings.model}",
+            text=f"task {task.name}: new, added to "
+            f"{'the task' if len(known) == 1 else f'the {len(known):,} tasks'} of {settings.model}",
         )
         for task in tasks
         if task.name not in known

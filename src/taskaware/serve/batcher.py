@@ -261,8 +261,8 @@ class Batcher:
         expected = self._num_there * self._seconds_an_output
         if expected > self._patience_seconds:
             raise busy(
-                f"{self._num_there} outputs wait, which will take about {expected:.0f} s: ask "
-                "again later",
+                f"{'1 output waits' if self._num_there == 1 else f'{self._num_there} outputs wait'}"
+                f", which will take about {expected:.0f} s: ask again later",
                 after_seconds=expected - self._patience_seconds,
             )
 

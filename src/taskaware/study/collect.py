@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from taskaware.data.prepared.folder import PreparedData
+from taskaware.errors import counted
 from taskaware.evaluation import embeddings as embeddings_room
 from taskaware.evaluation.embedding_points import EmbeddingPoints
 from taskaware.evaluation.forgetting import average_forgetting, backward_transfer
@@ -280,7 +281,7 @@ def collect(
     scored = _all_scores(
         [collector.of(run, seeds[0], row.which) for row in study.rows for run in row.run_names]
     )
-    cores = f"{os.cpu_count()} cores"
+    cores = counted(os.cpu_count() or 1, "core")
     return StudyResults(
         name=study.name,
         title=study.title,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from taskaware.errors import counted
 from taskaware.report.figures import (
     SERIES_COLOURS,
     Mark,
@@ -106,7 +107,7 @@ def embedding_figure(shown: EmbeddingFigure) -> StudyFigure:
         points.set_gid(f"points-{index}")
         marks[f"points-{index}"] = Mark(
             classes=f"mark t{tasks.index(task)} d{datasets.index(dataset)}",
-            title=f"{task}, {dataset}: {sum(chosen)} examples",
+            title=f"{task}, {dataset}: {counted(sum(chosen), 'example')}",
         )
     # The axes of t-SNE have no meaning: no ticks, and one scale for both.
     axes.set(xticks=[], yticks=[])

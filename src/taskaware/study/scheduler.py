@@ -23,7 +23,7 @@ from filelock import FileLock
 from taskaware.data.embedded import corpus as embedded
 from taskaware.data.prepare.folder import PrepareSettings, prepare
 from taskaware.data.quality.settings import OverlapSettings
-from taskaware.errors import TaskawareError, TerminatedInterrupt, TrainingError
+from taskaware.errors import TaskawareError, TerminatedInterrupt, TrainingError, counted
 from taskaware.signals import leave_closed_terminal, terminations
 from taskaware.study.checks import is_there, require_fit
 from taskaware.study.job import do_job, keep_status_current
@@ -146,7 +146,7 @@ def do_jobs(plan: Plan, *, num_workers: int, overview: Overview) -> Ending:
         return workers.stopped
     if workers.failed:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in workers.failed.items())
-        raise TrainingError(f"{len(workers.failed)} runs of the study failed: {reasons}")
+        raise TrainingError(f"{counted(len(workers.failed), 'run')} of the study failed: {reasons}")
     return Ending.DONE
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from taskaware.errors import TrainingError
+from taskaware.errors import TrainingError, counted
 from taskaware.training.progress import Meter
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _message(update: Sequence[Batch], device: torch.device) -> str:
     names = ", ".join(f"'{task.name}'" for task, _ in largest.parts)
     return (
         f"the largest batch must fit in the memory of {device}, but does not: "
-        f"{num_examples} examples of {names} with up to {num_source:,} {what} and "
+        f"{counted(num_examples, 'example')} of {names} with up to {num_source:,} {what} and "
         f"{largest.target_input.shape[1]:,} target pieces; lower `batching.max_frames` and "
         "`batching.max_tokens` (dynamic) or `batching.examples_per_batch` (static), or "
         "`batching.max_source`, and keep the size of an update with `training.accumulate`"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from taskaware.errors import NotFiniteError
+from taskaware.errors import NotFiniteError, counted
 from taskaware.training.joint import LossArguments, Support, choose_support, task_indices
 from taskaware.training.meta import BatchLoss, EpisodeLoss
 from taskaware.training.optimiser import RATE_SHARE, learning_rate
@@ -249,5 +249,5 @@ def _examples_of(groups: Sequence[Sequence[Batch]]) -> str:
     if not named:
         return ""
     others = len(batches) - len(named)
-    last = f"; and those of {others:,} more batches" if others > 0 else ""
+    last = f"; and those of {counted(others, 'more batch', 'more batches')}" if others > 0 else ""
     return f"; its examples: {'; '.join(named)}{last}"

@@ -96,7 +96,7 @@ def test_a_block_of_which_nothing_can_be_read_does_not_stop_the_others(
 def test_where_nothing_at_all_can_be_read_it_fails(tmp_path: Path):
     lines = write_lines(tmp_path / "t.jsonl", st("gone", "x"), st("gone too", "y"))
     for _ in range(2):  # the second time it is complete
-        with pytest.raises(AudioError, match=r"none of the 2 copies .* left_out\.tsv"):
+        with pytest.raises(AudioError, match=r"no copy could be made, of 2 .* left_out\.tsv"):
             change_signals([lines], tmp_path / "o.jsonl", 1, SETTINGS, seed=1)
 
 

@@ -112,7 +112,7 @@ def test_the_command_scores_files_line_by_line(tmp_path: Path, capsys: pytest.Ca
     assert [line.split("  ")[0] for line in lines] == ["WER % 14.29", "TER % 14.29"]
     (tmp_path / "h.txt").write_text("a b c d e x y\n", encoding="utf-8")
     assert run(files) == 1
-    assert "a line for each of 2 references, but there are 1" in capsys.readouterr().err
+    assert "as many as the references (2), but are 1" in capsys.readouterr().err
     assert run([*files, "--metric", "comet"]) == 2
     assert "needs --sources and --comet-model" in capsys.readouterr().err
 

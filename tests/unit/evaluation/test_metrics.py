@@ -251,5 +251,5 @@ def test_signatures_name_their_tasks_only_where_they_differ() -> None:
 def test_scoring_nothing_or_unequal_numbers_is_refused() -> None:
     with pytest.raises(DataError, match="at least one example"):
         score_task(task("asr"), [], [])
-    with pytest.raises(ValueError, match="1 hypotheses and 2 references"):
+    with pytest.raises(ValueError, match="1 hypothesis and 2 references"):
         bleu(["a"], ["a", "b"])

@@ -27,7 +27,7 @@ from taskaware.data.embedded.settings import (
 )
 from taskaware.data.sound.audio import flac
 from taskaware.data.sound.synthesis import Synthesiser, Voice, voices
-from taskaware.errors import ExperimentError
+from taskaware.errors import ExperimentError, counted
 from taskaware.files import reporting
 from taskaware.output_folder import claimed
 from taskaware.settings import typed as settings_file
@@ -341,9 +341,9 @@ def _readme(settings: EmbeddedCorpusSettings) -> str:
         "Scores on it show that a method works; they say nothing about real speech.",
         "",
         f"Languages: en to {', '.join(settings.languages)}. Seed {settings.seed}.",
-        f"train: {settings.num_train_sentences} sentences, voices {names[0]}",
-        f"dev:   {settings.num_dev_sentences} sentences, voices {names[1]}",
-        f"test:  {settings.num_test_sentences} sentences, voices {names[2]}",
+        f"train: {counted(settings.num_train_sentences, 'sentence')}, voices {names[0]}",
+        f"dev:   {counted(settings.num_dev_sentences, 'sentence')}, voices {names[1]}",
+        f"test:  {counted(settings.num_test_sentences, 'sentence')}, voices {names[2]}",
         "Sentences and voices of a split occur in no other split.",
         *_notes(settings),
         "",

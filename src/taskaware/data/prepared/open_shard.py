@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taskaware.data.prepared.shards import INDEX, NPY_HEADER_BYTES, example_from_record
-from taskaware.errors import DataError
+from taskaware.errors import DataError, counted
 from taskaware.files import NUMPY_ERRORS, file_sha256, parse_json, require_regular
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def read_index(path: Path, *, num_examples: int) -> NDArray[np.void]:
         raise DataError(f"{path}: the index must be a NumPy file of rows, but is something else")
     if len(index) != num_examples:
         raise DataError(
-            f"{path}: the index must have {num_examples:,} rows, as prepared.json says, but has "
-            f"{len(index):,}: prepare the folder again with `taskaware prepare`"
+            f"{path}: the index must have {counted(num_examples, 'row')}, as prepared.json "
+            f"says, but has {len(index):,}: prepare the folder again with `taskaware prepare`"
         )
     return np.array(index)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taskaware.data.sound.audio import END_TOLERANCE_SECONDS, AudioInfo, Sound
+from taskaware.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +142,7 @@ def check_features(
     if num_columns is not None and features.shape[1] != num_columns:
         return Finding(
             field=column,
-            reason=f"must have {num_columns} columns, as all others here, "
+            reason=f"must have {counted(num_columns, 'column')}, as all others here, "
             f"but has {features.shape[1]}",
         )
     with np.errstate(over="ignore"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskaware.data.quality.overlap import RULES
 from taskaware.data.quality.statistics import SECOND_EDGES, WORD_EDGES, Distribution
+from taskaware.errors import counted
 from taskaware.types import TRAIN
 
 if TYPE_CHECKING:
@@ -70,13 +71,15 @@ def to_markdown(statistics: Statistics) -> str:
 def problem_lines(statistics: Statistics) -> list[str]:
     """Return what could not be counted, a sentence each."""
     lines = [
-        f"{split}: {number:,} lines of the manifests cannot be used; `taskaware prepare` lists them"
+        f"{split}: {counted(number, 'line')} of the manifests cannot be used; `taskaware prepare` "
+        f"lists {'it' if number == 1 else 'them'}"
         for split, number in statistics.problems.items()
     ]
     if statistics.unreadable:
         reasons = "; ".join(statistics.unreadable_reasons)
         lines.append(
-            f"{statistics.unreadable:,} examples have a recording that cannot be read: {reasons}"
+            f"{counted(statistics.unreadable, 'example')} with a recording that cannot be read: "
+            f"{reasons}"
         )
     return lines
 

@@ -102,8 +102,8 @@ def augment_signals(
             yield copy
     if num_left_out and not num_made:
         raise AudioError(
-            f"at least one recording must be readable, but none of the {num_left_out} copies could "
-            f"be made; the first: {first_reason}"
+            f"at least one recording must be readable, but no copy could be made, of "
+            f"{num_left_out} asked for; the first: {first_reason}"
         )
     if progress is not None:
         progress(num_made)

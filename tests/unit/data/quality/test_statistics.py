@@ -224,4 +224,4 @@ def test_later_splits_are_read_before_train_whatever_the_order_given(tmp_path: P
     assert statistics.held_out.counts()["dev"].train == {("mt", "text pair"): 1}
     size = (tmp_path / "train.tsv").stat().st_size
     assert seen[-1] == ("read train", size, size)
-    assert "train: 1 lines of the manifests cannot be used" in to_markdown(statistics)
+    assert "train: 1 line of the manifests cannot be used" in to_markdown(statistics)

@@ -1,0 +1,21 @@
+"""What a run says of the model that it starts from."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import TASKS
+from taskaware.run.experiment import Experiment
+from taskaware.run.settings import DataSettings, StartSettings
+from taskaware.run.start import Start, start_remarks
+from tiny_models import random_model
+
+
+@pytest.mark.parametrize(("known", "words"), [(1, "the task of old"), (2, "the 2 tasks of old")])
+def test_a_new_task_is_said_to_be_added_to_as_many_as_there_are(known: int, words: str):
+    start = Start(tasks=TASKS[:known], tensors={}, vocabulary_sha256="", features="")
+    experiment = Experiment(
+        name="new", data=DataSettings(folder="data"), start=StartSettings(model="old")
+    )
+    (remark,) = start_remarks(start, TASKS[: known + 1], random_model().transformer, experiment)
+    assert remark.text == f"task {TASKS[known].name}: new, added to {words}"
