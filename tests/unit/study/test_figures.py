@@ -39,9 +39,9 @@ def one_task(*runs: str) -> list[LearningCurve]:
 def test_points_tell_their_task_and_corpus_and_can_be_hidden_by_either() -> None:
     figure = embedding_figure(embeddings())
     assert titles(figure) == {
-        "mark t0 d0": ["asr_en, grammar: 1 examples"],
-        "mark t0 d1": ["asr_en, talks: 1 examples"],
-        "mark t1 d0": ["st_en_de, grammar: 1 examples"],
+        "mark t0 d0": ["asr_en, grammar: 1 example"],
+        "mark t0 d1": ["asr_en, talks: 1 example"],
+        "mark t1 d0": ["st_en_de, grammar: 1 example"],
         "mark t1 d1": ["st_en_de, talks: 2 examples"],
     }
     assert [(each.prefix, each.names) for each in figure.toggles] == [

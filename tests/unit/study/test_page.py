@@ -89,7 +89,7 @@ def test_many_tasks_are_shown_by_kind() -> None:
 
 def test_every_part_of_a_figure_has_a_tooltip_and_boxes_hide_it_without_a_script() -> None:
     html = render_page(study())
-    for tooltip in ("asr_en, talks: 1 examples", "vanilla, st_en_de, 2 at the end", "not scored"):
+    for tooltip in ("asr_en, talks: 1 example", "vanilla, st_en_de, 2 at the end", "not scored"):
         assert f"<title>{tooltip}" in html or f"{tooltip}, trained here</title>" in html
     boxes = [attributes for tag, attributes in Page(html).tags if tag == "input"]
     assert [box["class"] for box in boxes] == ["t0", "t1", "d0", "d1", "t0", "t1"]
