@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, BinaryIO
 
 from taskaware.errors import UserError
+from taskaware.file_forms import HEAD_BYTES, advised, other_than_text
 from taskaware.files import read_at_most, read_regular
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def read_given_text(path: Path, *, most_bytes: int) -> str:
         OSError: See ``read_given``.
     """
     try:
-        return read_given(path, most_bytes=most_bytes).decode("utf-8-sig")
+        content = read_given(path, most_bytes=most_bytes)
+        if (what := other_than_text(content[:HEAD_BYTES])) is not None:
+            raise UserError(f"{path} must be a text in UTF-8, but is {advised(what)}")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
     except IsADirectoryError:

@@ -344,6 +344,7 @@ def test_files_that_are_no_text_are_refused_by_name(predict, tmp_path: Path):
         ("a.txt", "one\ncaf\xe9\n".encode("latin-1"), "a.txt, line 2: must be UTF-8, but has"),
         ("b.txt", "one".encode("utf-16"), "b.txt must be UTF-8, but is UTF-16"),
         ("c.bin", bytes(range(256)), "c.bin must be a recording"),
+        ("e.pdf", b"%PDF-1.4\n\xe2\xe3\xcf\xd3", "UTF-8 text, but is a PDF document"),
         ("d.m4a", b"\0\0\0\x20ftypM4A ", "d.m4a: must be a recording (wav, flac, mp3, ogg"),
     ):
         (tmp_path / name).write_bytes(content)

@@ -20,6 +20,7 @@ ROOT = Path(taskaware.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("types", "errors", "version"),
     (
+        "file_forms",
         "files",
         "held_memory",
         "large_pages",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from taskaware.errors import UserError
+from taskaware.file_forms import HEAD_BYTES, advised, other_than_text
 from taskaware.pipes import open_pipe
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _file(path: Path, reading: Reading) -> Input:
         return _manifest(path)
     if suffix == ".npy":
         return _single(path, "features")
-    if suffix.removeprefix(".") in AUDIO_SUFFIXES or (path.is_file() and audio.is_recording(path)):
+    if suffix.removeprefix(".") in AUDIO_SUFFIXES:
         return _single(path, "speech")
     try:
         with path.open("rb") as file:
@@ -141,10 +142,14 @@ def _file(path: Path, reading: Reading) -> Input:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{_shown(path)} must be a file that can be read, but: {reason}") from error
     name = _shown(path)
+    # libsndfile takes UTF-16 for MP3, and says so on standard error.
+    if not head.startswith(_UTF_16) and audio.is_recording(path):
+        return _single(path, "speech")
     if not _is_text(head, name):
+        what = other_than_text(head[:HEAD_BYTES])
         raise UserError(
             f"{name} must be a recording ({', '.join(sorted(AUDIO_SUFFIXES))}), features (npy), a "
-            "manifest or UTF-8 text, but is none of them"
+            f"manifest or UTF-8 text, but is {advised(what) if what else 'none of them'}"
         )
     if reading == "auto" and _begins_like_a_list(head):
         return _manifest(path)
@@ -249,6 +254,8 @@ def _is_text(head: bytes, name: str) -> bool:
     """
     if head.startswith(_UTF_16):
         raise UserError(f"{name} must be UTF-8, but is UTF-16: save it as UTF-8")
+    if other_than_text(head[:HEAD_BYTES]) is not None:
+        return False
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from taskaware.data.manifest.read import iterate_manifest
 from taskaware.data.manifest.source_files import file_problem
 from taskaware.data.manifest.source_list import LIST_SUFFIXES, looks_like_a_list
 from taskaware.errors import ManifestError, UserError
+from taskaware.file_forms import HEAD_BYTES, advised, other_than_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,6 +56,9 @@ def _manifest(path: Path) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[str]:
     with path.open("rb") as file:
+        if (what := other_than_text(file.read(HEAD_BYTES))) is not None:
+            raise UserError(f"{path} must be a manifest or a text in UTF-8, but is {advised(what)}")
+        file.seek(0)
         for number, data in enumerate(file, start=1):
             start = len(codecs.BOM_UTF8) if number == 1 and data.startswith(codecs.BOM_UTF8) else 0
             try:

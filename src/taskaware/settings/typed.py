@@ -28,6 +28,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from taskaware.errors import ExperimentError, nearest
+from taskaware.file_forms import HEAD_BYTES, advised, other_than_text
 from taskaware.pipes import read_given
 from taskaware.settings.annotations import (
     SCALARS,
@@ -312,6 +313,10 @@ def _apply_override(mapping: dict[str, Any], override: str, reading: _Reading) -
 def _read_text(path: Path) -> str:
     try:
         content = read_given(path, most_bytes=_MOST_BYTES)
+        if (what := other_than_text(content[:HEAD_BYTES])) is not None:
+            raise ExperimentError(
+                f"{path}: must be settings in TOML, a text in UTF-8, but is {advised(what)}"
+            )
         return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except FileNotFoundError:
         raise ExperimentError(f"{path}: there is no such file") from None

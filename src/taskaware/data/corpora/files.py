@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import IO, TYPE_CHECKING, cast
 
 from taskaware.errors import CorpusError
+from taskaware.file_forms import HEAD_BYTES, advised, other_than_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,6 +58,11 @@ def decoded_lines(file: IO[bytes], place: str) -> Iterator[str]:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             yield text.removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
+        what = other_than_text(error.object[:HEAD_BYTES]) if number == 1 else None
+        if what is not None:
+            raise CorpusError(
+                f"{place}: must be a text in UTF-8, but is {advised(what)}"
+            ) from error
         raise CorpusError(
             f"{place}, line {number}: must be UTF-8, but is not ({error}): convert the file"
         ) from error

@@ -38,6 +38,7 @@ from taskaware.data.manifest.table_forms import (
 )
 from taskaware.data.manifest.tasks import name_problem
 from taskaware.errors import ManifestError, nearest
+from taskaware.file_forms import HEAD_BYTES
 from taskaware.files import parse_json, require_regular
 
 if TYPE_CHECKING:
@@ -268,6 +269,10 @@ def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
     try:
         require_regular(path)  # it is read several times, as nothing but a file can be
         with path.open("rb") as file:
+            wrong = wrong_form(file.read(HEAD_BYTES))
+            if wrong is not None:
+                raise ManifestError(f"{path}: {wrong}")
+            file.seek(0)
             lines = iter(lambda: file.readline(_MOST_LINE_BYTES + 1), b"")
             for number, data in enumerate(lines, start=1):
                 if len(data) > _MOST_LINE_BYTES:  # a device, for one, has no end
@@ -275,9 +280,6 @@ def _lines(path: Path, on_bytes: Callable[[int], None] | None) -> Iterator[str]:
                         f"{path}, line {number}: a line must have at most {_MOST_LINE_BYTES:,} "
                         "bytes, but has more"
                     )
-                wrong = wrong_form(data) if number == 1 else None
-                if wrong is not None:
-                    raise ManifestError(f"{path}: {wrong}")
                 start = 3 if number == 1 and data.startswith(codecs.BOM_UTF8) else 0
                 try:
                     line = data[start:].decode("utf-8")

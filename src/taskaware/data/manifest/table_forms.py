@@ -8,9 +8,10 @@ a cell in quotes with doubled quotes inside comes from a spreadsheet, and is not
 
 from __future__ import annotations
 
-import codecs
 import csv
 from typing import TYPE_CHECKING
+
+from taskaware.file_forms import advised, other_than_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,11 @@ QUOTED = (
 )
 _SEPARATORS = {",": "commas", ";": "semicolons"}
 _OTHER_SEPARATORS = {"|": "vertical bars", "  ": "spaces"}
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ADVICE = {
+    "a recording": ": write a manifest that names it in the column `audio` (docs/data.md)",
+    "a zip": ": save a spreadsheet as .csv, unpack anything else",
+    "a document": ": save it as .csv",
+}
 
 
 def is_csv(path: Path) -> bool:
@@ -67,15 +72,13 @@ def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | str]]:
             yield first, row
 
 
-def wrong_form(first_bytes: bytes) -> str | None:
+def wrong_form(head: bytes) -> str | None:
     """Return why a file can be no table of text by its first bytes, ``None`` where it may be."""
-    if first_bytes.startswith(b"PK\x03\x04"):
-        return "must be a text, but is a spreadsheet or a zip archive: save it as .csv"
-    if first_bytes.startswith(b"\x1f\x8b"):
-        return "must be a text, but is compressed by gzip: unpack it"
-    if first_bytes.startswith(_UTF_16) or b"\0" in first_bytes[:200]:
-        return "must be UTF-8, but is UTF-16 or holds null bytes: save it as UTF-8"
-    return None
+    what = other_than_text(head)
+    if what is None:
+        return None
+    advice = next((advice for start, advice in _ADVICE.items() if what.startswith(start)), "")
+    return f"must be a manifest, a table of text in UTF-8, but is {advised(what)}{advice}"
 
 
 def wrong_first_line(line: str, columns: Sequence[str]) -> str | None:

@@ -241,7 +241,11 @@ def test_other_separators_than_tabs_are_named(tmp_path: Path, delimiter: str, na
         ("m.csv", "task,source_text,target_text\rmt,a,b\r", "end with a carriage return"),
         ("m.tsv", "task\ttarget_text\n".encode("utf-16"), "is UTF-16"),
         ("m.tsv", "task\ttarget_text\n".encode("utf-16-le"), "is UTF-16"),
-        ("m.tsv", b"PK\x03\x04\x14", "is a spreadsheet or a zip archive: save it as .csv"),
+        (
+            "m.tsv",
+            b"PK\x03\x04\x14",
+            "is a zip archive, as spreadsheets are: save a spreadsheet as .csv",
+        ),
         ("m.tsv", b"\x1f\x8b\x08", "is compressed by gzip: unpack it"),
         ("m.tsv", 500 * "x", "the first line must name the columns"),
     ],

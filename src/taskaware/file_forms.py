@@ -1,0 +1,76 @@
+"""What a file is by its first bytes, where a text is wanted and it is none."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+HEAD_BYTES = 4096
+"""As many first bytes of a file as ``other_than_text`` wants."""
+
+_FORMS = tuple(
+    (re.compile(pattern, re.DOTALL), what)
+    for pattern, what in (
+        (rb"RIFF....WAVE|RF64....WAVE", "a recording (WAV)"),
+        (rb"fLaC[\0\x80]", "a recording (FLAC)"),
+        (rb"OggS\0", "a recording (Ogg)"),
+        # The second byte of a frame: version and layer, of which some do not exist.
+        (rb"ID3[\x02-\x04]|\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", "a recording (MP3)"),
+        (rb"\xff[\xf0\xf1\xf8\xf9]", "a recording (AAC)"),
+        (rb"FORM....AIF[FC]", "a recording (AIFF)"),
+        (rb"\.snd\0", "a recording (AU)"),
+        (rb"NIST_1A\n", "a recording (NIST sphere)"),
+        (rb"\0...ftyp", "a recording or a film (MP4)"),
+        (rb"\x1aE\xdf\xa3", "a recording or a film (Matroska, WebM)"),
+        (rb"caff\0|#!AMR(?:-WB)?\n|wvpk....[\x02-\x10]\x04|MAC [\x01-\x1f]", "a recording"),
+        (rb"PK\x03\x04", "a zip archive, as spreadsheets are"),
+        (rb"\x1f\x8b", "compressed by gzip"),
+        (rb"BZh[1-9]1AY", "compressed by bzip2"),
+        (rb"\xfd7zXZ\0", "compressed by xz"),
+        (rb"\x28\xb5\x2f\xfd", "compressed by zstd"),
+        (rb"7z\xbc\xaf", "a 7z archive"),
+        (rb"%PDF-", "a PDF document"),
+        (rb"\xd0\xcf\x11\xe0", "a document of an office suite"),
+        (rb"PAR1\x15", "a Parquet file"),
+        (rb"\x93NUMPY", "a NumPy file"),
+        (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a", "a picture"),
+        (rb"\xff\xfe|\xfe\xff", "UTF-16"),
+    )
+)
+_NULLS_WITHIN = 200
+_ADVICE = {"UTF-16": ": save it as UTF-8", "compressed": ": unpack it"}
+
+
+def other_than_text(head: bytes) -> str | None:
+    """Return what a file is that is no text in UTF-8, or ``None`` where it may be one.
+
+    Args:
+        head: Its first bytes, ``HEAD_BYTES`` of them where it has so many.
+    """
+    for pattern, what in _FORMS:
+        if pattern.match(head):
+            return what
+    first = head[:_NULLS_WITHIN]
+    if b"\0" not in first:
+        return None
+    return "UTF-16" if _is_utf_16(first) else "a binary file: it holds null bytes"
+
+
+def advised(what: str) -> str:
+    """Return what ``other_than_text`` says, and what to do, where that is plain."""
+    return next(
+        (what + advice for start, advice in _ADVICE.items() if what.startswith(start)), what
+    )
+
+
+def _is_utf_16(head: bytes) -> bool:
+    """Return whether bytes are text of two bytes a character, most of it Latin, without a mark."""
+    for name in ("utf-16-le", "utf-16-be"):
+        try:
+            text = codecs.getincrementaldecoder(name)().decode(head)
+        except UnicodeDecodeError:
+            continue
+        latin = sum("\t" <= character <= "\u024f" for character in text)
+        if latin > len(text) / 2:
+            return True
+    return False

@@ -1,0 +1,91 @@
+"""A file that is no text is called what it is, by whatever wanted a text."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+import soundfile
+
+from taskaware.data.corpora.files import read_lines
+from taskaware.data.manifest.read import read_manifest
+from taskaware.errors import UserError
+from taskaware.file_forms import other_than_text
+from taskaware.pipes import read_given_text
+from taskaware.pretrained.texts import read_texts
+from taskaware.run.experiment import Experiment
+from taskaware.settings.typed import load
+from tiny_corpus import RATE_HZ, speak
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def recording(form: str) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, speak("one"), RATE_HZ, format=form)
+    return buffer.getvalue()
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a.txt", "one")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64"])
+def test_a_recording_is_known_by_its_first_bytes(form: str):
+    assert (other_than_text(recording(form)) or "").startswith("a recording")
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (archive(), "a zip archive"),
+        (b"%PDF-1.7\n", "a PDF"),
+        ("one\ntwo".encode("utf-16"), "UTF-16"),
+        ("eins für\tzwei".encode("utf-16-le"), "UTF-16"),
+        ("eins für\tzwei".encode("utf-16-be"), "UTF-16"),
+        (bytes(range(256)), "a binary file"),
+    ],
+)
+def test_other_files_are_known_too(head: bytes, what: str):
+    assert (other_than_text(head) or "").startswith(what)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "OggS and fLaC", "RIFF on a WAVE", "the ftyp box", "PAR1 for the course", "\ufeffID3",
+     "MAC address", ".snd", "caff", "grün\n", "日本語", '{"task": "asr"}'],
+)  # fmt: skip
+def test_a_text_is_taken_for_nothing_else(text: str):
+    assert other_than_text(text.encode()) is None
+
+
+def read_toml(path: Path) -> object:
+    return load(Experiment, path)
+
+
+@pytest.mark.parametrize(
+    ("read", "wanted"),
+    [
+        (read_manifest, "a manifest, a table of text in UTF-8"),
+        (read_toml, "settings in TOML, a text in UTF-8"),
+        (lambda path: read_given_text(path, most_bytes=1 << 20), "a text in UTF-8"),
+        (lambda path: list(read_texts(path)), "a manifest or a text in UTF-8"),
+        (lambda path: list(read_lines(path)), "a text in UTF-8"),
+    ],
+)
+def test_whatever_wants_a_text_says_what_it_got_instead(
+    read: Callable[[Path], object], wanted: str, tmp_path: Path
+):
+    for content, what in ((recording("MP3"), "a recording (MP3)"), (archive(), "a zip archive")):
+        path = tmp_path / "given"
+        path.write_bytes(content)
+        with pytest.raises(UserError) as error:
+            read(path)
+        assert f"must be {wanted}, but is {what}" in str(error.value)
