@@ -279,7 +279,7 @@ def test_an_empty_and_a_silent_recording_say_so(predict, tmp_path: Path):
     (tmp_path / "empty.wav").write_bytes(b"")
     code, out, err = predict(tmp_path / "empty.wav", "--task", "asr_en", "--output", "srt")
     assert (code, out) == (1, "")
-    assert "empty.wav: the file is empty (0 bytes)" in err
+    assert "empty.wav: must be a recording, but is empty (0 bytes)" in err
     soundfile.write(tmp_path / "silent.wav", np.zeros(20 * RATE_HZ), RATE_HZ)
     code, out, err = predict(tmp_path / "silent.wav", "--task", "asr_en", "--output", "srt")
     assert (code, out) == (0, "")

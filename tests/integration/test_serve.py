@@ -255,6 +255,12 @@ def test_an_odd_file_is_a_clients_mistake_with_a_name(client, name: str):
     assert error["param"] == "file"
 
 
+def test_an_empty_upload_is_told_what_it_must_be(client):
+    form = {"data": {"model": "whisper-1"}, "files": {"file": ("a.wav", b"")}}
+    message = error_of(client.post(TRANSCRIPTIONS, **form), 400)["message"]
+    assert message == "the file must be a recording, but is empty (0 bytes)"
+
+
 def test_a_waveform_that_is_not_finite_is_refused(client):
     broken = bytearray(wav(subtype="FLOAT"))
     broken[-400:-396] = struct.pack("<f", float("nan"))

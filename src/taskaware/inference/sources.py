@@ -53,7 +53,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 """Endings of recordings, without the dot; some of them cannot be read, but none is a text."""
 
-Source = Text | Speech | str | os.PathLike[str] | bytes | BinaryIO | np.ndarray | torch.Tensor
+BYTES = bytes | bytearray | memoryview
+
+Source = Text | Speech | str | os.PathLike[str] | BYTES | BinaryIO | np.ndarray | torch.Tensor
 """One source; see the top of this file."""
 
 _EXPECTED: Mapping[Modality, str] = {
@@ -125,8 +127,8 @@ def as_list(sources: Iterable[Source]) -> list[Source]:
     Raises:
         UserError: It is one source; a string or an array would fall into its parts.
     """
-    is_one = isinstance(sources, str | bytes | os.PathLike | np.ndarray | torch.Tensor | io.IOBase)
-    if is_one or not isinstance(sources, Iterable):
+    one = str | BYTES | os.PathLike | np.ndarray | torch.Tensor | io.IOBase
+    if isinstance(sources, one) or not isinstance(sources, Iterable):
         raise UserError(
             f"several sources must be a list, but are a {type(sources).__name__}: put one source "
             "into brackets, or use `run`"
@@ -194,7 +196,7 @@ def modality_of(source: Source) -> Modality:
             return _modality_of_file(source) if names_a_file(source) else "text"
         case os.PathLike():
             return _modality_of_file(os.fspath(source))
-        case Speech() | bytes():
+        case Speech() | bytes() | bytearray() | memoryview():
             return "speech"
         case np.ndarray() | torch.Tensor():
             return "features" if source.ndim == 2 and 1 not in source.shape else "speech"
@@ -366,7 +368,7 @@ def as_stream(source: Source, modality: Modality) -> BinaryIO:
     Raises:
         UserError: It is another source.
     """
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, BYTES):
         return io.BytesIO(source)
     if isinstance(source, io.TextIOBase):
         raise UserError("a file must be opened as binary, open(path, 'rb'), but is opened as text")

@@ -221,7 +221,10 @@ def _require_size(content: bytes, settings: ServeSettings, param: str) -> None:
             param,
         )
     if not content:
-        raise ServiceError("the file is empty (0 bytes)", code="invalid_audio", param=param)
+        what = "features (.npy)" if param == "features" else "a recording"
+        raise ServiceError(
+            f"the file must be {what}, but is empty (0 bytes)", code="invalid_audio", param=param
+        )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from taskaware.errors import AudioError, UserError
 from taskaware.inference.model import load
 from taskaware.types import Speech, Text
-from tiny_service import random_model
+from tiny_service import random_model, wav
 
 if TYPE_CHECKING:
     from taskaware.inference import TaskAwareModel
@@ -53,6 +53,28 @@ def test_a_source_of_wrong_parts_is_refused_by_name(source: Any, model: TaskAwar
     ):
         with pytest.raises(UserError):
             use()
+
+
+def test_no_bytes_are_said_to_be_empty_and_a_file_at_its_end_to_be_read_already(
+    model: TaskAwareModel,
+):
+    speech = next(task.name for task in model.tasks if task.source_modality == "speech")
+    for use in (model.run, lambda task, source: model.transcript(source, task)):
+        for nothing in (b"", bytearray(), io.BytesIO()):
+            with pytest.raises(AudioError, match="but is empty"):
+                use(speech, nothing)
+        read = io.BytesIO(wav())
+        read.read()
+        with pytest.raises(AudioError, match=r"`seek\(0\)` begins again"):
+            use(speech, read)
+
+
+def test_bytes_of_every_type_are_one_recording(model: TaskAwareModel):
+    expected = model.translate(wav(), to="de")
+    for same in (bytearray(wav()), memoryview(wav())):
+        assert model.translate(same, to="de") == expected
+        with pytest.raises(UserError, match="several sources must be a list"):
+            model.run_many("st_en_de", same)  # type: ignore[arg-type]
 
 
 class Unreadable(io.RawIOBase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from conftest import TASKS
@@ -15,7 +17,7 @@ from tiny_models import random_model
 def test_a_new_task_is_said_to_be_added_to_as_many_as_there_are(known: int, words: str):
     start = Start(tasks=TASKS[:known], tensors={}, vocabulary_sha256="", features="")
     experiment = Experiment(
-        name="new", data=DataSettings(folder="data"), start=StartSettings(model="old")
+        name="new", data=DataSettings(folder=Path("data")), start=StartSettings(model=Path("old"))
     )
     (remark,) = start_remarks(start, TASKS[: known + 1], random_model().transformer, experiment)
     assert remark.text == f"task {TASKS[known].name}: new, added to {words}"

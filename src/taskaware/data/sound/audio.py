@@ -310,6 +310,8 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
             source = io.BytesIO(read_pipe(Path(path), name))
     else:
         name, source = shown(getattr(path, "name", "the recording")), seekable(path)
+    if not isinstance(source, str | bytes):
+        _require_content(source, name)
     try:
         file = soundfile.SoundFile(source)
     except (soundfile.SoundFileError, TypeError) as error:
@@ -360,7 +362,18 @@ def _check_is_file(path: Path, name: str) -> None:
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{name}: the file cannot be read ({reason})") from error
     if size == 0 and path.is_file():
-        raise AudioError(f"{name}: the file is empty (0 bytes)")
+        raise AudioError(f"{name}: must be a recording, but is empty (0 bytes)")
+
+
+def _require_content(stream: BinaryIO, name: str) -> None:
+    start = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(start)
+    if size is not None and size <= start:
+        raise AudioError(
+            f"{name}: must be a recording, but is empty (0 bytes)"
+            + (": it was read to its end, `seek(0)` begins again" if size else "")
+        )
 
 
 def _reason(error: Exception) -> str:

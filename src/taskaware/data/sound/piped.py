@@ -42,7 +42,7 @@ def read_piped(stream: BinaryIO, name: str) -> bytes:
 
 
 def read_stream(stream: BinaryIO, name: str, most_bytes: int = -1) -> bytes:
-    """Return what an open file has left; an ``AudioError`` says that it cannot be read."""
+    """Return what an open file has left; an ``AudioError`` says why it cannot be used."""
     try:
         content = stream.read(most_bytes)
     except Exception as error:  # whatever an object that is not ours raises
@@ -51,5 +51,10 @@ def read_stream(stream: BinaryIO, name: str, most_bytes: int = -1) -> bytes:
         wrong = type(content).__name__
         raise AudioError(
             f"{name}: an open file must give bytes, but gives {wrong}: open it as 'rb'"
+        )
+    if not content:
+        raise AudioError(
+            f"{name}: must have something to read, but is empty, or at its end: an open file is "
+            "read from where it stands, and `seek(0)` begins again"
         )
     return content

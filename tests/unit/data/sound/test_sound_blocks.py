@@ -71,7 +71,7 @@ def test_open_files_bytes_and_waveforms_are_read_again_and_again(tmp_path: Path)
 def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path):
     empty = tmp_path / "empty.wav"
     empty.write_bytes(b"")
-    with pytest.raises(AudioError, match=r"empty.wav: the file is empty"):
+    with pytest.raises(AudioError, match=r"empty.wav: must be a recording, but is empty"):
         long_sound(empty)
     with pytest.raises(AudioError, match="the recording is empty"):
         long_waveform(np.zeros(0, np.float32), RATE_HZ, name="the waveform")
