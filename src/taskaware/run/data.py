@@ -23,8 +23,17 @@ if TYPE_CHECKING:
     from taskaware.types import Task
 
 
-def describe(data: PreparedData, experiment: Experiment, tasks: Sequence[Task]) -> dict[str, Any]:
-    """Return what a run reads of its data, as JSON can hold it: hashes, and the model's tasks."""
+def describe(
+    data: PreparedData, experiment: Experiment, tasks: Sequence[Task], *, start: str = ""
+) -> dict[str, Any]:
+    """Return what a run reads, as JSON can hold it: hashes, and the model's tasks.
+
+    Args:
+        data: The data.
+        experiment: What is trained.
+        tasks: Those of the model.
+        start: What stands for the model that it starts from; empty where there is none.
+    """
     train, dev = experiment.data.train_split, experiment.data.dev_split
     return {
         "folder": str(data.folder),
@@ -34,13 +43,22 @@ def describe(data: PreparedData, experiment: Experiment, tasks: Sequence[Task]) 
         "train": _split_digest(data, train),
         "dev": _split_digest(data, dev) if dev in data.split_names else "",
         "tasks": [asdict(task) for task in tasks],
+        "start": start,
     }
+
+
+def records_contents(before: Mapping[str, Any], name: str) -> bool:
+    """Return whether a checkpoint says what the ``data`` or the ``start`` of its run held.
+
+    If so, ``require_same`` knows them again wherever they lie.
+    """
+    return {"data": "train", "start": "start"}[name] in before
 
 
 def require_same(
     before: Mapping[str, Any], now: Mapping[str, Any], *, folder: Path, checkpoint: Path
 ) -> None:
-    """Check that a run resumes with the data that it began with.
+    """Check that a run resumes with the data and the start that it began with, wherever they lie.
 
     Args:
         before: What a checkpoint says of it (``describe``).
@@ -49,8 +67,15 @@ def require_same(
         checkpoint: The checkpoint.
 
     Raises:
-        DataError: It is other data; the message says what differs and what can be done.
+        DataError: They are others; the message says what differs and what can be done.
     """
+    if before.get("start", now.get("start")) != now.get("start"):
+        raise DataError(
+            f"{folder} must resume with the model that it began from, but `start.model` is another "
+            f"now than when {checkpoint.name} was written: its weights, tasks or task embeddings "
+            "differ. The run is left as it is. Name the model that it began from, choose another "
+            "folder with --to, or add --restart to give up this run and start over"
+        )
     names = {
         "vocabulary": "the vocabulary",
         "features": "the features",
@@ -63,10 +88,17 @@ def require_same(
     if not others:
         return
     changed = ", ".join(names[name] for name in others)
+    is_elsewhere = before.get("folder", now["folder"]) != now["folder"]
+    what = (
+        f"{now['folder']} holds other data than {before['folder']} did when {checkpoint.name} was "
+        f"written: {changed} differ"
+        if is_elsewhere
+        else f"{now['folder']} has been prepared again since {checkpoint.name} was written: "
+        f"{changed} changed"
+    )
     raise DataError(
-        f"{folder} must resume with the data that it began with, but {now['folder']} has been "
-        f"prepared again since {checkpoint.name} was written: {changed} changed. The run is left "
-        "as it is. To train on the new data choose another folder with --to"
+        f"{folder} must resume with the data that it began with, but {what}. The run is left as it "
+        "is. To train on the new data choose another folder with --to"
         f"{_from_its_weights(folder, others)}. To give up this run and start over, add "
         "--restart"
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskaware.data.prepared.users import note_run
 from taskaware.decoding.settings import DecodingSettings
-from taskaware.errors import ExperimentError
+from taskaware.errors import DamagedCheckpointError, ExperimentError
 from taskaware.files import reporting, write_text
 from taskaware.run import experiment as experiment_file
+from taskaware.run.data import records_contents
 from taskaware.run.files import claim_files
-from taskaware.training.checkpoint import checkpoints, tidy
+from taskaware.training.checkpoint import checkpoints, read_content, tidy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from taskaware.run.experiment import Experiment
@@ -56,7 +59,7 @@ def claim(
         tidy(folder / "checkpoints")
     changes: dict[str, float] = {}
     if path.exists() and not is_known and _has_work(folder):
-        before = experiment_file.load(path)
+        before = _with_paths_of(experiment, experiment_file.load(path), _recorded(folder))
         if _course(before) != _course(experiment):
             raise ExperimentError(
                 f"{folder} must be a new folder or one of this experiment, but holds another; "
@@ -96,6 +99,30 @@ def write_experiment(folder: Path, experiment: Experiment) -> None:
 
 def _has_work(folder: Path) -> bool:
     return bool(checkpoints(folder / "checkpoints")) or (folder / "model").exists()
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """Return what the newest checkpoint says of the data and the start."""
+    for path in reversed(checkpoints(folder / "checkpoints")):
+        with contextlib.suppress(DamagedCheckpointError):
+            return read_content(path).get("data", {})
+    return {}
+
+
+def _with_paths_of(
+    experiment: Experiment, before: Experiment, recorded: Mapping[str, Any]
+) -> Experiment:
+    """Return what a folder holds with the paths of now, where contents will be compared.
+
+    Data and models may be moved, and paths be written in several ways.
+    """
+    if records_contents(recorded, "data"):
+        data = replace(before.data, folder=experiment.data.folder)
+        before = replace(before, data=data)
+    is_start = before.start.model is not None and experiment.start.model is not None
+    if is_start and records_contents(recorded, "start"):
+        before = replace(before, start=replace(before.start, model=experiment.start.model))
+    return before
 
 
 def _has_updates_left(folder: Path, experiment: Experiment) -> bool:

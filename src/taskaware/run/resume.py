@@ -49,7 +49,8 @@ def resume(
         optimiser=create_optimiser(run.experiment.optimiser, run.model),
         generator=torch.Generator().manual_seed(seed + run.processes.rank),
     )
-    data = run_data.describe(run.data, run.experiment, run.tasks)
+    start = "" if run.start is None else run.start.digest
+    data = run_data.describe(run.data, run.experiment, run.tasks, start=start)
     found = checkpoints(run.folder / "checkpoints")
     if found:
         _load_newest(state, found, run, data, note)

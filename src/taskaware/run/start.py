@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,6 +66,7 @@ class Start:
         feature_settings: How it hears a recording; ``None``: a checkpoint, which does not say.
         settings: Its sizes and choices; ``None``: a checkpoint, which does not say.
         vocabulary: Its vocabulary, where it has one with it.
+        digest: What stands for its weights, tasks and task embeddings, wherever it lies.
     """
 
     tasks: tuple[Task, ...]
@@ -75,6 +78,7 @@ class Start:
     feature_settings: FeatureSettings | None = None
     settings: ModelSettings | None = None
     vocabulary: Vocabulary | None = None
+    digest: str = ""
 
     @property
     def adapter_tasks(self) -> tuple[str, ...]:
@@ -102,7 +106,17 @@ def open_start(path: Path, data: PreparedData) -> Start:
             f"{path} must have finite weights to start from, but does not; start from an older "
             "checkpoint or another model"
         )
-    return start
+    return replace(start, digest=_digest(start))
+
+
+def _digest(start: Start) -> str:
+    of_tasks = json.dumps([asdict(task) for task in start.tasks], sort_keys=True)
+    digest = hashlib.sha256(f"{start.vocabulary_sha256} {start.features} {of_tasks}".encode())
+    for tensors in (start.tensors, start.task_embeddings):
+        for name, value in sorted(tensors.items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(memoryview(value.detach().cpu().contiguous().view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
 def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:

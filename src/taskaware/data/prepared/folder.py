@@ -90,7 +90,8 @@ class PreparedData:
             missing = MARKER_NAME if marker is None else VOCABULARY_NAME
             raise DataError(
                 f"{store.address}: the prepared folder does not exist or is not complete "
-                f"({missing} is missing): make it with `taskaware prepare`"
+                f"({missing} is missing): make it with `taskaware prepare`, or "
+                "give the place that it was moved to"
             )
         return cls(store, marker, Vocabulary(model))
 

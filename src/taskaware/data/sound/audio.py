@@ -305,7 +305,7 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
     if isinstance(path, str | Path):
         name = shown(path)
         _check_is_file(Path(path), name)
-        source = _openable(path)
+        source: Any = _openable(path)
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
             source = io.BytesIO(read_pipe(Path(path), name))
     else:
