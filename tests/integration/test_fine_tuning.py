@@ -66,7 +66,7 @@ def test_a_fine_tuned_model_keeps_all_the_tasks_of_its_start(
 ):
     tuned = taskaware.load(tune(data, vanilla, tmp_path / "tuned") / "model")
     assert tuple(task.name for task in tuned.tasks) == TASK_NAMES
-    assert tuned.provenance["start"] == str(vanilla)
+    assert tuned.provenance["start"] == vanilla.name
 
 
 def test_fine_tuning_begins_with_the_weights_of_its_start(

@@ -221,11 +221,18 @@ def _write(graph: _Graph, folder: Path, *, int8: bool) -> WrittenGraph:
             verbose=False,
         )
         assert program is not None
+        _forget_source_code(program.model.graph)
         program.save(str(path), external_data=size > _LARGEST_BYTES)
         if int8:
             _quantise(path, is_large=size > _LARGEST_BYTES)
         inputs = graph.example(2, 3, _LONGEST // 2, 2)
         return WrittenGraph(name=path.name, difference=_difference(graph, path, inputs))
+
+
+def _forget_source_code(graph: Any) -> None:
+    """Delete what the exporter notes of each operation: lines of source, by their paths."""
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
 
 
 def _difference(graph: _Graph, path: Path, inputs: tuple[Any, ...]) -> float:

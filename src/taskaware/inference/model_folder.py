@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +34,7 @@ from taskaware.errors import (
 )
 from taskaware.files import link_or_copy, read_json_object, require_name
 from taskaware.folder_exchange import atomic_folder
-from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card
+from taskaware.inference.model_card import CARD_NAME, last_part, may_write_card, model_card
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.allocation import at_most
@@ -288,12 +288,28 @@ def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None =
             "longest_sources": dict(parts.longest_sources),
         }
         for name, content in (
-            ("provenance.json", dict(parts.provenance)),
+            ("provenance.json", shareable(parts.provenance)),
             (DESCRIPTION, description),
         ):
             (partial / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
         if may_write_card(folder):
             (partial / CARD_NAME).write_text(model_card(parts), encoding="utf-8")
+
+
+def shareable(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's origin with the names of absolute paths alone: folders of models are shared.
+
+    Where something was on somebody's machine is no one's business; a relative path says no more
+    than whoever gave it.
+    """
+    return {
+        name: last_part(value) if isinstance(value, str) and _is_absolute(value) else value
+        for name, value in provenance.items()
+    }
+
+
+def _is_absolute(text: str) -> bool:
+    return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
 
 
 def _require_replaceable(folder: Path) -> None:

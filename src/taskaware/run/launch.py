@@ -14,7 +14,7 @@ import threading
 import time
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import LostProcessError, TaskawareError, UserError
 from taskaware.run.train import Display, train_experiment
@@ -128,7 +128,7 @@ def _awaited_death(others: Sequence[BaseProcess]) -> str:
     that the first process may hear of a lost connection while all the others still seem to live.
     """
     until = time.monotonic() + _SECONDS_TO_NOTICE
-    running = {process.sentinel: process for process in others}
+    running: dict[Any, BaseProcess] = {process.sentinel: process for process in others}
     while running and not _whose_death(others):
         ended = connection.wait(list(running), timeout=max(0.0, until - time.monotonic()))
         for sentinel in ended:

@@ -108,6 +108,7 @@ class Run:
                 "update": update,
                 "seed": self.experiment.training.seed,
                 "start": str(self.experiment.start.model or ""),
+                "start_digest": "" if self.start is None else self.start.digest,
                 "trains": self.experiment.start.trains,
                 "ctc_weight": self.experiment.objective.ctc_weight,
                 "data": str(self.data.folder),

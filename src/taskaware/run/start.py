@@ -115,7 +115,7 @@ def _digest(start: Start) -> str:
     for tensors in (start.tensors, start.task_embeddings):
         for name, value in sorted(tensors.items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(memoryview(value.detach().cpu().contiguous().view(torch.uint8).numpy()))
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

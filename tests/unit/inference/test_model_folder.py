@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from conftest import MT
 from taskaware.cli.main import run as command
 from taskaware.errors import CheckpointError, UserError
+from taskaware.inference.model import load
 from taskaware.inference.model_folder import find_model
 from tiny_models import random_model
 
@@ -85,3 +87,29 @@ def test_a_folder_that_models_and_runs_are_in_names_them(run: Path, tmp_path: Pa
     (tmp_path / "nothing").mkdir()
     with pytest.raises(CheckpointError, match=r"neither model\.json nor experiment\.toml$"):
         find_model(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("/home/jane/secret/runs/mine", "mine"),
+        ("/home/jane/secret/runs/mine/", "mine"),
+        (r"C:\Users\Jane\runs\mine", "mine"),
+        ("runs/mine", "runs/mine"),
+        ("mine", "mine"),
+        ("s3://bucket/data", "s3://bucket/data"),
+        ("", ""),
+        (7, 7),
+    ],
+)
+def test_a_folder_of_a_model_keeps_no_place_of_a_machine(
+    given: object, kept: object, tmp_path: Path
+):
+    model = replace(random_model(), provenance={"data": given, "update": 3})
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").provenance == {"data": kept, "update": 3}
+    assert "jane" not in "".join(
+        path.read_text("utf-8", "replace").casefold()
+        for path in (tmp_path / "model").iterdir()
+        if path.is_file()
+    )

@@ -302,10 +302,11 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
     """Open a recording that is whole, or say why not; gives the file and its name for messages."""
     import soundfile
 
+    source: Any
     if isinstance(path, str | Path):
         name = shown(path)
         _check_is_file(Path(path), name)
-        source: Any = _openable(path)
+        source = _openable(path)
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
             source = io.BytesIO(read_pipe(Path(path), name))
     else:
