@@ -302,7 +302,6 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
     """Open a recording that is whole, or say why not; gives the file and its name for messages."""
     import soundfile
 
-    source: Any
     if isinstance(path, str | Path):
         name = shown(path)
         _check_is_file(Path(path), name)
@@ -311,7 +310,6 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
             source = io.BytesIO(read_pipe(Path(path), name))
     else:
         name, source = shown(getattr(path, "name", "the recording")), seekable(path)
-    if not isinstance(source, str | bytes):
         _require_content(source, name)
     try:
         file = soundfile.SoundFile(source)
