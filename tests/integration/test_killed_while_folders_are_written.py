@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from killed import contents, in_a_fork, killed_at
+from conftest import MT
+from killed import contents, in_a_fork, killed_at, killed_where
 from taskaware.augment.blocks import Made, claim_recordings, write_in_blocks
 from taskaware.data.embedded import corpus
 from taskaware.data.embedded.settings import EmbeddedCorpusSettings
 from taskaware.export.folder import write_into
+from taskaware.export.onnx_files import write_onnx
 from taskaware.output_folder import LOCK_NAME, RECORD_NAME
 from taskaware.study import write as tables
 from taskaware.study.results import StudyResults
+from tiny_models import random_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,3 +135,21 @@ def test_synthetic_texts_and_recordings(tmp_path: Path):
         write_in_blocks(folder / "out.jsonl", {"step": "test"}, range(5), make, block_size=2)
 
     assert_given_again_it_leaves_the_same(speak, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_graphs_of_an_export(tmp_path: Path):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra `export` is not installed")
+    model = random_model(tasks=(MT,), num_encoder_layers=1, num_decoder_layers=1)
+    folder = tmp_path / "exported"
+
+    def export() -> None:
+        write_into(folder, "export.json", lambda place: write_onnx(model, place))
+
+    assert killed_where(export, folder, lambda event, path: path.name == "decoder.onnx")
+    assert not [path for path in folder.iterdir() if not path.name.startswith(".")]
+    assert not in_a_fork(export)
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
+        *("encoder_text.onnx", "decoder.onnx", "decode.py", "export.json")
+    }
