@@ -338,8 +338,49 @@ def test_a_method_that_a_path_lacks_is_told_with_those_that_it_has(client):
     assert error_of(answer, 405)["message"] == (
         "/v1/task-embeddings must be asked by GET or POST, but was by PUT"
     )
-    assert answer.headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
     assert "by POST, but was by GET" in error_of(client.get("/v1/run"), 405)["message"]
+
+
+def test_the_head_alone_is_answered_wherever_a_page_can_be_read(client):
+    for path in ("/", "/health", "/v1/models", "/page/index.html"):
+        head, whole = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+        assert head.headers["content-length"] == str(len(whole.content))
+    answer = client.head("/v1/run")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("headers", "what"),
+    [
+        ({"Content-Type": "application/json"}, "but is application/json"),
+        ({"Content-Type": "audio/wav"}, "but is audio/wav"),
+        ({}, "but is of no type"),
+        ({"Content-Type": "multipart/form-data"}, "cannot be read as one (Missing boundary"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, "cannot be read as one (Invalid"),
+        (
+            {"Content-Type": "multipart/form-data; boundary=x", "Content-Encoding": "gzip"},
+            "but is compressed (gzip)",
+        ),
+    ],
+)
+def test_what_is_no_form_where_one_is_wanted_is_told_so(client, headers: dict, what: str):
+    answer = client.post(TRANSCRIPTIONS, content=wav(), headers=headers)
+    message = error_of(answer, answer.status_code)["message"]
+    assert answer.status_code in (400, 422)
+    assert message.startswith("the body must be a form, multipart/form-data with the fields")
+    assert what in message
+
+
+@pytest.mark.parametrize("language", ["en", "EN", "en-US", "en_gb"])
+def test_a_language_is_known_in_the_forms_in_which_clients_write_it(client, language: str):
+    assert transcribe(client, language=language).status_code == 200
+    form = {"language": language, "target_language": "DE"}
+    assert transcribe(client, path="/v1/audio/translations", **form).status_code == 200
+    regional = {"language": language, "target_language": "de-AT"}
+    error_of(transcribe(client, path="/v1/audio/translations", **regional), 404)
 
 
 def test_a_page_that_is_not_there_is_told_by_its_name(client):

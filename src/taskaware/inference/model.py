@@ -23,7 +23,7 @@ from taskaware.inference.decoder import Decoder
 from taskaware.inference.model_folder import find_model, read_folder, write_folder
 from taskaware.inference.recordings.transcribing import is_stream, transcribe, transcribe_long
 from taskaware.inference.sources import Hearing, HearingOptions, as_list, modality_of, source_name
-from taskaware.inference.task_choice import only_task, translation_task
+from taskaware.inference.task_choice import known_language, only_task, translation_task
 from taskaware.inference.task_embeddings import as_examples, as_task_embedding, stored_name
 from taskaware.model.reduced import Weights, is_reduced, prepare_weights
 from taskaware.model.task_embedding import mean_task_embedding
@@ -82,11 +82,11 @@ class TaskAwareModel(Decoder):
         Returns:
             The text; for a list, a list of texts.
         """
-        found = [
-            task
-            for task in self.tasks
-            if task.kind == "asr" and language in (None, task.source_language)
-        ]
+        own = [task for task in self.tasks if task.kind == "asr"]
+        if language is not None:
+            spoken = (task.source_language for task in own)
+            language = known_language(language, spoken, drops_region=True)
+        found = [task for task in own if language in (None, task.source_language)]
         name = only_task(self.tasks, found, "speech recognition", language, "language")
         return self.run(name, source, **hearing)
 

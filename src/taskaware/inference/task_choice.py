@@ -8,7 +8,7 @@ from taskaware.errors import UnknownTaskError
 from taskaware.inference.sources import modality_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from taskaware.inference.sources import Source
     from taskaware.types import Task
@@ -22,6 +22,10 @@ def translation_task(
     Raises:
         UnknownTaskError: There is none, or there are several.
     """
+    to = known_language(to, (task.target_language for task in tasks))
+    if source_language is not None:
+        spoken = (task.source_language for task in tasks)
+        source_language = known_language(source_language, spoken, drops_region=True)
     found = [
         task
         for task in tasks
@@ -35,6 +39,31 @@ def translation_task(
     modality = modalities.pop() if is_clear else modality_of(source)
     fitting = [task for task in found if task.source_modality == modality]
     return only_task(tasks, fitting, f"translation of {modality}", to, "to")
+
+
+def known_language(said: str, known: Iterable[str], *, drops_region: bool = False) -> str:
+    """Return the language of a model's that a user means: ``EN`` is ``en``, ``pt_br`` ``pt-BR``.
+
+    Args:
+        said: What the user says.
+        known: The model's languages.
+        drops_region: Whether ``en-US`` may be ``en``, as of what is spoken; what is written in
+            ``zh-TW`` is not what is written in ``zh``.
+
+    Returns:
+        What the user says, where that is none of them.
+    """
+    names = list(known)
+    if said in names or not isinstance(said, str):
+        return said
+    plain = _plain_code(said)
+    wanted = [plain, plain.partition("-")[0]] if drops_region else [plain]
+    by_code = {_plain_code(name): name for name in reversed(names)}
+    return next((by_code[code] for code in wanted if code in by_code), said)
+
+
+def _plain_code(language: str) -> str:
+    return language.strip().lower().replace("_", "-")
 
 
 def only_task(

@@ -29,7 +29,7 @@ from taskaware.serve.failures import (
     stopping,
     told,
 )
-from taskaware.serve.guard import Guard, Refused
+from taskaware.serve.guard import ASKED_BY, Guard, Refused
 from taskaware.serve.metrics import CONTENT_TYPE
 from taskaware.serve.run_routes import run_routes
 from taskaware.serve.schemas import ERRORS, Health
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+FORMS = "/v1/audio/"  # below it, bodies are forms
+_FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 PAGE = Path(__file__).with_name("page")
 _DESCRIPTION = """One model, many tasks. The routes below `/v1/audio` are those of OpenAI's API, so
 that its clients work unchanged; `/v1/run` runs any task on any source."""
@@ -119,6 +121,17 @@ def _wrong_with(field: Mapping[str, Any]) -> str:
     return said
 
 
+def _no_form(request: Request, what: str) -> str:
+    """Return what is said of a body that is not the form that it must be."""
+    packed = request.headers.get("content-encoding", "")
+    if packed and packed.lower() != "identity":
+        what = f"but is compressed ({shortened(packed)}), which is not understood here"
+    return (
+        f"the body must be a form, multipart/form-data with the fields `file` and `model`, {what}: "
+        "curl makes one with -F file=@NAME -F model=whisper-1"
+    )
+
+
 def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(TaskawareError)
     async def foreseen(_: Request, error: Exception) -> Response:
@@ -130,13 +143,16 @@ def _tell_errors(app: FastAPI) -> None:
         return error_response(stopping())
 
     @app.exception_handler(RequestValidationError)
-    async def impossible(_: Request, error: Exception) -> Response:
+    async def impossible(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         errors = error.errors()
         first = errors[0]
         place = shortened(".".join(str(part) for part in first["loc"] if part != "body"))
         more = f" (and {len(errors) - 1:,} more)" if len(errors) > 1 else ""
         message = f"{place or 'the body'}: {_wrong_with(first)}{more}"
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.url.path.startswith(FORMS) and kind not in _FORM_TYPES:
+            message = _no_form(request, f"but is {shortened(kind) or 'of no type'}")
         return error_response(ServiceError(message, status=422, param=place or None))
 
     @app.exception_handler(HTTPException)
@@ -151,10 +167,14 @@ def _tell_errors(app: FastAPI) -> None:
             message = f"there is no page {place}: /docs has those that there are"
         elif error.status_code == 405:  # the framework names those of the first route of the path
             path = getattr(request.scope.get("route"), "path", "")
-            if methods := request.app.openapi()["paths"].get(path, {}):
-                headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
-            wanted = headers.get("Allow", "another method").replace(", ", " or ")
-            message = f"{place} must be asked by {wanted}, but was by {shortened(request.method)}"
+            methods = request.app.openapi()["paths"].get(path, {})
+            allowed = [method.upper() for method in methods] or headers.get("Allow", "").split(", ")
+            headers["Allow"] = ", ".join(sorted({*allowed, *["HEAD"] * ("GET" in allowed)}))
+            wanted = " or ".join(sorted(filter(None, allowed))) or "another method"
+            asked = shortened(request.scope.get(ASKED_BY, request.method))
+            message = f"{place} must be asked by {wanted}, but was by {asked}"
+        elif error.status_code == 400 and place.startswith(FORMS):
+            message = _no_form(request, f"but cannot be read as one ({message.rstrip('.')})")
         response = error_response(
             ServiceError(message, status=error.status_code, code=code or "invalid_request")
         )

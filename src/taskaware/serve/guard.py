@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from taskaware.serve.metrics import Metrics
     from taskaware.serve.settings import ServeSettings
 
+ASKED_BY = "taskaware.asked_by"  # in a scope: the method, where it is answered as another
 _KEEPS = ("/v1/", "/metrics")  # what needs the key, where there is one
 _DRAIN_SECONDS = 5.0
 _HEADERS = {
@@ -98,6 +99,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         scope = _of_origin_form(scope)
+        is_head = scope["method"] == "HEAD"
+        if is_head:  # answered as GET, without the body (RFC 9110, section 9.3.2)
+            scope = {**scope, "method": "GET", ASKED_BY: "HEAD"}
         begun = time.perf_counter()
         status = 499
 
@@ -110,6 +114,8 @@ class Guard:
                     headers[name] = value
                 is_docs = scope["path"] in ("/docs", "/redoc")
                 headers["Content-Security-Policy"] = _POLICY_OF_DOCS if is_docs else _POLICY
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         try:

@@ -16,7 +16,7 @@ import torch
 
 from taskaware.errors import CheckpointError, OutputError, WriteError, unknown_task
 from taskaware.files import atomic_file, remove_left
-from taskaware.inference.task_choice import only_task
+from taskaware.inference.task_choice import known_language, only_task
 from taskaware.serve.failures import ServiceError, busy
 from taskaware.settings import typed
 from taskaware.training.tensors import load_tensors, read_metadata, write_tensors
@@ -121,6 +121,7 @@ class TaskBook:
         Raises:
             UnknownTaskError: There is none, or there are several.
         """
+        language = self._spoken(language)
         return self._only(
             lambda task: task.kind == "asr", "speech recognition", language, language, "language"
         )
@@ -131,6 +132,9 @@ class TaskBook:
         Raises:
             UnknownTaskError: There is none, or there are several.
         """
+        language = self._spoken(language)
+        written = (one.task.target_language for one in self.own())
+        target_language = known_language(target_language, written)
         return self._only(
             lambda task: task.target_language == target_language != task.source_language,
             "translation of speech",
@@ -138,6 +142,11 @@ class TaskBook:
             target_language,
             "target_language",
         )
+
+    def _spoken(self, language: str | None) -> str | None:
+        """Return the language of the model's recordings that a client means."""
+        heard = (o.task.source_language for o in self.own() if o.task.modality.is_recording)
+        return None if language is None else known_language(language, heard, drops_region=True)
 
     def _only(
         self,
