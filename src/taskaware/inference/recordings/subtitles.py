@@ -9,6 +9,7 @@ taken (dynamic programming), and so is the break between two lines.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 _SENTENCE_ENDS = frozenset(".!?…。！？؟।")
 _CLAUSE_ENDS = frozenset(",;:—–、，；：،")
 _SHORT_WORD = 3
+_LONGEST_DOTTED = 5  # p.m, z.B, U.S.A
+# What is written with a full stop before what it belongs to, and hardly ever ends a sentence.
+_TITLES = frozenset(
+    ("mr", "mrs", "ms", "dr", "prof", "st", "hr", "fr", "nr", "bzw", "ca", "vs", "mme", "mlle")
+)
+_OPENING = "\"'“‘„‚«([{「『"
 _CLOSING = "\"'”’»)]}」』"
 
 
@@ -178,8 +185,8 @@ def _cost_of_cue(words: Sequence[Word], separator: str, settings: SubtitleSettin
     """
     full = settings.characters * settings.lines
     share = min(width(separator.join(word.text for word in words)) / full, 1.0)
-    begins_another = any(_ends(word) in _SENTENCE_ENDS for word in words[:-1])
-    unfinished = 1.0 if begins_another and _ends(words[-1]) not in _SENTENCE_ENDS else 0.0
+    begins_another = any(_ends_a_sentence(*pair) for pair in itertools.pairwise(words))
+    unfinished = 1.0 if begins_another and not _ends_a_sentence(words[-1], None) else 0.0
     return 1.0 + 2.0 * (1.0 - share) ** 2 + unfinished
 
 
@@ -188,10 +195,25 @@ def _ends(word: Word) -> str:
     return word.text.rstrip(_CLOSING)[-1:]
 
 
+def _ends_a_sentence(word: Word, following: Word | None) -> bool:
+    """Return whether a sentence ends with a word: not at ``Mr.``, ``J.``, ``a.m.`` or ``am 3.``."""
+    last = _ends(word)
+    if last != ".":
+        return last in _SENTENCE_ENDS
+    stem = word.text.rstrip(_CLOSING).lstrip(_OPENING)[:-1]
+    is_initial = len(stem) == 1 and stem.isalpha()
+    is_ordinal = following is not None and len(stem) <= 2 and stem.isdecimal()
+    if is_initial or is_ordinal or stem.lower() in _TITLES:
+        return False
+    goes_on = following is not None and following.text.lstrip(_OPENING)[:1].islower()
+    is_dotted = "." in stem and not stem.endswith(".") and len(stem) <= _LONGEST_DOTTED
+    return not (goes_on and is_dotted)
+
+
 def _cost_of_break(before: Word, after: Word, settings: SubtitleSettings) -> float:
     """Return what it costs to break between two words."""
     last = _ends(before)
-    if last in _SENTENCE_ENDS:
+    if _ends_a_sentence(before, after):
         return 0.0
     pause = after.start_seconds - before.end_seconds
     if last in _CLAUSE_ENDS:

@@ -60,6 +60,32 @@ def test_a_new_sentence_begins_a_new_cue_unless_both_are_whole():
     assert [cue.lines for cue in cues(transcript("Yes. I know."))] == [("Yes. I know.",)]
 
 
+@pytest.mark.parametrize(
+    ("text", "never"),
+    [
+        ("Yesterday afternoon we met Mr. Smith and his wife at the station of the town.", "Mr."),
+        ("Das Treffen findet wie immer am 3. Mai um 10 Uhr im Saal des Rathauses statt.", "3."),
+        ("This was the decision of J. R. R. Tolkien who had never been there before then.", "R."),
+        (
+            "The shop is open every day of the week from 8 a.m. to 6 p.m. for everybody here.",
+            "a.m.",
+        ),
+    ],
+)
+def test_a_full_stop_that_ends_no_sentence_is_no_good_place_to_cut(text: str, never: str):
+    found = cues(transcript(text, seconds_per_word=0.3))
+    lines = [line for cue in found for line in cue.lines]
+    assert " ".join(lines) == text
+    assert not [line for line in lines[:-1] if line.endswith(never)]
+
+
+@pytest.mark.parametrize("end", ["at 9 p.m.", "in 2020.", "on the moon.", "by A.I.", "“at home.”"])
+def test_a_full_stop_that_ends_a_sentence_is_one(end: str):
+    first = f"The members of the house met {end}"
+    text = f"{first} The others stayed until the morning came and the lamps went out."
+    assert " ".join(cues(transcript(text, seconds_per_word=0.3))[0].lines) == first
+
+
 def test_a_cue_is_on_the_screen_for_seven_seconds_at_most_and_a_short_one_long_enough():
     found = cues(transcript("one two three four five six seven eight", seconds_per_word=2.0))
     assert max(cue.end_seconds - cue.start_seconds for cue in found) <= 7.0
