@@ -68,6 +68,13 @@ _DESCRIBED = ("model", "features", "decoding", "tasks", "vocabulary_sha256")
 # To make a model, some of its numbers are written twice, and a few besides.
 _DRAFTS, _FEW = 3, 1 << 20
 _SHOWN_PLACES = 4
+# What else has files of the same names, by a file that a model's folder has not.
+_OTHERS = {
+    "prepared.json": "prepared data: give a run that was trained on it",
+    "export.json": "an export for other programs (docs/export.md): give the model that it is of",
+    "config.json": "a model in another layout, such as Hugging Face's: import it (`taskaware "
+    "import FOLDER --to NEW`), and give NEW",
+}
 _COPY_AGAIN = "copy the whole folder again"
 
 
@@ -88,6 +95,9 @@ def find_model(folder: Path, which: str = "model") -> Path:
         raise CheckpointError(f"`which` must be one of the models of {folder}, but is '{which}'")
     if (found / DESCRIPTION).is_file():
         return found
+    if folder.is_file():
+        in_it = f": give its folder, {folder.parent}" if folder.name in MODEL_FILES else ""
+        raise CheckpointError(f"{folder} must be a model folder or a run's, but is a file{in_it}")
     if which == "model" and (folder / DESCRIPTION).is_file():
         return folder
     if (folder / _RUN_FILE).is_file():
@@ -98,6 +108,9 @@ def find_model(folder: Path, which: str = "model") -> Path:
     if not folder.exists():
         raise CheckpointError(f"{folder} must be a model folder or a run's, but does not exist")
     place = found if which != "model" else folder
+    for name, what in _OTHERS.items():
+        if (place / name).is_file():
+            raise CheckpointError(f"{place} must be a model folder or a run's, but is {what}")
     if not any((place / name).exists() for name in MODEL_FILES):
         raise CheckpointError(
             f"{place} must be a model folder or a run's, but has neither {DESCRIPTION} nor "

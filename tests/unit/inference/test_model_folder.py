@@ -90,6 +90,33 @@ def test_a_folder_that_models_and_runs_are_in_names_them(run: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (("prepared.json", "vocabulary.model"), "is prepared data: give a run"),
+        (("export.json", "model.bin", "config.json"), "is an export for other programs"),
+        (("config.json", "model.safetensors"), "Hugging Face's: import it"),
+    ],
+)
+def test_a_folder_of_something_else_is_called_what_it_is(
+    names: tuple[str, ...], what: str, tmp_path: Path
+):
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(CheckpointError, match=what):
+        find_model(tmp_path)
+
+
+def test_a_file_of_a_model_names_its_folder_and_any_other_is_called_a_file(
+    run: Path, tmp_path: Path
+):
+    with pytest.raises(CheckpointError, match=r"is a file: give its folder, .*/run/model$"):
+        find_model(run / "model" / "model.json")
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(CheckpointError, match=r"a\.wav must be a model .* but is a file$"):
+        find_model(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
     ("given", "kept"),
     [
         ("/home/jane/secret/runs/mine", "mine"),

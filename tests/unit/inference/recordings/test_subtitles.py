@@ -63,17 +63,14 @@ def test_a_new_sentence_begins_a_new_cue_unless_both_are_whole():
 @pytest.mark.parametrize(
     ("text", "never"),
     [
-        ("Yesterday afternoon we met Mr. Smith and his wife at the station of the town.", "Mr."),
+        ("Yesterday in the afternoon we met Mr. Smith and his wife at the station.", "Mr."),
         ("Das Treffen findet wie immer am 3. Mai um 10 Uhr im Saal des Rathauses statt.", "3."),
-        ("This was the decision of J. R. R. Tolkien who had never been there before then.", "R."),
-        (
-            "The shop is open every day of the week from 8 a.m. to 6 p.m. for everybody here.",
-            "a.m.",
-        ),
+        ("This was the decision of J. R. R. Tolkien who had never been there before.", "R."),
+        ("In summer at 5 a.m. all the birds of the forest begin to sing.", "a.m."),
     ],
 )
 def test_a_full_stop_that_ends_no_sentence_is_no_good_place_to_cut(text: str, never: str):
-    found = cues(transcript(text, seconds_per_word=0.3))
+    found = cues(transcript(text, seconds_per_word=0.6))
     lines = [line for cue in found for line in cue.lines]
     assert " ".join(lines) == text
     assert not [line for line in lines[:-1] if line.endswith(never)]
