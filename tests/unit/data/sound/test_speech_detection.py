@@ -11,6 +11,7 @@ from taskaware.data.sound import speech_detection
 from taskaware.data.sound.sound_blocks import LongSound, long_waveform
 from taskaware.data.sound.speech_detection import (
     FRAME_SECONDS,
+    SPEECH,
     Detected,
     detect_speech,
     speech_by_level,
@@ -43,6 +44,20 @@ def test_by_level_sound_without_a_pause_is_all_speech_and_silence_none():
     assert (speech_by_level(np.full(100, -20.0, np.float32)) == 1).all()
     assert (speech_by_level(np.full(100, -90.0, np.float32)) == 0).all()
     assert len(speech_by_level(np.zeros(0, np.float32))) == 0
+
+
+@pytest.mark.parametrize("room_db", [-100.0, -70.0, -50.0])
+def test_by_level_a_few_words_in_an_hour_are_heard_and_a_click_is_not(room_db: float):
+    rng = np.random.default_rng(0)
+    levels_db = (room_db + rng.normal(0, 1, 112_500)).astype(np.float32)
+    spoken = slice(50_000, 50_040)
+    levels_db[spoken] = -25.0
+    is_speech = speech_by_level(levels_db) >= SPEECH
+    assert is_speech[spoken].all()
+    assert is_speech.sum() == 40
+    levels_db[50_005:50_040] = room_db
+    heard = (speech_by_level(levels_db) >= SPEECH).mean()
+    assert heard == (0.0 if room_db < -66 else 1.0)  # a room without a pause may be all speech
 
 
 def test_the_size_of_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch):
