@@ -367,11 +367,12 @@ def test_the_head_alone_is_answered_wherever_a_page_can_be_read(client):
     ],
 )
 def test_what_is_no_form_where_one_is_wanted_is_told_so(client, headers: dict, what: str):
-    answer = client.post(TRANSCRIPTIONS, content=wav(), headers=headers)
-    message = error_of(answer, answer.status_code)["message"]
-    assert answer.status_code in (400, 422)
-    assert message.startswith("the body must be a form, multipart/form-data with the fields")
-    assert what in message
+    for path in (TRANSCRIPTIONS, "/v1/log-mel"):
+        answer = client.post(path, content=wav(), headers=headers)
+        message = error_of(answer, answer.status_code)["message"]
+        assert answer.status_code in (400, 422)
+        assert message.startswith("the body must be a form, multipart/form-data with `file`")
+        assert what in message
 
 
 @pytest.mark.parametrize("language", ["en", "EN", "en-US", "en_gb"])

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-FORMS = "/v1/audio/"  # below it, bodies are forms
+_FORMS = ("/v1/audio/", "/v1/log-mel")  # here, bodies are forms
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 PAGE = Path(__file__).with_name("page")
 _DESCRIPTION = """One model, many tasks. The routes below `/v1/audio` are those of OpenAI's API, so
@@ -126,9 +126,11 @@ def _no_form(request: Request, what: str) -> str:
     packed = request.headers.get("content-encoding", "")
     if packed and packed.lower() != "identity":
         what = f"but is compressed ({shortened(packed)}), which is not understood here"
+    of_openai = "audio" in request.url.path
+    more, flags = (" and `model`", " -F model=whisper-1") if of_openai else ("", "")
     return (
-        f"the body must be a form, multipart/form-data with the fields `file` and `model`, {what}: "
-        "curl makes one with -F file=@NAME -F model=whisper-1"
+        f"the body must be a form, multipart/form-data with `file`{more}, {what}: curl makes one "
+        f"with -F file=@NAME{flags}"
     )
 
 
@@ -151,7 +153,7 @@ def _tell_errors(app: FastAPI) -> None:
         more = f" (and {len(errors) - 1:,} more)" if len(errors) > 1 else ""
         message = f"{place or 'the body'}: {_wrong_with(first)}{more}"
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if request.url.path.startswith(FORMS) and kind not in _FORM_TYPES:
+        if request.url.path.startswith(_FORMS) and kind not in _FORM_TYPES:
             message = _no_form(request, f"but is {shortened(kind) or 'of no type'}")
         return error_response(ServiceError(message, status=422, param=place or None))
 
@@ -173,7 +175,7 @@ def _tell_errors(app: FastAPI) -> None:
             wanted = " or ".join(sorted(filter(None, allowed))) or "another method"
             asked = shortened(request.scope.get(ASKED_BY, request.method))
             message = f"{place} must be asked by {wanted}, but was by {asked}"
-        elif error.status_code == 400 and place.startswith(FORMS):
+        elif error.status_code == 400 and place.startswith(_FORMS):
             message = _no_form(request, f"but cannot be read as one ({message.rstrip('.')})")
         response = error_response(
             ServiceError(message, status=error.status_code, code=code or "invalid_request")
