@@ -2,7 +2,8 @@
 
 torch draws a mask there number by number (some 10 ns each, a sixth of a training step) and keeps it
 at the width of the activations. Here sixteen random bits decide a number, four numbers for each
-draw of torch's own generator, and one byte of each is kept. On other devices torch's dropout is
+draw of a fast generator, which torch's own gives its seed: for each mask one, so that nothing but
+torch's state has to be stored. One byte of each number is kept. On other devices torch's dropout is
 fused already and is what is used.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -46,9 +48,15 @@ def draw(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
     """Return a mask, int8 with 1 where a number is kept, and what scales the kept ones."""
     num_dropped = round(probability * _LEVELS)
     count = math.prod(shape)
-    draws = torch.empty(-(-count // _NUMBERS_PER_DRAW), dtype=torch.int64)
-    # From the least number on, because without arguments the sign would never be drawn.
-    bits = draws.random_(-(2**63), None).view(torch.int16)[:count].view(shape)
+    num_draws = -(-count // _NUMBERS_PER_DRAW)
+    if torch.compiler.is_compiling():  # what is not torch's would be traced as a constant
+        # From the least number on, because without arguments the sign would never be drawn.
+        draws = torch.empty(num_draws, dtype=torch.int64).random_(-(2**63), None)
+        bits = draws.view(torch.int16)[:count].view(shape)
+    else:
+        seed = int(torch.empty((), dtype=torch.int64).random_())
+        draws = np.random.SFC64(seed).random_raw(num_draws)
+        bits = torch.from_numpy(draws.view(np.int16))[:count].view(shape)
     kept = bits.ge_(num_dropped - _LEVELS // 2) if num_dropped < _LEVELS else bits.zero_()
     return kept.to(torch.int8), _LEVELS / max(_LEVELS - num_dropped, 1)
 

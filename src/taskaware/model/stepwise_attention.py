@@ -251,7 +251,6 @@ def _rows_of_examples(lengths: Sequence[int]) -> Iterator[slice]:
         first += length
 
 
-def _of_heads(x_SX: Tensor, num_parts: int, num_heads: int) -> list[Tensor]:
+def _of_heads(x_SX: Tensor, num_parts: int, num_heads: int) -> tuple[Tensor, ...]:
     """Return the parts that lie beside one another, each as a view ``[H, S, E]``."""
-    heads = x_SX.unflatten(1, (num_parts, num_heads, -1))
-    return [heads[:, part].transpose(0, 1) for part in range(num_parts)]
+    return x_SX.unflatten(1, (num_parts, num_heads, -1)).permute(1, 2, 0, 3).unbind(0)
