@@ -27,13 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from taskaware.errors import (
-    CheckpointError,
-    DamagedCheckpointError,
-    NotFiniteError,
-    WriteError,
-    counted,
-)
+from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError, WriteError
 from taskaware.files import link_or_copy, reporting
 from taskaware.folder_exchange import atomic_folder, partial_folder, put_back, remove_folder
 from taskaware.training.optimiser import RATE_SHARE
@@ -221,9 +215,8 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
         )
     if content["num_ranks"] != processes.num_ranks:
         raise CheckpointError(
-            f"{path} was written by {counted(content['num_ranks'], 'process', 'processes')} and "
-            f"must be resumed by as many, but there {'is' if processes.num_ranks == 1 else 'are'} "
-            f"{processes.num_ranks}"
+            f"{path} must be resumed by as many processes as have written it "
+            f"({content['num_ranks']}), but is by {processes.num_ranks}"
         )
     random_name = f"random-{processes.rank}.safetensors"
     for name in ("model.safetensors", "optimiser.safetensors", random_name):
@@ -266,12 +259,8 @@ def require_finite(state: TrainState) -> None:
     wrong = [name for name, flag in zip(tensors, flags, strict=True) if not flag]
     raise NotFiniteError(
         f"all weights must be finite, but {wrong[0]} is not"
-        + (f", nor {_others(len(wrong) - 1)}" if wrong[1:] else "")
+        + (f" (and {len(wrong) - 1:,} more)" if wrong[1:] else "")
     )
-
-
-def _others(number: int) -> str:
-    return "is 1 other" if number == 1 else f"are {number:,} others"
 
 
 def _devices(tensors: Sequence[Tensor]) -> set[torch.device]:

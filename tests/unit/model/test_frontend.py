@@ -102,6 +102,25 @@ def test_convolutions_equal_plain_ones_whose_padding_is_set_to_zero():
     torch.testing.assert_close(ours, theirs)
 
 
+def test_what_is_computed_again_for_a_gradient_has_the_weights_of_the_way_forward():
+    frontend = SpeechFrontend(NUM_BINS, 8, channels=4, strides=(2, 2, 2)).double()
+    names, parameters = zip(*frontend.named_parameters(), strict=True)
+    frames, lengths = torch.randn(3, 30, NUM_BINS).double(), torch.tensor([30, 22, 17])
+
+    def loss(weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.func.functional_call(frontend, weights, (frames, lengths))[0].square().mean()
+
+    found = []
+    for is_training in (True, False):  # only while training it is computed again
+        frontend.train(is_training)
+        others = {name: 1.1 * one for name, one in zip(names, parameters, strict=True)}
+        first = torch.autograd.grad(loss(others), parameters, create_graph=True)
+        pairs = zip(names, parameters, first, strict=True)
+        after_a_step = {name: one - 0.1 * gradient for name, one, gradient in pairs}
+        found.append((first, torch.autograd.grad(loss(after_a_step), parameters)))
+    torch.testing.assert_close(found[0], found[1])
+
+
 @pytest.mark.parametrize("activation", ["relu", "gelu", "swish", "glu"])
 @pytest.mark.parametrize("num_layers", [2, 3])
 @pytest.mark.parametrize("kind", ["conv2d", "conv1d"])
