@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from conftest import ASR, MT, NUM_PIECES, TASKS, random_batch, tiny_settings
-from taskaware.model import attention, frontend
+from taskaware.model import attention, frontend, stepwise_attention
 from taskaware.model.create_model import create_model
+from taskaware.model.dropout import draw
 from taskaware.model.packing import AS_IT_IS, WithoutPadding, packing_that_pays
 from taskaware.training.joint import LossArguments, Support, batch_loss, derangement
 from taskaware.training.settings import ObjectiveSettings
@@ -81,6 +82,24 @@ def test_products_see_valid_positions_alone_while_training_and_the_whole_batch_o
     valid = [int(batch.source_lengths.sum()), int(batch.target_lengths.sum())]
     assert seen == [*valid, batch.source.numel(), batch.target_input.numel()]
     assert valid != seen[2:]
+
+
+def test_attention_of_an_encoder_computes_no_weight_of_padding_while_training(monkeypatch):
+    monkeypatch.setattr(attention, "_LEAST_POSITIONS", 1)
+    drawn: list[tuple[int, ...]] = []
+
+    def note(shape: torch.Size, probability: float) -> tuple[torch.Tensor, float]:
+        drawn.append(tuple(shape))
+        return draw(shape, probability)
+
+    monkeypatch.setattr(stepwise_attention, "draw", note)
+    settings = tiny_settings(attention_dropout=0.1)
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
+    batch = random_batch(MT)
+    assert len(set(batch.source_lengths.tolist())) > 1
+    model.train()(batch, None)
+    each = [(settings.num_heads, length, length) for length in batch.source_lengths.tolist()]
+    assert drawn[: len(each)] == each
 
 
 def test_packing_and_unpacking_keep_every_valid_position():
