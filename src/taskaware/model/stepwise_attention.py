@@ -155,7 +155,7 @@ def _parts(query_NQE: Tensor, key_NKE: Tensor, *others: Tensor | None) -> Iterat
     """
     N, Q, _ = query_NQE.shape
     bytes_of_row = Q * key_NKE.shape[1] * query_NQE.element_size()
-    size = max(1, _PART_BYTES // bytes_of_row)
+    size = max(1, _PART_BYTES // max(1, bytes_of_row))
     for first in range(0, N, size):
         rows = slice(first, first + size)
         each = (query_NQE, key_NKE, *others)
