@@ -216,7 +216,9 @@ def test_two_processes_write_one_model_and_go_on_bitwise(data: Path, tmp_path: P
         seeds.add(generator.initial_seed())
     assert len(seeds) == 2, "dropout differs between processes"
     assert taskaware.load(whole / "model").run("mt_en_de", "one") is not None
-    with pytest.raises(taskaware.TaskawareError, match=r"as many processes as .*\(2\), but is by 1"):
+    with pytest.raises(
+        taskaware.TaskawareError, match=r"as many processes as .*\(2\), but is by 1"
+    ):
         train_experiment(experiment, parts, display=Silent())
 
 
