@@ -457,7 +457,8 @@ def test_the_log_tells_the_ctc_loss_of_recognition_from_its_cross_entropy(
             for folder in folders
         )
         assert list(half) == ["asr_en"]
-        assert half == pytest.approx(whole, rel=1e-6)  # of what is hardly trained, without a weight
+        # Of what is hardly trained, without a weight; float32 has 2e-6 between two numbers at 25.
+        assert half == pytest.approx(whole, rel=1e-6)
         assert learnt["asr_en"] < whole["asr_en"] - 0.5
 
 

@@ -365,7 +365,9 @@ def test_a_process_that_is_killed_is_named_though_its_connections_close_before_i
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def lose_the_connection(*_: object, **__: object) -> None:
+        until = time.monotonic() + 300
         while not (tmp_path / "dying").exists():
+            assert time.monotonic() < until, "the other process has not begun"
             time.sleep(0.01)
         raise LostProcessError("connection reset by peer")
 

@@ -167,19 +167,13 @@ def _joined(parts: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 
 class _Attention(torch.autograd.Function):
+    """``_attended`` of the same arguments, which keeps them and no weights."""
+
     @staticmethod
-    def forward(
-        ctx: Any,
-        query_NQE: Tensor,
-        key_NKE: Tensor,
-        value_NKE: Tensor,
-        hidden: Tensor | None,
-        kept_NQK: Tensor | None,
-        scale: float,
-    ) -> Tensor:
-        ctx.save_for_backward(query_NQE, key_NKE, value_NKE, hidden, kept_NQK)
-        ctx.scale = scale
-        return _attended(query_NQE, key_NKE, value_NKE, hidden, kept_NQK, scale)
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        *tensors, ctx.scale = given
+        ctx.save_for_backward(*tensors)
+        return _attended(*given)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
