@@ -7,7 +7,9 @@ and output. What still differs is in ``DIFFERENCES``, which the comparison print
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,7 @@ class Sizes:
         their_conv_channels: Channels of theirs before the gate (their default).
         decoded_pieces: Pieces that a decode gives every recording, its end included.
         beam: Hypotheses of a recording.
+        num_tasks: Tasks of our model.
     """
 
     num_examples: int = 8
@@ -79,6 +82,7 @@ class Sizes:
     their_conv_channels: int = 1024
     decoded_pieces: int = 40
     beam: int = 4
+    num_tasks: int = NUM_TASKS
 
 
 TINY = Sizes(
@@ -94,11 +98,27 @@ TINY = Sizes(
     decoded_pieces=5,
 )
 
+# The presets of `[model]`, of few examples: the source of a batch, and the sizes.
+PRESETS: dict[str, tuple[str, Sizes]] = {
+    "tiny": (
+        "speech",
+        Sizes(num_layers=3, d_model=128, d_ff=512, cnn_channels=16, vocabulary_size=1000),
+    ),
+    "single_modality": (
+        "text",
+        Sizes(num_examples=32, d_model=512, num_heads=8, vocabulary_size=32_000),
+    ),
+    "multi_modality": (
+        "speech",
+        Sizes(num_examples=4, d_model=512, num_heads=8, num_layers=12, vocabulary_size=32_000),
+    ),
+}
+
 
 def our_model(
     sizes: Sizes, *, cue: Cue, num_cnn_layers: int, task: Task = TASK, like_theirs: bool = False
 ) -> TaskAwareTransformer:
-    """Return our model of three tasks like `task`, dropout as in Table 8 of the paper (0.1).
+    """Return our model of tasks like `task`, dropout as in Table 8 of the paper (0.1).
 
     `like_theirs`: with Speech2Text's front end, convolutions over time alone, not the paper's.
     """
@@ -123,7 +143,7 @@ def our_model(
         channels = sizes.their_conv_channels // 2  # the gate halves them
         kind = {"frontend": "conv1d", "cnn_activation": "glu", "cnn_kernel": 5}
         settings = replace(settings, **kind, cnn_channels=channels)
-    tasks = [task] * NUM_TASKS
+    tasks = [task] * sizes.num_tasks
     return create_model(settings, vocabulary_size=sizes.vocabulary_size, tasks=tasks)
 
 
@@ -216,6 +236,17 @@ def _pieces(sizes: Sizes, generator: torch.Generator) -> tuple[torch.Tensor, tor
 
 def _lengths(longest: int, sizes: Sizes) -> torch.Tensor:
     return torch.linspace(0.75 * longest, longest, sizes.num_examples).long()
+
+
+def quiet() -> None:
+    """Keep notices that concern no one here out of tables, and load theirs before measuring."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    _ = transformers.Speech2TextForConditionalGeneration  # loaded when it is first named
+    for category in (UserWarning, RuntimeWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category)
+    logging.disable(logging.WARNING)
 
 
 def source_mask(batch: Batch) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """What an update of meta-learning costs beside one of joint learning.
 
     python benchmarks/meta_step.py --threads 2
+    python benchmarks/meta_step.py --threads 1 --preset multi_modality --repetitions 3
 
 A joint update takes a batch of each of three tasks; a meta update takes a support batch and a query
 batch of each, equally large, so that two joint updates are what it cannot go below. Both run the
@@ -15,7 +16,18 @@ import platform
 from dataclasses import asdict, replace
 
 import torch
-from contestants import NUM_TASKS, TASK, TINY, Sizes, num_parameters, our_model, synthetic_batch
+from contestants import (
+    NUM_TASKS,
+    PRESETS,
+    TASK,
+    TEXT_TASK,
+    TINY,
+    Sizes,
+    num_parameters,
+    our_model,
+    synthetic_batch,
+    synthetic_texts,
+)
 from timing import Contestant, Row, alternate
 
 from taskaware.evaluation.machine import processor_name
@@ -41,12 +53,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its own choice")
     parser.add_argument("--repetitions", type=int, default=10, help="timed rounds")
     parser.add_argument("--warm-up", type=int, default=2, help="rounds before, not timed")
+    parser.add_argument("--preset", choices=list(PRESETS), help="sizes of the paper, or `tiny`")
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    sizes = TINY if options.tiny else replace(Sizes(), num_examples=4)
+    source, sizes = PRESETS.get(options.preset, ("speech", replace(Sizes(), num_examples=4)))
+    sizes = TINY if options.tiny else sizes
     machine = {
         "machine": processor_name(),
         "python": platform.python_version(),
@@ -60,7 +74,7 @@ def main() -> None:
     found: dict[str, list[Row]] = {}
     for cue in CUES:
         found[cue] = alternate(
-            _contestants(sizes, cue),
+            _contestants(source, sizes, cue),
             repetitions=options.repetitions,
             warm_up=options.warm_up,
             device=torch.device("cpu"),
@@ -76,19 +90,22 @@ def main() -> None:
     print(json.dumps({"machine": machine, "sizes": asdict(sizes), **rows}))
 
 
-def _contestants(sizes: Sizes, cue: Cue) -> list[Contestant]:
+def _contestants(source: str, sizes: Sizes, cue: Cue) -> list[Contestant]:
     first = LearningSettings(strategy="meta", inner_learning_rate=1e-2)
     return [
-        _contestant("joint", sizes, cue, LearningSettings()),
-        _contestant("meta, first order", sizes, cue, first),
-        _contestant("meta, second order", sizes, cue, replace(first, second_order=True)),
+        _contestant("joint", source, sizes, cue, LearningSettings()),
+        _contestant("meta, first order", source, sizes, cue, first),
+        _contestant("meta, second order", source, sizes, cue, replace(first, second_order=True)),
     ]
 
 
-def _contestant(name: str, sizes: Sizes, cue: Cue, learning: LearningSettings) -> Contestant:
-    model = our_model(sizes, cue=cue, num_cnn_layers=3)
-    tasks = [replace(TASK, name=f"{TASK.name}_{number}") for number in range(NUM_TASKS)]
-    batch = synthetic_batch(sizes, device=torch.device("cpu"))
+def _contestant(
+    name: str, source: str, sizes: Sizes, cue: Cue, learning: LearningSettings
+) -> Contestant:
+    kind, make = (TEXT_TASK, synthetic_texts) if source == "text" else (TASK, synthetic_batch)
+    model = our_model(sizes, cue=cue, num_cnn_layers=3, task=kind)
+    tasks = [replace(kind, name=f"{kind.name}_{number}") for number in range(NUM_TASKS)]
+    batch = make(sizes, device=torch.device("cpu"))
     group = [replace(batch, task=task) for task in tasks for _ in range(learning.batches_per_task)]
     recipe = Recipe(
         training=TrainingSettings(precision="float32"),

@@ -18,11 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
-import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,7 +27,8 @@ from typing import TYPE_CHECKING
 import peer_models
 import torch
 import training_step
-from contestants import TINY, Sizes, synthetic_batch, synthetic_texts
+from contestants import TINY, Sizes, quiet, synthetic_batch, synthetic_texts
+from process_memory import beyond_libraries_mib, last_number
 from timing import Contestant, alternate, operations, product_rate, table
 
 from taskaware.evaluation.machine import processor_name
@@ -60,7 +57,6 @@ LIKE_THEIRS = "their front end"
 PADDED = "padded"  # the vanilla model with padding in every product, the front end in one part
 COMPILED = "compiled"  # the vanilla model's blocks by torch.compile, which needs a C++ compiler
 _TEXTS = 64  # of a batch: as many pieces as the positions of the batch of speech
-_UPDATES = 3
 _SIDE = 2048
 
 
@@ -80,14 +76,16 @@ def main() -> None:
     suit_changing_shapes()  # for all of them: others gain by it too
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    _quiet()
+    quiet()
     if options.packages:
         sys.path.append(str(options.packages.resolve()))
     sizes = TINY if options.tiny else Sizes()
     if options.source == "text":
         sizes = replace(sizes, num_examples=TINY.num_examples if options.tiny else _TEXTS)
     if options.memory_of:
-        print(_beyond_libraries_mib(options.memory_of, sizes, options))
+        name = options.memory_of
+        _contestant(name, TINY, options).run()  # what a library loads at its first use is loaded
+        print(beyond_libraries_mib(lambda: _contestant(name, sizes, options)))
         return
     print(f"machine: {processor_name()}\nprecision: {options.precision}\nsizes: {sizes}")
     contestants: dict[str, Contestant] = {}
@@ -151,38 +149,7 @@ def _contestant(name: str, sizes: Sizes, options: argparse.Namespace) -> Contest
 
 
 def _memory_in_a_process(name: str) -> float:
-    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(output.split()[-1])
-
-
-def _beyond_libraries_mib(name: str, sizes: Sizes, options: argparse.Namespace) -> float:
-    """Return what updates held at most, beyond the libraries, in this process (Linux)."""
-    _contestant(name, TINY, options).run()  # whatever a library loads at its first use is loaded
-    before = _status_mib("VmRSS")
-    contestant = _contestant(name, sizes, options)
-    for _ in range(_UPDATES):
-        contestant.run()
-    return _status_mib("VmHWM") - before
-
-
-def _status_mib(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 2**10
-    raise OSError(f"/proc/self/status must have the field {field}")
-
-
-def _quiet() -> None:
-    """Keep notices that concern no one here out of the table, and load theirs before measuring."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    _ = transformers.Speech2TextForConditionalGeneration  # loaded when it is first named
-    for category in (UserWarning, RuntimeWarning, FutureWarning):
-        warnings.filterwarnings("ignore", category=category)
-    logging.disable(logging.WARNING)
+    return last_number([sys.executable, __file__, *sys.argv[1:], "--memory-of", name])
 
 
 if __name__ == "__main__":

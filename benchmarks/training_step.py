@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from taskaware.model.conditioning_settings import Cue
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Batch
 
 LABEL_SMOOTHING = 0.1
@@ -85,14 +86,34 @@ def ours(
     if compiled:
         for block in (*model.encoder, *model.decoder):
             block.compile(dynamic=True)
+    run = our_update(model, batch, device, precision, cue=cue)
+
+    def run_padded() -> None:
+        with (
+            mock.patch.object(transformer, "packing_that_pays", return_value=AS_IT_IS),
+            mock.patch.object(frontend, "_PART_FRAMES", sys.maxsize),
+        ):
+            run()
+
+    return Contestant(
+        name=f"taskaware, {name}",
+        frames_per_position=1 if batch.task.source_modality == "text" else 2**num_cnn_layers,
+        num_parameters=num_parameters(model),
+        run=run_padded if padded else run,
+    )
+
+
+def our_update(
+    model: TaskAwareTransformer, batch: Batch, device: torch.device, precision: str, *, cue: Cue
+) -> Callable[[], None]:
+    """Return what does an update of a model of ours, on the device and in training mode."""
     optimiser = create_optimiser(OptimiserSettings(learning_rate=1e-4), model)
     objective = ObjectiveSettings(label_smoothing=LABEL_SMOOTHING, ctc_weight=0.0)
     generator = torch.Generator().manual_seed(0)
 
     def run() -> None:
         optimiser.zero_grad(set_to_none=True)
-        has_task_network = cue != "none"
-        rows = derangement(batch.num_examples, generator) if has_task_network else None
+        rows = None if cue == "none" else derangement(batch.num_examples, generator)
         with autocast(device, precision):
             loss = batch_loss(
                 model,
@@ -108,19 +129,7 @@ def ours(
         nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
         optimiser.step()
 
-    def run_padded() -> None:
-        with (
-            mock.patch.object(transformer, "packing_that_pays", return_value=AS_IT_IS),
-            mock.patch.object(frontend, "_PART_FRAMES", sys.maxsize),
-        ):
-            run()
-
-    return Contestant(
-        name=f"taskaware, {name}",
-        frames_per_position=1 if batch.task.source_modality == "text" else 2**num_cnn_layers,
-        num_parameters=num_parameters(model),
-        run=run_padded if padded else run,
-    )
+    return run
 
 
 def theirs(sizes: Sizes, batch: Batch, device: torch.device, precision: str) -> Contestant:

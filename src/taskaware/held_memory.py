@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
 
 _STATM = Path("/proc/self/statm")  # Linux: its second number is the pages that are in memory
+# Linux: what getrusage says there begins with what the process held that started this one.
+_STATUS = Path("/proc/self/status")
 
 
 def held_mib(device: torch.device | None = None) -> float:
@@ -30,12 +32,17 @@ def held_mib(device: torch.device | None = None) -> float:
 def peak_mib(device: torch.device | None = None) -> float:
     """Return the most memory that was held so far, MiB: of what ``held_mib`` says.
 
-    Of a CUDA device, what torch gave to tensors. NaN where Python's library does not tell it.
+    Of a CUDA device, what torch gave to tensors. NaN where neither the system nor Python's library
+    tells it.
     """
     if device is not None and device.type == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if _STATUS.exists():
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
     if os.name != "posix":
         return float("nan")
     import resource  # not there on every system
