@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -97,6 +98,62 @@ def test_preparing_anew_names_the_runs_that_stand_on_what_was_there(tmp_path: Pa
     assert prepare({"train": more}, copy, SETTINGS).warnings == ()  # the run stands on the other
     (warning,) = prepare({"train": more}, tmp_path / "out", SETTINGS).warnings
     assert f"but runs were trained on what it held: {tmp_path}/run. They cannot" in warning
+
+
+def run_on(data: Path, run: Path) -> Path:
+    """A run's folder that stands on a prepared one."""
+    run.mkdir(parents=True)
+    (run / "experiment.toml").write_text("")
+    note_run(data, run)
+    return run
+
+
+def warnings_of_other_data(data: Path, manifests: list[Path]) -> tuple[str, ...]:
+    return prepare({"train": manifests}, data, SETTINGS).warnings
+
+
+def test_a_note_of_a_run_says_nothing_of_the_folders_above_both(tmp_path: Path):
+    data = tmp_path / "secret" / "project" / "data"
+    prepare({"train": [three_tasks(tmp_path)]}, data, SETTINGS)
+    run_on(data, tmp_path / "secret" / "project" / "runs" / "mine")
+    noted = (data / ".taskaware-runs").read_text()
+    assert '"../runs/mine"' in noted
+    assert "secret" not in noted
+    assert "project" not in noted
+
+
+def test_runs_are_named_where_data_and_runs_were_moved_together(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    prepare({"train": [path]}, tmp_path / "old" / "data", SETTINGS)
+    run_on(tmp_path / "old" / "data", tmp_path / "old" / "run")
+    moved = (tmp_path / "old").rename(tmp_path / "new")
+    more = [path, three_tasks(tmp_path, "more", range(2))]
+    (warning,) = warnings_of_other_data(moved / "data", more)
+    assert f"on what it held: {moved}/run. They cannot" in warning
+
+
+def test_notes_of_absolute_paths_as_they_were_before_are_read(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    data = tmp_path / "data"
+    prepare({"train": [path]}, data, SETTINGS)
+    run = run_on(data, tmp_path / "run")
+    notes = data / ".taskaware-runs"
+    entry = json.loads(notes.read_text()) | {"run": str(run), "data": str(data)}
+    notes.write_text(json.dumps(entry) + "\n")
+    more = [path, three_tasks(tmp_path, "more", range(2))]
+    copy = shutil.copytree(data, tmp_path / "copy")
+    assert warnings_of_other_data(copy, more) == ()
+    assert len(warnings_of_other_data(data, more)) == 1
+
+
+def test_runs_are_named_where_the_data_alone_have_another_name_now(tmp_path: Path):
+    path = three_tasks(tmp_path)
+    prepare({"train": [path]}, tmp_path / "data", SETTINGS)
+    run_on(tmp_path / "data", tmp_path / "run")
+    renamed = (tmp_path / "data").rename(tmp_path / "renamed")
+    more = [path, three_tasks(tmp_path, "more", range(2))]
+    (warning,) = warnings_of_other_data(renamed, more)
+    assert f"on what it held: {tmp_path}/run. They cannot" in warning
 
 
 def test_a_preparation_that_was_broken_off_goes_on_and_ends_with_the_same_bytes(tmp_path: Path):
