@@ -120,7 +120,23 @@ def test_the_list_of_models_has_an_entry_a_task(client):
     assert [one["id"] for one in found["data"]] == [task.name for task in TASKS]
     assert {one["object"] for one in found["data"]} == {"model"}
     assert client.get("/v1/models/asr_en").json() == found["data"][0]
-    error_of(client.get("/v1/models/nothing"), 404)
+    assert error_of(client.get("/v1/models/nothing"), 404)["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("name", ["whisper-1", "gpt-4o-transcribe", "tiny", "asr_en"])
+def test_every_name_that_a_recording_may_be_sent_with_is_a_model_that_can_be_asked_for(
+    client, name: str
+):
+    assert transcribe(client, wav(), model=name).status_code == 200
+    found = client.get(f"/v1/models/{name}").json()
+    assert (found["id"], found["object"], found["owned_by"]) == (name, "model", "tiny")
+    assert found["kind"] == ("asr" if name == "asr_en" else None)
+
+
+def test_a_name_of_no_model_is_refused_in_the_same_words_however_it_is_sent(client):
+    sent, asked = transcribe(client, wav(), model="asr_e"), client.get("/v1/models/asr_e")
+    assert error_of(sent, 404) == error_of(asked, 404)
+    assert "(did you mean 'asr_en'?)" in error_of(asked, 404)["message"]
 
 
 def test_run_takes_sources_of_several_kinds_to_every_task_that_fits(client):

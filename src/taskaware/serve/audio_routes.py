@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
-from taskaware.errors import UnknownTaskError, nearest
+from taskaware.errors import UnknownTaskError
 from taskaware.inference.recordings.formats import format_transcript
 from taskaware.serve import intake
 from taskaware.serve.failures import ServiceError, json_response, too_large
 from taskaware.serve.schemas import ERRORS, Transcription
-from taskaware.serve.service import OPENAI_MODELS, Service
+from taskaware.serve.service import Service
 from taskaware.serve.streaming import text_in_parts, whole_text
 
 if TYPE_CHECKING:
@@ -146,26 +146,8 @@ def _task(service: Service, task: str | None, model: str, of_languages: Any) -> 
     Raises:
         ServiceError: It names none that takes speech.
     """
-    own_names = [known.task.name for known in service.book.own()]
-    known_names = [known.task.name for known in service.book.all()]
     try:
-        if task:
-            found = service.book.get(task)
-        elif model in own_names:
-            found = service.book.get(model)
-        elif model == service.name or model in OPENAI_MODELS:
-            found = of_languages()
-        elif model in known_names:
-            found = service.book.get(model)
-        else:
-            raise ServiceError(
-                f"the model must be '{service.name}', whisper-1, or a task ("
-                f"{', '.join(known_names)}), but is '{model[:100]}'"
-                f"{nearest(model[:100], known_names)}",
-                status=404,
-                code="model_not_found",
-                param="model",
-            )
+        found = service.book.get(task) if task else service.named(model) or of_languages()
     except UnknownTaskError as error:
         raise ServiceError(str(error), status=404, code="unknown_task", param="task") from error
     if not found.task.modality.is_recording:

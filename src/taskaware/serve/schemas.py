@@ -137,16 +137,19 @@ class NewTask(_Strict):
 
 
 class ModelEntry(BaseModel):
-    """A task, as an entry of OpenAI's list of models."""
+    """A task, as an entry of OpenAI's list of models; or, asked for by a name of it, the model.
+
+    The model is no one task: the four fields that tell tasks apart are then ``null``.
+    """
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str
-    kind: str
-    source_modality: str
-    source_language: str
-    target_language: str
+    kind: str | None
+    source_modality: str | None
+    source_language: str | None
+    target_language: str | None
     is_stored: bool = Field(description="Whether it was made from examples.")
     has_embedding: bool
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from taskaware.decoding.settings import with_beam
+from taskaware.errors import nearest
 from taskaware.inference.recordings.settings import LongRecordingSettings
 from taskaware.inference.recordings.transcribing import transcribe
 from taskaware.serve.batcher import Batcher, Job, Visit
@@ -41,6 +42,7 @@ OPENAI_MODELS = frozenset(
     ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize")
 )
 """Names that unchanged programs send: they stand for the model that is served."""
+_SHOWN_CHARACTERS = 100
 _BLANK = Hypothesis(token_ids=(), text="", log_prob=0.0, score=0.0)
 
 
@@ -136,6 +138,29 @@ class Service:
         finished = self.batcher.close(self.settings.shutdown_seconds)
         self._readers.shutdown(wait=False, cancel_futures=True)
         return finished
+
+    def named(self, name: str) -> KnownTask | None:
+        """Return the task that a client calls a model; ``None``: it means the model as a whole.
+
+        Raises:
+            ServiceError: It is the name of neither.
+        """
+        found = self.book.find(name)
+        if found is not None and not found.is_stored:
+            return found
+        if name == self.name or name in OPENAI_MODELS:
+            return None
+        if found is not None:
+            return found
+        names = [known.task.name for known in self.book.all()]
+        shown = name[:_SHOWN_CHARACTERS]
+        raise ServiceError(
+            f"the model must be '{self.name}', whisper-1, or a task ({', '.join(names)}), but is "
+            f"'{shown}'{nearest(shown, names)}",
+            status=404,
+            code="model_not_found",
+            param="model",
+        )
 
     def decoding(self, beam: int | None, num_best: int) -> DecodingSettings:
         """Return how to search for a request.

@@ -102,17 +102,20 @@ class TaskBook:
         """Return the tasks of the model itself."""
         return [known for known in self.all() if not known.is_stored]
 
+    def find(self, name: str) -> KnownTask | None:
+        """Return a task by its name, where there is one."""
+        with self._lock:
+            return self._known.get(name)
+
     def get(self, name: str) -> KnownTask:
         """Return a task by its name.
 
         Raises:
             UnknownTaskError: There is none.
         """
-        with self._lock:
-            found = self._known.get(name)
-            names = list(self._known)
+        found = self.find(name)
         if found is None:
-            raise unknown_task(name, names)
+            raise unknown_task(name, [known.task.name for known in self.all()])
         return found
 
     def transcription(self, language: str | None) -> KnownTask:

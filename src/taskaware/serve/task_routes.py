@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from taskaware.types import Modality
 
 _MOST_FRAMES_SHOWN = 3_000
+_TASK_FACTS = ("kind", "source_modality", "source_language", "target_language")
 
 
 def task_routes(service: Service) -> APIRouter:
@@ -48,8 +49,11 @@ def task_routes(service: Service) -> APIRouter:
 
     @router.get("/models/{model}", response_model=ModelEntry, responses=ERRORS)
     async def one_model(model: str) -> Response:
-        """Show a task."""
-        return json_response(model_entry(service, service.book.get(model)))
+        """Show a task, or the model by a name that stands for it: whatever `model` may be."""
+        known = service.named(model)
+        return json_response(
+            whole_model_entry(service, model) if known is None else model_entry(service, known)
+        )
 
     @router.get("/task-embeddings", response_model=TaskEmbeddings, responses=ERRORS)
     async def task_embeddings() -> Response:
@@ -79,19 +83,20 @@ def task_routes(service: Service) -> APIRouter:
 
 def model_entry(service: Service, known: KnownTask) -> dict[str, Any]:
     """Return a task as an entry of the list of models."""
-    task = known.task
-    return {
-        "id": task.name,
-        "object": "model",
-        "created": service.started_at,
-        "owned_by": service.name,
-        "kind": task.kind,
-        "source_modality": task.source_modality,
-        "source_language": task.source_language,
-        "target_language": task.target_language,
-        "is_stored": known.is_stored,
-        "has_embedding": known.embedding is not None,
-    }
+    facts = {field: getattr(known.task, field) for field in _TASK_FACTS}
+    states = {"is_stored": known.is_stored, "has_embedding": known.embedding is not None}
+    return {"id": known.task.name, **_common_facts(service), **facts, **states}
+
+
+def whole_model_entry(service: Service, name: str) -> dict[str, Any]:
+    """Return the model as an entry under a name that stands for it; it is of no one task."""
+    facts = dict.fromkeys(_TASK_FACTS)
+    states = {"is_stored": False, "has_embedding": False}
+    return {"id": name, **_common_facts(service), **facts, **states}
+
+
+def _common_facts(service: Service) -> dict[str, Any]:
+    return {"object": "model", "created": service.started_at, "owned_by": service.name}
 
 
 def places_of(
