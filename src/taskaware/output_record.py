@@ -58,8 +58,15 @@ def add_to_record(path: Path, names: Mapping[str, str]) -> None:
     """Append what is about to be written, or was, with what is noted of each.
 
     Raises:
+        OutputError: A name leads out of the folder: nothing is written elsewhere, whoever gave it.
         WriteError: The disk is full, for example.
     """
+    for name in names:
+        if not is_inside(name):
+            raise OutputError(
+                f"{path.parent} must be where a file is written, but its name leads elsewhere: "
+                f"'{name}'"
+            )
     with reporting(path), path.open("a", encoding="utf-8") as file:
         if not file.tell():
             file.write(json.dumps(_HEADER))

@@ -274,3 +274,13 @@ def test_what_a_process_that_is_killed_inside_its_record_left_goes_with_the_next
     with claimed(tmp_path):
         pass  # a command that finds all complete
     assert {path.name for path in tmp_path.iterdir()} == {LOCK_NAME, RECORD_NAME, "ours"}
+
+
+@pytest.mark.parametrize("name", ["../there.txt", "a/../../there.txt", "{}/there.txt"])
+def test_nothing_is_written_where_a_name_leads_out_of_the_folder(name: str, tmp_path: Path):
+    name = name.format(tmp_path)
+    with claimed(tmp_path / "out") as folder:
+        folder.write("mine.txt", b"mine")
+        with pytest.raises(OutputError, match="its name leads elsewhere"):
+            folder.write(name, b"mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]

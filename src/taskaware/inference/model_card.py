@@ -14,14 +14,14 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
 
 from taskaware.errors import counted
 from taskaware.files import read_regular, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from taskaware.inference.parts import ModelParts
     from taskaware.types import Task
@@ -263,6 +263,22 @@ def _plain(text: object) -> str:
 def last_part(path: object) -> str:
     """Return the name of a path: where it was on somebody's machine is no one's business."""
     return re.sub("[`|]", "", re.split(r"[/\\]", str(path or "").rstrip("/\\"))[-1])
+
+
+def shareable(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's origin with the names of absolute paths alone: folders of models are shared.
+
+    Where something was on somebody's machine is no one's business; a relative path says no more
+    than whoever gave it.
+    """
+    return {
+        name: last_part(value) if isinstance(value, str) and _is_absolute(value) else value
+        for name, value in provenance.items()
+    }
+
+
+def _is_absolute(text: str) -> bool:
+    return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
 
 
 def _yaml(text: str) -> str:

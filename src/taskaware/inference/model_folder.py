@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from taskaware.data.manifest.tasks import names_problem
 from taskaware.data.sound.settings import FeatureSettings
 from taskaware.data.vocabulary.vocabulary import Vocabulary
 from taskaware.decoding.settings import DecodingSettings
@@ -34,7 +35,7 @@ from taskaware.errors import (
 )
 from taskaware.files import link_or_copy, read_json_object, require_name
 from taskaware.folder_exchange import atomic_folder
-from taskaware.inference.model_card import CARD_NAME, last_part, may_write_card, model_card
+from taskaware.inference.model_card import CARD_NAME, may_write_card, model_card, shareable
 from taskaware.inference.parts import ModelParts
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.allocation import at_most
@@ -187,6 +188,9 @@ def _read_folder(folder: Path) -> ModelParts:
         tasks = tuple(
             settings_file.from_mapping(Task, task, where=where) for task in description["tasks"]
         )
+        # Files are named after tasks: a stranger's name must lead to none that is elsewhere.
+        if problem := names_problem(task.name for task in tasks):
+            raise ValueError(problem)
         model = settings_file.from_mapping(ModelSettings, description["model"], where=where)
         features = settings_file.from_mapping(FeatureSettings, description["features"], where=where)
         decoding = settings_file.from_mapping(
@@ -275,9 +279,12 @@ def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None =
         weights_file: A file that holds these weights already, and need not be written twice.
 
     Raises:
+        UserError: A task has a name that none may have.
         WriteError: The disk is full, for example; or the folder is no model's and holds files or
             folders of a model's names, which are somebody's.
     """
+    if problem := names_problem(task.name for task in parts.tasks):
+        raise UserError(f"a model that is saved must be one that can be loaded, but {problem}")
     _require_replaceable(folder)
     with atomic_folder(folder) as partial:
         weights_path = partial / "model.safetensors"
@@ -307,22 +314,6 @@ def write_folder(parts: ModelParts, folder: Path, *, weights_file: Path | None =
             (partial / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
         if may_write_card(folder):
             (partial / CARD_NAME).write_text(model_card(parts), encoding="utf-8")
-
-
-def shareable(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's origin with the names of absolute paths alone: folders of models are shared.
-
-    Where something was on somebody's machine is no one's business; a relative path says no more
-    than whoever gave it.
-    """
-    return {
-        name: last_part(value) if isinstance(value, str) and _is_absolute(value) else value
-        for name, value in provenance.items()
-    }
-
-
-def _is_absolute(text: str) -> bool:
-    return PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
 
 
 def _require_replaceable(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -140,3 +141,27 @@ def test_a_folder_of_a_model_keeps_no_place_of_a_machine(
         for path in (tmp_path / "model").iterdir()
         if path.is_file()
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["/../../../there", "../there", "a/b", "a b", "", "all", "st\x1b[31m", "mt_en_de"]
+)
+def test_a_strangers_model_whose_tasks_could_not_be_trained_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    # Subtitles are files named after tasks: one called /../../../there was written there.
+    random_model().save(tmp_path / "model")
+    description = json.loads((tmp_path / "model" / "model.json").read_text())
+    description["tasks"][0]["name"] = name
+    (tmp_path / "model" / "model.json").write_text(json.dumps(description))
+    with pytest.raises(CheckpointError, match=r"model.json must describe a model, but: .*must "):
+        load(tmp_path / "model")
+    assert command(["inspect", str(tmp_path / "model")]) == 1
+    assert "name" in capsys.readouterr().err
+
+
+def test_a_model_whose_task_has_a_name_that_none_may_have_is_not_saved(tmp_path: Path):
+    model = random_model(tasks=(replace(MT, name="../there"),))
+    with pytest.raises(UserError, match="can be loaded, but a task's name must be a name of lett"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())

@@ -50,6 +50,18 @@ def name_problem(name: str) -> str:
     return ""
 
 
+def names_problem(names: Iterable[str]) -> str:
+    """What is wrong with the names of a model's tasks, as a sentence; empty where they are good."""
+    seen: set[str] = set()
+    for name in names:
+        if problem := name_problem(name):
+            return f"a task's name {problem}"
+        if name in seen:
+            return f"two tasks must not have one name, but are called {_shown(name)}"
+        seen.add(name)
+    return ""
+
+
 def require_good_names(names: Iterable[str], where: object) -> None:
     """Require that tasks which were prepared or trained earlier have names that are good now.
 
