@@ -151,6 +151,19 @@ def test_labels_come_first_and_only_those_that_are_needed(recording: Path, predi
     assert (len(lines), "\t" in "".join(lines)) == (2, False)
 
 
+def test_a_name_with_control_characters_stays_in_its_column_and_does_not_command_the_terminal(
+    recording: Path, predict, tmp_path: Path
+):
+    odd = tmp_path / "a\n\t\x1b[2J.flac"
+    odd.write_bytes(recording.read_bytes())
+    (tmp_path / "b\x1b[2J.flac").write_bytes(b"no recording")
+    code, lines, said = predict(odd, tmp_path / "b\x1b[2J.flac", "--task", "asr_en")
+    assert code == 1
+    assert labels(lines, 1) == [(f"{tmp_path}/a\\x0a\\x09\\x1b[2J.flac",)]
+    assert "b\\x1b[2J.flac: must be a recording" in said
+    assert "\x1b" not in said
+
+
 def test_json_lines_say_where_an_output_belongs(recording: Path, predict, tmp_path: Path):
     path = tmp_path / "lines.txt"
     path.write_text("one\n\n")

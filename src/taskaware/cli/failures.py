@@ -26,6 +26,7 @@ from cyclopts import (
     ValidationError,
 )
 
+from taskaware.cli.printable import printable
 from taskaware.errors import TaskawareError, TerminatedInterrupt, nearest
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _mistake(error: CycloptsError) -> str:
 def say(message: str) -> None:
     """Print a message of failure; where nobody can read it, leave it."""
     with contextlib.suppress(OSError, ValueError):
-        print(f"taskaware: {message}", file=sys.stderr, flush=True)
+        print(f"taskaware: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def reader_is_gone(*streams: TextIO) -> bool:

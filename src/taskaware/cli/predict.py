@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from taskaware.cli.display import stage_display
 from taskaware.cli.numbers import Count
 from taskaware.cli.predict_long import TIMED_FORMS, LongJob, remarks, timed_outputs
+from taskaware.cli.printable import printable
 from taskaware.errors import OutputError, TaskawareError, UserError
 
 if TYPE_CHECKING:
@@ -324,7 +325,7 @@ class _Job:
         """Print a message, once."""
         if message not in self._said:
             self._said.add(message)
-            print(f"taskaware: {message}", file=sys.stderr)
+            print(f"taskaware: {printable(message)}", file=sys.stderr)
 
 
 class _ReadItem:

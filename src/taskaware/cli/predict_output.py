@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from taskaware.cli.printable import printable, printable_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,6 +45,7 @@ class Writer:
         self._form = form
         self._labels = labels
         self._stream = sys.stdout  # a progress bar puts itself in its place
+        self._is_terminal = self._stream.isatty()  # a file or a pipe gets what a model writes
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Whatever the terminal's language, as the texts that are read are in UTF-8.
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
@@ -103,11 +106,12 @@ class Writer:
     def _text(self, item: Item, task: str, rank: int, text: str) -> None:
         from taskaware.cli.predict_inputs import TEXTS
 
+        text = _one_line(text)
         cells = [
-            *([_one_line(item.file or TEXTS).replace("\t", " ")] if self._labels.file else []),
+            *([_one_line(printable_name(item.file or TEXTS))] if self._labels.file else []),
             *([task] if self._labels.task else []),
             *([str(rank)] if self._labels.rank else []),
-            _one_line(text),
+            printable(text) if self._is_terminal else text,
         ]
         self._stream.write("\t".join(cells) + "\n")
 

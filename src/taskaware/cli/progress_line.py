@@ -10,15 +10,18 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from taskaware.cli.printable import printable
 
-    from rich.console import ConsoleOptions
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 _GAP = 2
 _BAR_WIDTH = 16
@@ -30,7 +33,20 @@ _COUNTER, _LEFT, _RATE, _LABEL, _BAR, _MORE = range(6)
 
 
 class PipedConsole(Console):
-    """A console that leaves a broken pipe to the command line; rich's own ends with code 1."""
+    """A console that leaves a broken pipe to the command line; rich's own ends with code 1.
+
+    It obeys no control characters but those of rich.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            is_text = not segment.control
+            yield segment._replace(text=printable(segment.text)) if is_text else segment
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)  # before its width is measured
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from taskaware.cli import display
 from taskaware.cli.display import StageDisplay, TrainingDisplay
-from taskaware.cli.progress_line import ProgressLine, duration, error_console, number
+from taskaware.cli.progress_line import (
+    PipedConsole,
+    ProgressLine,
+    duration,
+    error_console,
+    number,
+)
 from taskaware.training.loop import Validation
 
 LONG = ProgressLine(
@@ -224,6 +232,23 @@ def test_rows_of_results_are_not_wrapped_in_a_pipe(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.count("\n") == 1
     display.out().print("a name [de] " * 40)
     assert capsys.readouterr().out == "a name [de] " * 40 + "\n"
+
+
+def test_control_characters_of_a_name_are_shown_and_those_of_colours_obeyed(
+    capsys: pytest.CaptureFixture[str],
+):
+    table = Table(show_header=False)
+    table.add_row("task\x1b[2J", "\x9b")
+    display.out().print(table)
+    display.say("a\x1b]0;title")
+    said = capsys.readouterr().out
+    assert "task\\x1b[2J" in said
+    assert "\\x9b" in said
+    assert "a\\x1b]0;title\n" in said
+    assert not set(said) & {"\x1b", "\x9b"}
+    stream = io.StringIO()
+    PipedConsole(file=stream, force_terminal=True, color_system="standard").print(Text("b", "red"))
+    assert stream.getvalue() == "\x1b[31mb\x1b[0m\n"
 
 
 def test_a_broken_pipe_is_left_to_the_command_line(monkeypatch: pytest.MonkeyPatch):

@@ -54,6 +54,12 @@ def test_what_the_operating_system_refuses_is_a_message_with_the_path_and_what_t
     assert said.count("\n") == 1
 
 
+def test_a_strangers_name_does_not_command_the_terminal(capsys, monkeypatch: pytest.MonkeyPatch):
+    error = CheckpointError("\x1b]0;title\x07\x1b[2J\x9b1m\rmodel\tmust be\none")
+    _, said = outcome(error, capsys, monkeypatch)
+    assert said == "taskaware: \\x1b]0;title\\x07\\x1b[2J\\x9b1m\\x0dmodel\tmust be\none\n"
+
+
 def test_a_very_long_name_does_not_fill_the_screen(capsys, monkeypatch: pytest.MonkeyPatch):
     error = OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "a" * 5000)
     assert len(outcome(error, capsys, monkeypatch)[1]) < 300
