@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where a text is wanted and it is none."""
+"""What a file is by its first bytes, where a text or a recording is wanted and it is none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _FORMS = tuple(
         (rb"NIST_1A\n", "a recording (NIST sphere)"),
         (rb"\0...ftyp", "a recording or a film (MP4)"),
         (rb"\x1aE\xdf\xa3", "a recording or a film (Matroska, WebM)"),
-        (rb"caff\0|#!AMR(?:-WB)?\n|wvpk....[\x02-\x10]\x04|MAC [\x01-\x1f]", "a recording"),
+        (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a recording or a film (ASF, WMA)"),
+        (rb"RIFF....AVI ", "a recording or a film (AVI)"),
+        (rb"caff\0", "a recording (CAF)"),
+        (rb"#!AMR(?:-WB)?\n", "a recording (AMR)"),
+        (rb"wvpk....[\x02-\x10]\x04", "a recording (WavPack)"),
+        (rb"MAC [\x01-\x1f]", "a recording (Monkey's Audio)"),
         (rb"PK\x03\x04", "a zip archive, as spreadsheets are"),
         (rb"\x1f\x8b", "compressed by gzip"),
         (rb"BZh[1-9]1AY", "compressed by bzip2"),
@@ -37,6 +42,20 @@ _FORMS = tuple(
         (rb"\xff\xfe|\xfe\xff", "UTF-16"),
     )
 )
+_MAY_BE_READ = frozenset(
+    f"a recording ({form})"
+    for form in ("WAV", "FLAC", "Ogg", "MP3", "AIFF", "AU", "NIST sphere", "CAF")
+)
+# Texts that are found under the name of a recording, and what brings the recording.
+_TEXTS = (
+    (
+        rb"version https://git-lfs\.github\.com/",
+        "a pointer of Git LFS: get the file (git lfs pull)",
+    ),
+    (rb"\s*<(?:!doctype html|html)\b", "a web page (HTML): download the recording itself"),
+    (rb"(?:\s*#EXTM3U|\s*\[playlist\])", "a playlist: give the recordings that it names"),
+)
+_CONVERTED = "convert it (ffmpeg -i IN OUT.flac)"
 _NULLS_WITHIN = 200
 _ADVICE = {"UTF-16": ": save it as UTF-8", "compressed": ": unpack it"}
 
@@ -54,6 +73,36 @@ def other_than_text(head: bytes) -> str | None:
     if b"\0" not in first:
         return None
     return "UTF-16" if _is_utf_16(first) else "a binary file: it holds null bytes"
+
+
+def other_than_recording(head: bytes) -> str | None:
+    """Return what a file is that is no recording, and what to do; ``None`` where it may be one.
+
+    Recordings of a form that libsndfile does not read are named too.
+
+    Args:
+        head: Its first bytes, ``HEAD_BYTES`` of them where it has so many.
+    """
+    what = other_than_text(head)
+    if what is None:
+        known = (told for pattern, told in _TEXTS if re.match(pattern, head, re.IGNORECASE))
+        return next(known, "a text" if head and _is_plain_text(head) else None)
+    if what.startswith("a recording"):
+        return None if what in _MAY_BE_READ else f"{what}, of a form that is not read: {_CONVERTED}"
+    if what.startswith("a binary file"):
+        return None
+    if what == "UTF-16":
+        return "a text in UTF-16"
+    is_packed = what.startswith(("compressed", "a zip", "a 7z"))
+    return f"{what}: unpack it" if is_packed else what
+
+
+def _is_plain_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return all(sign in "\t\n\r\f" or sign >= " " for sign in text)
 
 
 def advised(what: str) -> str:

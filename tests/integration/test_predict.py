@@ -368,6 +368,16 @@ def test_files_that_are_no_text_are_refused_by_name(predict, tmp_path: Path):
     assert (code, "must be a file, but is a folder" in err) == (2, True)
 
 
+def test_all_files_that_cannot_be_used_are_told_at_once(recording: Path, predict, tmp_path: Path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4\n\xe2\xe3\xcf\xd3")
+    code, lines, err = predict(tmp_path / "a.pdf", recording, tmp_path, tmp_path / "gone.txt")
+    assert (code, lines) == (2, [])
+    told = err.splitlines()
+    assert told[0] == "taskaware: 3 of 4 files cannot be used, so none is:"
+    for line, name in zip(told[1:], ("a.pdf", "", "gone.txt"), strict=True):
+        assert line.startswith(f"{tmp_path / name} must be a ")
+
+
 def test_names_that_are_not_utf_8_are_read_and_shown(recording: Path, predict, tmp_path: Path):
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     path.write_bytes(recording.read_bytes())

@@ -11,8 +11,9 @@ import soundfile
 
 from taskaware.data.corpora.files import read_lines
 from taskaware.data.manifest.read import read_manifest
-from taskaware.errors import UserError
-from taskaware.file_forms import other_than_text
+from taskaware.data.sound import audio
+from taskaware.errors import AudioError, UserError
+from taskaware.file_forms import HEAD_BYTES, other_than_recording, other_than_text
 from taskaware.pipes import read_given_text
 from taskaware.pretrained.texts import read_texts
 from taskaware.run.experiment import Experiment
@@ -89,3 +90,51 @@ def test_whatever_wants_a_text_says_what_it_got_instead(
         with pytest.raises(UserError) as error:
             read(path)
         assert f"must be {wanted}, but is {what}" in str(error.value)
+
+
+NO_RECORDINGS = {
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n": "a pointer of Git LFS: get the",
+    b"\n<!DOCTYPE html>\n<html>": "a web page (HTML): download the recording itself",
+    b"#EXTM3U\na.mp3\n": "a playlist: give the recordings that it names",
+    "Grüße.\n".encode(): "a text",
+    "Grüße.\n".encode("utf-16"): "a text in UTF-16",
+    archive(): "a zip archive, as spreadsheets are: unpack it",
+    b"\x1f\x8b\x08": "compressed by gzip: unpack it",
+    b"%PDF-1.7\n": "a PDF document",
+    b"\0\0\0\x20ftypM4A ": "a recording or a film (MP4), of a form that is not read: convert it",
+    b"RIFF\0\0\0\0AVI LIST": "a recording or a film (AVI), of a form that is not read: convert it",
+}
+
+
+@pytest.mark.parametrize(("content", "what"), NO_RECORDINGS.items(), ids=NO_RECORDINGS.values())
+@pytest.mark.parametrize("name", ["given.wav", "given.mp3"])
+def test_what_is_no_recording_is_called_what_it_is_before_a_decoder_sees_it(
+    name: str, content: bytes, what: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / name).write_bytes(content)
+    for source in (tmp_path / name, io.BytesIO(content)):
+        with pytest.raises(AudioError) as error:
+            audio.info(source)
+        assert f"must be a recording (wav, flac, mp3, ogg, NIST sphere), but is {what}" in str(
+            error.value
+        )
+    assert capfd.readouterr() == ("", "")  # that of MP3 says there what it meets
+
+
+@pytest.mark.parametrize("form", soundfile.available_formats())
+def test_whatever_libsndfile_writes_is_taken_for_a_recording_that_may_be_read(form: str):
+    if form == "RAW":  # samples alone, which nothing tells from other bytes
+        return
+    buffer = io.BytesIO()
+    rate = 48_000 if form == "OGG" else 8_000
+    try:
+        soundfile.write(buffer, speak("one"), rate, format=form)
+    except soundfile.LibsndfileError:  # as of forms whose usual samples are of another kind
+        soundfile.write(buffer, speak("one"), rate, format=form, subtype="PCM_16")
+    assert other_than_recording(buffer.getvalue()[:HEAD_BYTES]) is None
+
+
+def test_a_stream_is_looked_at_from_where_it_stands_and_read_from_there():
+    stream = io.BytesIO(b"a text" + recording("WAV"))
+    stream.seek(len(b"a text"))
+    assert audio.info(stream).sample_rate_hz == RATE_HZ

@@ -15,8 +15,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from taskaware.errors import UserError
-from taskaware.file_forms import HEAD_BYTES, advised, other_than_text
+from taskaware.errors import UserError, counted
+from taskaware.file_forms import HEAD_BYTES, other_than_recording, other_than_text
 from taskaware.pipes import open_pipe
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Reading = Literal["auto", "text", "manifest"]
 TEXTS = "--text"  # what the texts of the command line are called where there are files too
 _HEAD_BYTES = 1 << 16
+_MOST_TOLD = 50  # files that cannot be used
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -89,13 +90,25 @@ def open_inputs(
     """Return what is to be read, in order: the texts first.
 
     Raises:
-        UserError: The request cannot be right.
+        UserError: The request cannot be right: all that is wrong with its files.
     """
     inputs = [_given(given_texts)] if given_texts else []
     if [str(file) for file in files].count("-") > 1:
         raise UserError("standard input (`-`) must be given once, as it is read once")
+    problems: list[UserError] = []
     for path in files:
-        inputs.append(_standard_input(reading) if str(path) == "-" else _file(path, reading))
+        try:
+            inputs.append(_standard_input(reading) if str(path) == "-" else _file(path, reading))
+        except UserError as error:  # the other files are looked at first: all are told at once
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        told = [str(error) for error in problems[:_MOST_TOLD]]
+        more = len(problems) - len(told)
+        rest = [f"and {more:,} more"] if more > 0 else []
+        first = f"{len(problems):,} of {counted(len(files), 'file')} cannot be used, so none is:"
+        raise UserError("\n".join([first, *told, *rest]))
     return inputs
 
 
@@ -146,10 +159,10 @@ def _file(path: Path, reading: Reading) -> Input:
     if not head.startswith(_UTF_16) and audio.is_recording(path):
         return _single(path, "speech")
     if not _is_text(head, name):
-        what = other_than_text(head[:HEAD_BYTES])
+        what = other_than_recording(head[:HEAD_BYTES]) or other_than_text(head[:HEAD_BYTES])
         raise UserError(
-            f"{name} must be a recording ({', '.join(sorted(AUDIO_SUFFIXES))}), features (npy), a "
-            f"manifest or UTF-8 text, but is {advised(what) if what else 'none of them'}"
+            f"{name} must be a recording ({audio.READABLE}), features (npy), a manifest or UTF-8 "
+            f"text, but is {what or 'none of them'}"
         )
     if reading == "auto" and _begins_like_a_list(head):
         return _manifest(path)

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from taskaware.data.sound.audio_length import check_header, is_mpeg, with_known_length
+from taskaware.data.sound.heads import head_of_file, head_of_stream
 from taskaware.data.sound.piped import read_pipe, read_piped
 from taskaware.errors import AudioError
+from taskaware.file_forms import HEAD_BYTES, other_than_recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from taskaware.types import Speech
 
+READABLE = "wav, flac, mp3, ogg, NIST sphere"
+"""Forms that are read, for messages; libsndfile reads some more."""
 # A segment may end this much after its file: manifests round times to a hundredth of a second.
 END_TOLERANCE_SECONDS = 0.01
 _MOST_VALUES_AT_ONCE = 1 << 26  # 256 MiB
@@ -304,19 +308,23 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
 
     if isinstance(path, str | Path):
         name = shown(path)
-        _check_is_file(Path(path), name)
+        head = head_of_file(Path(path), name)
         source = _openable(path)
         if not Path(path).is_file():  # a pipe, which can be read once and not be sought in
-            source = io.BytesIO(read_pipe(Path(path), name))
+            content = read_pipe(Path(path), name)
+            head, source = content[:HEAD_BYTES], io.BytesIO(content)
     else:
         name, source = shown(getattr(path, "name", "the recording")), seekable(path)
-        _require_content(source, name)
+        head = head_of_stream(source, name)
+    # Before libsndfile, which tries a decoder by the name alone: that of MP3 prints what it meets.
+    if (what := other_than_recording(head)) is not None:
+        raise AudioError(f"{name}: must be a recording ({READABLE}), but is {what}")
     try:
         file = soundfile.SoundFile(source)
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(
-            f"{name}: must be a recording (wav, flac, mp3, ogg, NIST sphere), "
-            f"but cannot be read as one{_reason(error)}: convert it (ffmpeg -i IN OUT.flac)"
+            f"{name}: must be a recording ({READABLE}), but cannot be read as one{_reason(error)}: "
+            "convert it (ffmpeg -i IN OUT.flac)"
         ) from error
     with file:
         check_header(file, path if isinstance(source, str | bytes) else source, name)
@@ -343,36 +351,6 @@ def _openable(path: str | Path) -> Any:
     except UnicodeEncodeError:
         return os.fsencode(path)
     return str(path)
-
-
-def _check_is_file(path: Path, name: str) -> None:
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise AudioError(f"{name}: must be a recording, but is a folder")
-        if path.is_block_device() or path.is_char_device():
-            raise AudioError(f"{name}: must be a recording, but is a device")
-        if path.is_file():
-            with path.open("rb"):
-                pass
-    except FileNotFoundError as error:
-        raise AudioError(f"{name}: the file does not exist") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise AudioError(f"{name}: the file cannot be read ({reason})") from error
-    if size == 0 and path.is_file():
-        raise AudioError(f"{name}: must be a recording, but is empty (0 bytes)")
-
-
-def _require_content(stream: BinaryIO, name: str) -> None:
-    start = stream.tell()
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(start)
-    if size is not None and size <= start:
-        raise AudioError(
-            f"{name}: must be a recording, but is empty (0 bytes)"
-            + (": it was read to its end, `seek(0)` begins again" if size else "")
-        )
 
 
 def _reason(error: Exception) -> str:
