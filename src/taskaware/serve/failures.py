@@ -93,6 +93,11 @@ def stopping() -> ServiceError:
     return ServiceError("the service is stopping", status=503, code="stopping")
 
 
+def client_gone() -> ServiceError:
+    """Return how a request ends whose client has left; nobody is told, and it is counted so."""
+    return ServiceError("the client has gone", status=499, code="client_gone")
+
+
 def shortened(text: str) -> str:
     """Return what a client sent as an answer shows it."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

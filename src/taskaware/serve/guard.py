@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from taskaware.serve.failures import (
     ServiceError,
     busy,
+    client_gone,
     error_response,
     stopping,
     too_large,
@@ -198,6 +199,8 @@ class Guard:
                         code="too_slow",
                     )
                 ) from None
+            if message["type"] == "http.disconnect":
+                raise Refused(client_gone())  # else the framework says that the body is wrong (400)
             size = len(message.get("body", b""))
             held += size
             self._held_bytes += size

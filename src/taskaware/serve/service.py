@@ -16,7 +16,7 @@ from taskaware.errors import nearest
 from taskaware.inference.recordings.settings import LongRecordingSettings
 from taskaware.inference.recordings.transcribing import transcribe
 from taskaware.serve.batcher import Batcher, Job, Visit
-from taskaware.serve.failures import ServiceError
+from taskaware.serve.failures import ServiceError, client_gone
 from taskaware.serve.metrics import Metrics
 from taskaware.serve.task_book import TaskBook
 from taskaware.types import Hypothesis, Text
@@ -283,7 +283,7 @@ class Service:
             if together.done():
                 return together.result()
             if leaving.done():
-                raise ServiceError("the client has gone", status=499, code="client_gone")
+                raise client_gone()
             raise ServiceError(
                 f"the answer must be there within {seconds:g} s, but is not: the service is busy, "
                 "or the source is long; ask again later, or cut it into parts",

@@ -11,7 +11,7 @@ from taskaware.serve.guard import Guard, Refused, allowed_hosts
 from taskaware.serve.metrics import Metrics
 from taskaware.serve.settings import is_loopback
 from taskaware.settings import typed
-from tiny_service import ServeSettings
+from tiny_service import ServeSettings, random_model, serving
 
 
 async def _read_all(scope, receive, send) -> None:
@@ -45,6 +45,30 @@ def test_a_body_that_does_not_come_in_time_is_refused():
     with pytest.raises(Refused) as caught:
         ask(receive, receive_seconds=0.1)
     assert caught.value.status_code == 408
+
+
+def test_a_client_that_leaves_before_all_is_sent_is_counted_as_gone_and_not_as_wrong():
+    model = random_model()
+    head = [(b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"1000")]
+    messages = [
+        {"type": "http.request", "body": b"--x\r\n", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message) -> None:
+        pass
+
+    with serving(model) as (client, service):
+        path = "/v1/audio/transcriptions"
+        scope = {"type": "http", "method": "POST", "path": path, "headers": head}
+        scope |= {"query_string": b"", "http_version": "1.1"}
+        asyncio.run(client.app(scope, receive, send))
+        counted = service.metrics.text().decode()
+    assert f'requests_total{{route="{path}",status="499"}} 1.0' in counted
+    assert 'status="400"' not in counted
 
 
 def test_a_body_without_end_is_refused_at_the_limit():
