@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -276,6 +277,47 @@ def test_the_same_command_given_again_finds_its_model_and_writes_nothing(
     assert code == 2
 
 
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ([], "has no config.json that names a `model_type`"),
+        (["config.json"], "has no config.json that names a `model_type`"),
+        (["model.json", "vocabulary.model"], "is a model of ours, which is used as it is"),
+        (["experiment.toml", "log.jsonl"], "is a run of ours"),
+        (["prepared.json"], "is prepared data"),
+        (["export.json", "encoder-speech.onnx"], "is an export for other programs"),
+        (
+            ["adapter_config.json", "adapter_model.safetensors"],
+            "is a set of adapters .* without its base: merge it there",
+        ),
+        (["config.json", "model.bin"], "is a model in CTranslate2's form"),
+        (
+            ["snapshots/a1/config.json", "refs/main"],
+            "is a cache of several versions: give one, .*/a1",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_given_in_the_place_of_a_pretrained_model_is_called_what_it_is(
+    files: list[str], wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    code, message = refusal(capsys, [str(folder)], tmp_path / "model")
+    assert code == 1
+    assert re.search(f"given must be a folder in Hugging Face's layout, but {wanted}", message)
+
+
+def test_a_file_in_the_place_of_a_pretrained_model_is_called_a_file(
+    whisper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    _, message = refusal(capsys, [str(whisper / "config.json")], tmp_path / "model")
+    assert "is a file: give the folder" in message
+
+
 def test_folders_that_do_not_fit_are_refused_by_name(
     whisper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -284,7 +326,7 @@ def test_folders_that_do_not_fit_are_refused_by_name(
         assert code == 1
         return message
 
-    assert "Hugging Face's layout" in refused(tmp_path / "nothing")
+    assert "Hugging Face's layout, but does not exist" in refused(tmp_path / "nothing")
     without_tokenizer = changed(whisper, tmp_path / "a")
     (without_tokenizer / "tokenizer.json").unlink()
     assert "must hold tokenizer.json" in refused(without_tokenizer)

@@ -26,6 +26,7 @@ from taskaware.model.pretrained.source import read_config, read_tensors
 from taskaware.model.settings import BridgeSettings
 from taskaware.pretrained.cutting import cut_vocabulary
 from taskaware.pretrained.files import read_json
+from taskaware.pretrained.other_folders import why_no_model
 from taskaware.pretrained.searching import RECORDINGS_TOGETHER, decoding_settings
 from taskaware.pretrained.texts import check_files, read_texts
 from taskaware.pretrained.vocabularies import read_vocabulary
@@ -204,9 +205,11 @@ def _check_told_apart(tasks: Sequence[Task], vocabulary: Vocabulary) -> None:
 
 
 def _config(folder: Path) -> Config:
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} must be a folder in Hugging Face's layout, but is none")
-    config = read_config(folder)
+    config = read_config(folder) if (folder / "config.json").exists() else None
+    if config is None or "model_type" not in config.values:
+        raise CheckpointError(
+            f"{folder} must be a folder in Hugging Face's layout, but {why_no_model(folder)}"
+        )
     check_family(config)
     return config
 
