@@ -377,8 +377,8 @@ def test_a_new_task_with_the_name_of_another_is_refused(
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"trains": "task_embedding", "cue": "none"}, "only 'explicit' and 'implicit'"),
-        ({"trains": "task_network", "cue": "target_tag"}, "only 'explicit' and 'implicit'"),
+        ({"trains": "task_embedding", "cue": "none"}, "only with 'explicit' and 'implicit'"),
+        ({"trains": "task_network", "cue": "target_tag"}, "only with 'explicit' and 'implicit'"),
         ({"trains": "task_network", "start": None}, "start.model must be set"),
         (
             {"trains": "task_embedding", "retention": {"method": "replay"}},

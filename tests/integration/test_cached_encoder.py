@@ -434,7 +434,8 @@ def test_a_run_is_refused_where_the_encoders_outputs_would_not_stay_the_same(
     good = experiment_on(place.encoded, place)
     refused(experiment_on(place.encoded, place, start=None, trains="everything"), "start.model")
     for trains in ("everything", "task_network_and_norms"):
-        refused(experiment_on(place.encoded, place, trains=trains), f"start.trains.*'{trains}'")
+        wanted = f"'decoder', 'bridge', .*'task_network', .*'adapters'.*but is '{trains}'"
+        refused(experiment_on(place.encoded, place, trains=trains), wanted)
     implicit, explicit = ConditioningSettings(cue="implicit"), ConditioningSettings(cue="explicit")
     for conditioning, wanted in ((implicit, "implicit_reads"), (explicit, "film_on. must be")):
         refused(replace(good, model=replace(SETTINGS, conditioning=conditioning)), wanted)
@@ -446,6 +447,13 @@ def test_a_run_is_refused_where_the_encoders_outputs_would_not_stay_the_same(
     refused(
         experiment_on(place.encoded, place, start=other),
         f"must hold outputs of the encoder of .*other, but holds those of .*{place.model.name}",
+        DataError,
+    )
+    hears_other = replace(PADDED, padded_seconds=PADDED.padded_seconds / 2)
+    model_for(place.features, features=hears_other).save(tmp_path / "hears")
+    refused(
+        experiment_on(place.encoded, place, start=tmp_path / "hears"),
+        f"padded_seconds .*, as the encoder of .*{place.model.name} has: .*with `--encoder`",
         DataError,
     )
 

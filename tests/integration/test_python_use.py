@@ -167,6 +167,9 @@ def test_embedding_a_task_is_refused_without_examples_or_task_network(
 ):
     with pytest.raises(UserError, match="at least one example"):
         model.embed_task([])
+    one_source: Any = "one two"
+    with pytest.raises(UserError, match=r"examples must be a list, .* \[\(source, text\)\]"):
+        model.embed_task(one_source)
     with pytest.raises(UnknownTaskError, match="did you mean 'mt_en_de'"):
         model.embed_task(PAIRS, task="mt_en_fr")
     conditioning = replace(model.settings.conditioning, cue="none")

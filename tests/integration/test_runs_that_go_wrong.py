@@ -162,7 +162,7 @@ def test_how_speech_is_heard_is_nothing_to_a_text_task_and_named_where_it_counts
     model = load(trained)
     model.feature_settings = replace(model.feature_settings, num_mel_bins=16)
     assert [task.name for task in require_tasks(model, data, ())] == list(TASKS)
-    said = other_features(model.feature_settings, data.feature_settings)
+    said = other_features(model.feature_settings, data)
     assert said == " (num_mel_bins 80): prepare it with features.num_mel_bins=16"
 
 

@@ -272,8 +272,8 @@ def test_a_run_starts_from_an_exported_model_with_adapters_of_another_kind(
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"method": "none"}, "'adapters' where `model.adapters.method` is not 'none'"),
-        ({"trains": "everything"}, "'adapters' where `model.adapters.method` is not 'none'"),
+        ({"method": "none"}, "another `trains` than 'adapters' .*'none': set the method"),
+        ({"trains": "everything"}, "has 'everything': .* those of another base.*export --as plain"),
         ({"batching": {"mix": "within_batches"}}, "a batch is read with those of one task"),
         ({"retention": {"method": "replay"}}, "must have the method 'none'"),
         ({"sets": {"rank": 0}}, "rank must be at least 1"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.types import Task
 
+_WITH_ENCODER = ": prepare the data with `--encoder` and this model"
+
 
 def require_tasks(
     model: TaskAwareModel, data: PreparedData, names: tuple[str, ...] = ()
@@ -46,7 +48,7 @@ def require_tasks(
     if reads_numbers and data.feature_settings != model.feature_settings:
         raise DataError(
             f"{data.folder} must have the model's features, but has others"
-            f"{other_features(model.feature_settings, data.feature_settings)}"
+            f"{other_features(model.feature_settings, data)}"
         )
     if data.encoder is not None and any(task.modality.is_recording for task in shared):
         require_encoder(
@@ -55,11 +57,13 @@ def require_tasks(
     return shared
 
 
-def other_features(wanted: FeatureSettings, found: FeatureSettings) -> str:
+def other_features(wanted: FeatureSettings, data: PreparedData) -> str:
     """Return which settings of the features differ, and how data get those that are wanted."""
-    ours, theirs = asdict(wanted), asdict(found)
+    ours, theirs = asdict(wanted), asdict(data.feature_settings)
     others = [name for name in ours if ours[name] != theirs[name]]
     said = ", ".join(f"{name} {theirs[name]}" for name in others)
+    if data.encoder is not None:
+        return f" ({said}), as the encoder of {data.encoder.model} has{_WITH_ENCODER}"
     options = " ".join(f"features.{name}={ours[name]}" for name in others)
     return f" ({said}): prepare it with {options}"
 
@@ -94,8 +98,8 @@ def require_encoder(
     if encoder_digest(transformer, settings, features) != data.encoder.sha256:
         raise DataError(
             f"{data.folder} must hold outputs of the encoder of {where}, but holds those of "
-            f"{data.encoder.model}, which has other weights, another front end or other features: "
-            "prepare the data with `--encoder` and this model"
+            f"{data.encoder.model}, which has other weights, another front end or other features"
+            f"{_WITH_ENCODER}"
         )
 
 

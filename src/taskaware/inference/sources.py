@@ -121,18 +121,25 @@ class ReadSource:
     is_blank: bool = False
 
 
-def as_list(sources: Iterable[Source]) -> list[Source]:
+def as_list(
+    sources: Iterable[Source],
+    *,
+    what: str = "several sources",
+    advice: str = "put one source into brackets, or use `run`",
+) -> list[Source]:
     """Return several sources as a list.
+
+    Args:
+        sources: What was given.
+        what: What it is called in the message.
+        advice: What to do.
 
     Raises:
         UserError: It is one source; a string or an array would fall into its parts.
     """
     one = str | BYTES | os.PathLike | np.ndarray | torch.Tensor | io.IOBase
     if isinstance(sources, one) or not isinstance(sources, Iterable):
-        raise UserError(
-            f"several sources must be a list, but are a {type(sources).__name__}: put one source "
-            "into brackets, or use `run`"
-        )
+        raise UserError(f"{what} must be a list, but are a {type(sources).__name__}: {advice}")
     found = list(sources)
     for source in found:
         require_parts(source)

@@ -77,7 +77,11 @@ def as_examples(examples: Iterable[tuple[Source, str]]) -> list[tuple[Source, st
     Raises:
         UserError: There is none, one is no pair, or a text is no valid Unicode.
     """
-    given: list[Any] = as_list(cast("Iterable[Any]", examples))
+    given: list[Any] = as_list(
+        cast("Iterable[Any]", examples),
+        what="examples",
+        advice="put each source and its target text into brackets, [(source, text)]",
+    )
     if not given:
         raise UserError("at least one example must be given, but there is none")
     pairs: list[tuple[Source, str]] = []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TINY = 1e-3
+TASK_NETWORK = "task_network."  # what the names of its weights begin with
 EXPLICIT_ROWS = "task_network.rows"
 COMMON_EMBEDDING = "task_network.output.bias"  # of the implicit network: what all t_e share
 _VECTORS, _VECTOR_TASKS = "task_vectors.rows", "task_vectors.task_indices"

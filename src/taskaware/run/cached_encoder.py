@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from taskaware.errors import ExperimentError
 from taskaware.inference.data_fit import require_encoder
+from taskaware.run.settings import StartSettings
+from taskaware.training.settings import Trains
 
 if TYPE_CHECKING:
     from taskaware.data.prepared.folder import PreparedData
@@ -30,8 +32,8 @@ def require_frozen_encoder(experiment: Experiment, data: PreparedData) -> None:
         )
     if not start.freezes_encoder:
         raise ExperimentError(
-            f"`start.trains` must leave the encoder as it is ('decoder', 'bridge') where {holds}, "
-            f"but is '{start.trains}'"
+            f"`start.trains` must leave the encoder as it is ({_leaving_the_encoder()}) where "
+            f"{holds}, but is '{start.trains}'"
         )
     if conditioning.cue == "implicit" and not conditioning.reads_encoded:
         raise ExperimentError(
@@ -53,6 +55,11 @@ def require_frozen_encoder(experiment: Experiment, data: PreparedData) -> None:
             f"`augmentation` must change nothing where {holds}: neither signal nor features are "
             "there to be changed"
         )
+
+
+def _leaving_the_encoder() -> str:
+    words = (word for word in get_args(Trains) if StartSettings(trains=word).freezes_encoder)
+    return ", ".join(f"'{word}'" for word in words)
 
 
 def require_own_encoder(

@@ -59,12 +59,20 @@ class Experiment:
             yield "name", "must be a word or words without a slash"
         cue = self.model.conditioning.cue
         has_adapters = self.model.adapters.method != "none"
-        if (self.start.trains == "adapters") != has_adapters:
+        trains_adapters = self.start.trains == "adapters"
+        if trains_adapters and not has_adapters:
             yield (
                 "start",
-                "must have the `trains` 'adapters' where `model.adapters.method` is not 'none', "
-                f"and nowhere else, but these are '{self.start.trains}' and "
-                f"'{self.model.adapters.method}'",
+                "must have another `trains` than 'adapters' where `model.adapters.method` is "
+                "'none': set the method",
+            )
+        if has_adapters and not trains_adapters:
+            yield (
+                "start",
+                "must have the `trains` 'adapters' where the model has some "
+                f"(`model.adapters.method` is '{self.model.adapters.method}'), but has "
+                f"'{self.start.trains}': trained adapters would be those of another base. "
+                "`taskaware export --as plain` merges those of a task into the weights",
             )
         if has_adapters and self.batching.mix == "within_batches":
             yield (
@@ -72,12 +80,13 @@ class Experiment:
                 "must not have the mix 'within_batches' where the model has adapters: a batch is "
                 "read with those of one task",
             )
-        only_task_network = self.start.keeps_task_embeddings and not has_adapters
+        only_task_network = self.start.keeps_task_embeddings and not trains_adapters
         if only_task_network and not self.model.conditioning.has_task_network:
             yield (
                 "start",
-                f"must not train the {self.start.trains.replace('_', ' ')} alone where "
-                f"`model.conditioning.cue` is '{cue}': only 'explicit' and 'implicit' have one",
+                f"must have another `trains` than '{self.start.trains}' where "
+                f"`model.conditioning.cue` is '{cue}': only with 'explicit' and 'implicit' is "
+                "there a task network",
             )
         shares_batches = self.batching.mix == "within_batches"
         if shares_batches and self.learning.strategy == "meta":

@@ -22,7 +22,7 @@ from taskaware.errors import (
 from taskaware.inference.data_fit import other_features
 from taskaware.inference.model import load
 from taskaware.model.adapters import tasks_with_sets
-from taskaware.model.task_network import EXPLICIT_ROWS, without_vectors
+from taskaware.model.task_network import EXPLICIT_ROWS, TASK_NETWORK, without_vectors
 from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
 from taskaware.run.settings import settings_of_the_start
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.run.experiment import Experiment
 
-_TASK_NETWORK = "task_network."
 _FRONTENDS = "frontends."
 
 
@@ -88,7 +87,7 @@ class Start:
     @property
     def has_task_network(self) -> bool:
         """Whether it has weights that compute a t_e."""
-        return any(name.startswith(_TASK_NETWORK) for name in self.tensors)
+        return any(name.startswith(TASK_NETWORK) for name in self.tensors)
 
 
 def open_start(path: Path, data: PreparedData) -> Start:
@@ -135,20 +134,22 @@ def require_prepared_for(start: Start, path: Path, data: PreparedData) -> None:
         return
     run = path.parent.parent if _is_checkpoint(path) else path
     found = [p for p in (run / "model", run) if (p / "vocabulary.model").is_file()]
-    how = (
-        "; prepare it with `taskaware prepare --vocabulary "
-        f"{shlex.quote(str(found[0] / 'vocabulary.model'))}`"
-        if found
-        else ""
-    )
+    how = f"; prepare it with `taskaware prepare {_option(found[0], data)}`" if found else ""
     raise DataError(f"{data.folder} must have the vocabulary of {path}, but has another{how}")
+
+
+def _option(model: Path, data: PreparedData) -> str:
+    """Return what gives data a model's vocabulary: where its encoder is named, that does so too."""
+    if data.encoder is not None:
+        return f"--encoder {shlex.quote(str(model))}"
+    return f"--vocabulary {shlex.quote(str(model / 'vocabulary.model'))}"
 
 
 def _other_features(start: Start, data: PreparedData) -> str:
     """Return which settings of the features differ, and how the data get the start's."""
     if start.feature_settings is None:  # a checkpoint knows them by their digest
         return f" ({data.feature_settings}); prepare it with the settings of that run's data"
-    return other_features(start.feature_settings, data.feature_settings)
+    return other_features(start.feature_settings, data)
 
 
 def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
@@ -161,7 +162,7 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
     own = model.state_dict()
     tensors = dict(start.tensors)
     if not start.has_task_network:
-        tensors |= {name: v for name, v in own.items() if name.startswith(_TASK_NETWORK)}
+        tensors |= {name: v for name, v in own.items() if name.startswith(TASK_NETWORK)}
         if EXPLICIT_ROWS in tensors:
             tensors[EXPLICIT_ROWS] = torch.zeros_like(tensors[EXPLICIT_ROWS])
     for part in new_parts(start):
