@@ -34,6 +34,7 @@ _FORMS = tuple(
         (rb"\xfd7zXZ\0", "compressed by xz"),
         (rb"\x28\xb5\x2f\xfd", "compressed by zstd"),
         (rb"7z\xbc\xaf", "a 7z archive"),
+        (rb"\0\x05\x16[\0\x07]", "what a Mac notes of another file (AppleDouble)"),
         (rb"%PDF-", "a PDF document"),
         (rb"\xd0\xcf\x11\xe0", "a document of an office suite"),
         (rb"PAR1\x15", "a Parquet file"),

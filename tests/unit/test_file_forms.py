@@ -101,6 +101,7 @@ NO_RECORDINGS = {
     archive(): "a zip archive, as spreadsheets are: unpack it",
     b"\x1f\x8b\x08": "compressed by gzip: unpack it",
     b"%PDF-1.7\n": "a PDF document",
+    b"\0\x05\x16\x07\0\2\0\0Mac OS X": "what a Mac notes of another file (AppleDouble)",
     b"\0\0\0\x20ftypM4A ": "a recording or a film (MP4), of a form that is not read: convert it",
     b"RIFF\0\0\0\0AVI LIST": "a recording or a film (AVI), of a form that is not read: convert it",
 }
@@ -121,10 +122,9 @@ def test_what_is_no_recording_is_called_what_it_is_before_a_decoder_sees_it(
     assert capfd.readouterr() == ("", "")  # that of MP3 says there what it meets
 
 
-@pytest.mark.parametrize("form", soundfile.available_formats())
+# RAW is samples alone; of SD2 libsndfile writes a second file, "._", into the working folder.
+@pytest.mark.parametrize("form", sorted(set(soundfile.available_formats()) - {"RAW", "SD2"}))
 def test_whatever_libsndfile_writes_is_taken_for_a_recording_that_may_be_read(form: str):
-    if form == "RAW":  # samples alone, which nothing tells from other bytes
-        return
     buffer = io.BytesIO()
     rate = 48_000 if form == "OGG" else 8_000
     try:

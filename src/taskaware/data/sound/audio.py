@@ -192,7 +192,7 @@ def is_recording(path: Path | str | BinaryIO) -> bool:
     import soundfile
 
     try:
-        with soundfile.SoundFile(_openable(path) if isinstance(path, str | Path) else path):
+        with _sound_file(_openable(path) if isinstance(path, str | Path) else path):
             return True
     except (soundfile.SoundFileError, TypeError, OSError, ValueError):
         return False
@@ -320,7 +320,7 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
     if (what := other_than_recording(head)) is not None:
         raise AudioError(f"{name}: must be a recording ({READABLE}), but is {what}")
     try:
-        file = soundfile.SoundFile(source)
+        file = _sound_file(source)
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(
             f"{name}: must be a recording ({READABLE}), but cannot be read as one{_reason(error)}: "
@@ -334,6 +334,22 @@ def opened(path: Path | str | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, s
             return
     with soundfile.SoundFile(io.BytesIO(replacement)) as file:
         yield file, name
+
+
+def _sound_file(source: Any) -> soundfile.SoundFile:
+    """Open a path or a stream by libsndfile.
+
+    Beside NAME a Mac leaves ``._NAME`` on other systems' disks and in archives. libsndfile takes
+    that for a part of an MP3, and refuses both, unless it is given no name.
+    """
+    import soundfile
+
+    if isinstance(source, str | bytes):
+        path = Path(os.fsdecode(source))
+        notes = (path.with_name(f"._{path.name}"), path.parent / ".AppleDouble" / path.name)
+        if any(os.path.lexists(one) for one in notes):
+            source = os.open(source, os.O_RDONLY)  # closed with the recording, or where it is none
+    return soundfile.SoundFile(source)
 
 
 def shown(path: object) -> str:

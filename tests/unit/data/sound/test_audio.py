@@ -364,3 +364,20 @@ def test_a_header_that_claims_a_hundred_thousand_hours_takes_no_room_for_them(tm
         audio.read(path, sample_rate_hz=RATE_HZ)
     assert tracemalloc.get_traced_memory()[1] < 600e6
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("second", ["._a.{}", ".AppleDouble/a.{}"])
+@pytest.mark.parametrize("form", ["mp3", "wav", "flac", "ogg"])
+def test_what_a_mac_leaves_beside_a_recording_is_no_part_of_it(
+    form: str, second: str, tmp_path: Path
+):
+    path = tmp_path / f"a.{form}"
+    soundfile.write(path, sine(0.5), RATE_HZ)
+    alone = audio.read(path, sample_rate_hz=RATE_HZ)
+    notes = tmp_path / second.format(form)
+    notes.parent.mkdir(exist_ok=True)
+    notes.write_bytes(b"\0\x05\x16\x07\0\2\0\0" + bytes(4096))
+    assert audio.is_recording(path)
+    np.testing.assert_array_equal(audio.read(path, sample_rate_hz=RATE_HZ), alone)
+    with pytest.raises(AudioError, match=r"but is what a Mac notes of another file"):
+        audio.info(notes)
