@@ -27,6 +27,7 @@ from taskaware.output_record import (
     is_inside,
     is_pattern,
     read_record,
+    require_inside,
     require_no_link,
     rewrite_record,
 )
@@ -92,9 +93,10 @@ class OutputFolder:
         """Require that nothing of these names is there, or only what commands of ours wrote.
 
         Raises:
-            OutputError: Something is somebody's, or was changed since it was written.
+            OutputError: Something is somebody's, was changed since it was written, or is elsewhere.
         """
         names = list(names)
+        require_inside(self.path, names)
         there = [name for name in names if os.path.lexists(self.path / name)]
         foreign = [name for name in there if not self._is_ours(name)]
         if foreign:
@@ -113,8 +115,7 @@ class OutputFolder:
             OutputError: It is there and is somebody's.
         """
         path = self.path / name
-        if os.path.lexists(path):
-            self.require_free([name])
+        self.require_free([name])
         if self._written.get(name) != "":
             self._note({name: ""})
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,10 +227,9 @@ class OutputFolder:
             )
 
     def _note(self, names: dict[str, str]) -> None:
-        if not names:
-            return
-        add_to_record(self._record, names)
-        self._remember(names)
+        if names:
+            add_to_record(self._record, names)
+            self._remember(names)
 
     def _remember(self, names: dict[str, str]) -> None:
         self._written |= names

@@ -10,23 +10,38 @@ from taskaware.errors import OutputError
 from taskaware.files import atomic_file, parse_json, read_regular, reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _HEADER = {"taskaware": "files written by taskaware, which alone it may replace", "format": 1}
 
 
-def require_no_link(path: Path) -> None:
-    """Require that a file that is written in place is no link, which a stranger may have put there.
+def require_no_link(path: Path, what: str = "a file") -> None:
+    """Require that what is written in place is no link, which a stranger may have put there.
 
     Raises:
         OutputError: It is one: what it leads to would be changed.
     """
     if path.is_symlink():
         raise OutputError(
-            f"{path} must be a file, but is a link, through which nothing is written: delete it, "
+            f"{path} must be {what}, but is a link, through which nothing is written: delete it, "
             "or give another folder"
         )
+
+
+def require_inside(folder: Path, names: Iterable[str]) -> None:
+    """Require that names stand for files of the folder: nothing is written or deleted elsewhere.
+
+    Raises:
+        OutputError: One leads out of it, by itself or through a link that stands for a folder.
+    """
+    for name in names:
+        if not is_inside(name):
+            raise OutputError(
+                f"{folder} must be where a file is written, but its name leads elsewhere: '{name}'"
+            )
+        for part in list(PurePosixPath(name).parents)[:-1]:
+            require_no_link(folder / part, "a folder")
 
 
 def read_record(path: Path) -> dict[str, str]:
@@ -58,15 +73,8 @@ def add_to_record(path: Path, names: Mapping[str, str]) -> None:
     """Append what is about to be written, or was, with what is noted of each.
 
     Raises:
-        OutputError: A name leads out of the folder: nothing is written elsewhere, whoever gave it.
         WriteError: The disk is full, for example.
     """
-    for name in names:
-        if not is_inside(name):
-            raise OutputError(
-                f"{path.parent} must be where a file is written, but its name leads elsewhere: "
-                f"'{name}'"
-            )
     with reporting(path), path.open("a", encoding="utf-8") as file:
         if not file.tell():
             file.write(json.dumps(_HEADER))

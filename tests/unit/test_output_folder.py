@@ -209,6 +209,27 @@ def test_nothing_is_written_through_a_link_that_a_stranger_put_there(name: str, 
     assert mine.read_text() == "mine"
 
 
+def test_nothing_is_written_or_deleted_in_a_folder_behind_a_link_that_a_stranger_put_there(
+    tmp_path: Path,
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("mine")
+    write(tmp_path / "out", "train/a.txt")
+    (tmp_path / "out" / "train" / "a.txt").unlink()
+    (tmp_path / "out" / "train").rmdir()
+    (tmp_path / "out" / "train").symlink_to(tmp_path / "mine")
+    # The record vouches for train/a.txt, and a stranger's may say so of anything.
+    with claimed(tmp_path / "out") as folder:
+        for act in (
+            lambda: folder.write("train/b.txt", b"ours"),
+            lambda: folder.begin("train/b.txt"),
+            lambda: folder.remove(["train/a.txt"]),
+        ):
+            with pytest.raises(OutputError, match="train must be a folder, but is a link"):
+                act()
+    assert contents(tmp_path / "mine") == {"a.txt": b"mine"}
+
+
 def test_who_is_refused_leaves_the_lock_to_the_command_that_has_not_written_yet(tmp_path: Path):
     with claimed(tmp_path / "out") as output:
         for _ in range(2):

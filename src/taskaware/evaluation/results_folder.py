@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from taskaware.errors import UserError
 from taskaware.evaluation.evaluate import outputs_text
 from taskaware.files import atomic_file, read_json_object
+from taskaware.output_record import require_inside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,6 +103,8 @@ def require_usable(folder: Path, evaluated: Evaluated, *, model: Path, is_named:
     Raises:
         UserError: It cannot be written, or holds results of another evaluation.
     """
+    if not is_named and folder.is_relative_to(model):  # which may be a stranger's
+        require_inside(model, [str((folder / RESULTS_NAME).relative_to(model))])
     _require_writable(folder)
     path = folder / RESULTS_NAME
     if not path.exists():

@@ -146,3 +146,14 @@ def test_an_evaluation_that_is_stopped_while_it_writes_may_be_given_again(
     monkeypatch.undo()
     write(tmp_path, FULL, [], {"model": str(MODEL)})
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "outputs.jsonl"}
+
+
+def test_results_are_not_written_through_a_link_in_a_strangers_model(tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "evaluation").symlink_to(tmp_path / "mine")
+    folder = model / "evaluation" / "model" / "test"
+    with pytest.raises(UserError, match="evaluation must be a folder, but is a link"):
+        require_usable(folder, FULL, model=model, is_named=False)
+    require_usable(folder, FULL, model=model, is_named=True)  # who names it knows where it leads
