@@ -32,7 +32,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from taskaware.data.corpora.files import read_parallel, read_table, require_file, require_folder
+from taskaware.data.corpora.files import (
+    read_parallel,
+    read_table,
+    require_file,
+    require_folder,
+    visible,
+)
 from taskaware.data.corpora.rows import ASR, MT, ST, Found, LeftOut, Request, Row
 from taskaware.errors import CorpusError
 
@@ -142,7 +148,7 @@ def _read_multi30k(folder: Path, request: Request) -> Iterator[Found]:
     if MT not in request.kinds:
         return
     files: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in visible(folder.iterdir()):
         match = _MULTI30K.fullmatch(path.name)
         if match:
             files.setdefault(match[1], {})[match[2]] = path
@@ -162,7 +168,7 @@ def _read_multi30k(folder: Path, request: Request) -> Iterator[Found]:
 
 
 def _read_text(folder: Path, request: Request) -> Iterator[Found]:
-    for path in sorted(folder.iterdir()):
+    for path in visible(folder.iterdir()):
         match = _TEXT.fullmatch(path.name)
         if match is None or MT not in request.kinds or not _wants(request, match[2]):
             continue
@@ -177,7 +183,7 @@ def _read_text(folder: Path, request: Request) -> Iterator[Found]:
 
 
 def _read_wmt(folder: Path, request: Request) -> Iterator[Found]:
-    for path in sorted(folder.iterdir()):
+    for path in visible(folder.iterdir()):
         match = _WMT.fullmatch(path.name)
         if match is None or MT not in request.kinds or not _wants(request, match[2]):
             continue

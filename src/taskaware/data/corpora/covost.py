@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from taskaware.data.corpora.files import read_table, require_folder
+from taskaware.data.corpora.files import read_table, require_folder, visible
 from taskaware.data.corpora.languages import wanted_languages
 from taskaware.data.corpora.rows import ASR, MT, ST, Found, LeftOut, Request, Row
 from taskaware.errors import CorpusError
@@ -77,7 +77,7 @@ def _find_pairs(folder: Path) -> dict[tuple[str, str], dict[str, Path]]:
     """Return the tables by languages and split; the split of a whole one is empty."""
     pairs: dict[tuple[str, str], dict[str, Path]] = {}
     packed = None
-    for path in sorted([*folder.glob("covost_v2.*"), *folder.glob("*/covost_v2.*")]):
+    for path in visible([*folder.glob("covost_v2.*"), *folder.glob("*/covost_v2.*")]):
         match = _TABLE.fullmatch(path.name)
         if match:
             pairs.setdefault((match[1], match[2]), {})[match[3] or ""] = path

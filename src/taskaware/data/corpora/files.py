@@ -12,7 +12,7 @@ from taskaware.errors import CorpusError
 from taskaware.file_forms import HEAD_BYTES, advised, other_than_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -28,6 +28,11 @@ def require_folder(path: Path, what: str) -> Path:
             f"{path} must be {what}, but {is_what}: name the unpacked corpus's folder"
         )
     return path
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Return paths in order, without what systems leave and hide: ``._NAME``, ``.DS_Store``."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def require_file(path: Path, what: str) -> Path:

@@ -32,7 +32,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskaware.data.corpora.files import read_lines, require_folder
+from taskaware.data.corpora.files import read_lines, require_folder, visible
 from taskaware.data.corpora.rows import ASR, MT, ST, Found, LeftOut, Request, Row
 from taskaware.errors import CorpusError, MissingDependencyError
 from taskaware.files import parse_json
@@ -111,7 +111,7 @@ def read(request: Request) -> Iterator[Found]:
 
 def _find_files(folder: Path) -> list[Path]:
     folder = require_folder(folder, "a file of Lhotse's cuts, or a folder with some")
-    return sorted(path for path in folder.rglob("*") if path.name.endswith((".jsonl", ".jsonl.gz")))
+    return [one for one in visible(folder.rglob("*")) if one.name.endswith((".jsonl", ".jsonl.gz"))]
 
 
 def _holds_cuts(path: Path) -> bool:

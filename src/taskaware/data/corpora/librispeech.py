@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskaware.data.corpora.files import read_lines, require_folder
+from taskaware.data.corpora.files import read_lines, require_folder, visible
 from taskaware.data.corpora.rows import ASR, Found, LeftOut, Request, Row
 from taskaware.errors import CorpusError
 
@@ -47,7 +47,7 @@ def read(request: Request) -> Iterator[Found]:
         return
     for part in parts:
         split = "train" if part.name.startswith("train-") else _SPLITS.get(part.name, part.name)
-        for transcripts in sorted(part.glob("*/*/*.trans.txt")):
+        for transcripts in visible(part.glob("*/*/*.trans.txt")):
             yield from _read_chapter(transcripts, split)
 
 

@@ -17,7 +17,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from taskaware.data.corpora.files import require_folder
+from taskaware.data.corpora.files import require_folder, visible
 from taskaware.data.corpora.languages import wanted_languages
 from taskaware.data.corpora.parallel_text import PLAIN, SOURCE_LANGUAGE, ParallelText, read_rows
 from taskaware.data.corpora.rows import MT, Found, Request
@@ -71,7 +71,7 @@ def read(request: Request) -> Iterator[Found]:
 def _sets(folder: Path) -> dict[str, dict[str, Path]]:
     """Return the files of every set by language."""
     sets: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in visible(folder.iterdir()):
         match = _FILE.fullmatch(path.name)
         if match is not None:
             sets.setdefault(match[1], {}).setdefault(match[2], path)

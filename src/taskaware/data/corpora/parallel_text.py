@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from taskaware.data.corpora import text_formats
+from taskaware.data.corpora.files import visible
 from taskaware.data.corpora.rows import MT, Found, LeftOut, Row
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def find_parallel_texts(folder: Path) -> list[ParallelText]:
     files: dict[
         Path, Path
     ] = {}  # by the name without .gz; a file that is not compressed goes first
-    for path in sorted(folder.rglob("*")):
+    for path in visible(folder.rglob("*")):
         if path.is_file():
             files.setdefault(path.with_suffix("") if path.suffix == ".gz" else path, path)
     texts = [*_two_files(files), *_two_sgm_files(files)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from taskaware.data.corpora.files import read_lines, read_table
+from taskaware.data.corpora.files import read_lines, read_table, visible
 from taskaware.data.corpora.languages import wanted_languages
 from taskaware.data.corpora.rows import MT, Found, LeftOut, Request, Row
 from taskaware.data.manifest.table_forms import csv_rows, is_csv, is_quoted, wrong_first_line
@@ -52,7 +52,7 @@ def read(request: Request) -> Iterator[Found]:
     path = request.folder
     if not path.exists():
         raise CorpusError(f"{path} must be a table or a folder of tables, but does not exist")
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = visible(path.iterdir()) if path.is_dir() else [path]
     tables = [file for file in files if _FILE.fullmatch(file.name)]
     if not tables:
         raise CorpusError(

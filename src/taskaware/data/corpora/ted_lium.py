@@ -24,7 +24,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from taskaware.data.corpora.files import read_lines, require_folder
+from taskaware.data.corpora.files import read_lines, require_folder, visible
 from taskaware.data.corpora.rows import ASR, Found, LeftOut, Request, Row
 from taskaware.data.quality.settings import CheckSettings
 from taskaware.errors import CorpusError
@@ -73,9 +73,7 @@ def read(request: Request) -> Iterator[Found]:
 
 def _transcripts(folder: Path) -> list[Path]:
     """Return the files of transcripts; a link that leads nowhere is none."""
-    return sorted(
-        path for path in folder.glob("*.stm") if path.is_file() and not path.name.startswith(".")
-    )
+    return [path for path in visible(folder.glob("*.stm")) if path.is_file()]
 
 
 def _read_talk(transcript: Path, split: str, data: Path) -> Iterator[Found]:

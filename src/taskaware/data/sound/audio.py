@@ -344,12 +344,13 @@ def _sound_file(source: Any) -> soundfile.SoundFile:
     """
     import soundfile
 
+    given: Any = source
     if isinstance(source, str | bytes):
         path = Path(os.fsdecode(source))
         notes = (path.with_name(f"._{path.name}"), path.parent / ".AppleDouble" / path.name)
         if any(os.path.lexists(one) for one in notes):
-            source = os.open(source, os.O_RDONLY)  # closed with the recording, or where it is none
-    return soundfile.SoundFile(source)
+            given = os.open(path, os.O_RDONLY)  # closed with the recording, or where it is none
+    return soundfile.SoundFile(given)
 
 
 def shown(path: object) -> str:

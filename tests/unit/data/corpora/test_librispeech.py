@@ -46,6 +46,13 @@ def test_every_part_is_read_into_its_split(corpus: Path):
     assert {row.speaker for row in rows} == {"84"}
 
 
+def test_what_a_mac_leaves_beside_every_file_is_passed_over(corpus: Path):
+    expected = list(librispeech.read(Request(folder=corpus)))
+    for path in [path for path in corpus.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\x05\x16\x07\0\2\0\0")
+    assert list(librispeech.read(Request(folder=corpus))) == expected
+
+
 def test_every_part_of_the_release_and_of_the_mini_release_goes_into_its_split(tmp_path: Path):
     expected = {
         "train-clean-5": "train",

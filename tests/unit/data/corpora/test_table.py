@@ -33,6 +33,7 @@ def test_a_folders_files_are_split_by_their_names_and_every_column_is_a_language
     _write(tmp_path / "news.validation.tsv.gz", "en\tde\nTwo.\tZwei.\n")
     _write(tmp_path / "test.jsonl", '{"translation": {"en": "Three.", "de": "Drei."}}\n')
     _write(tmp_path / "README.md", "not read")
+    (tmp_path / "._train.tsv").write_bytes(b"\0\x05\x16\x07\0\2\0\0")  # as a Mac leaves it
     rows, left_out = _found(tmp_path)
     assert {
         (row.split, row.dataset, row.target_language, row.source_text, row.target_text)

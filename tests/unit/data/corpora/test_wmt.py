@@ -204,3 +204,10 @@ def test_a_language_that_the_folder_lacks_is_named_and_so_is_a_folder_that_is_no
 
 def test_other_kinds_of_task_yield_nothing(corpus: Path):
     assert _rows(corpus, kinds=("asr", "st")) == []
+
+
+def test_what_a_mac_leaves_beside_every_file_is_passed_over(corpus: Path):
+    expected = _rows(corpus)
+    for path in [path for path in corpus.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\x05\x16\x07\0\2\0\0")
+    assert _rows(corpus) == expected
