@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,8 +16,11 @@ from taskaware.files import MOST_BYTES
 from taskaware.pipes import read_given_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from taskaware.evaluation.metrics import Score
 
+_STANDARD_ERROR = 2  # as libraries in other languages write to it, whatever `sys.stderr` is
 MetricName = Literal["wer", "wer-whisper", "cer", "bleu", "chrf", "chrf++", "ter", "comet"]
 
 
@@ -61,7 +67,8 @@ def score(
     if "comet" in wanted and (sources is None or comet_model is None):
         raise UserError("--metric comet needs --sources and --comet-model")
     if resegment:
-        lines = campaign.resegmented(" ".join(lines), right, language)
+        with _silenced():
+            lines = campaign.resegmented(" ".join(lines), right, language)
     campaign.require_lines(lines, right)
     if not any(line.strip() for line in right):
         raise UserError(f"{references} must have a text to compare with, but every line is blank")
@@ -96,6 +103,29 @@ def score(
         if found.warning:
             say(f"  {found.warning}")
     return 0
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep what a library in another language writes from standard error.
+
+    mweralign says an error rate of its own there, by other rules than ours, which a reader would
+    take for the score. This command has no other thread that could want to say something.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(_STANDARD_ERROR)
+    except OSError:  # the shell closed it (`2>&-`): nobody hears anything
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(kept, _STANDARD_ERROR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _lines(path: Path) -> list[str]:

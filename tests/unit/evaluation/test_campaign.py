@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,21 @@ def test_the_command_scores_files_line_by_line(tmp_path: Path, capsys: pytest.Ca
     assert "as many as the references (2), but are 1" in capsys.readouterr().err
     assert run([*files, "--metric", "comet"]) == 2
     assert "needs --sources and --comet-model" in capsys.readouterr().err
+
+
+def test_the_command_says_no_error_rate_but_its_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    mweralign()
+    (tmp_path / "h.txt").write_text("a b c x y\n", encoding="utf-8")
+    (tmp_path / "r.txt").write_text("a b d\nx y\n", encoding="utf-8")
+    files = [str(tmp_path / "h.txt"), str(tmp_path / "r.txt")]
+    assert run(["score", *files, "--resegment", "--metric", "wer"]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("WER % 20.00  ")
+    assert err == ""  # that of mweralign, by other rules
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
 
 
 @pytest.mark.parametrize("blank", ["", "\n\n", " \n"])
