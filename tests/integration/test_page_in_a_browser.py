@@ -214,7 +214,7 @@ def test_what_is_no_recording_is_said_where_the_user_looks(page: api.Page, tmp_p
     wrong = tmp_path / "letter.wav"
     wrong.write_text("Dear Sir,", encoding="utf-8")
     page.set_input_files("#file", wrong)
-    api.expect(page.locator("#problem")).to_contain_text("cannot be read as one")
+    api.expect(page.locator("#problem")).to_contain_text("but is a text")
     page.click("#go")
     api.expect(page.locator("#problem")).to_contain_text("first")
     assert page.query_selector_all("article.output") == []
