@@ -15,6 +15,7 @@ from taskaware.folder_exchange import atomic_folder
 from taskaware.inference.model_card import write_card
 from taskaware.inference.model_folder import MODEL_FILES
 from taskaware.run.idle_settings import Remark
+from taskaware.run.start_share import mixed_with_start, remark_on_share
 from taskaware.run.validation import mean_dev_loss
 from taskaware.training.checkpoint import average_weights, checkpoints
 from taskaware.training.tensors import load_tensors, weights
@@ -53,16 +54,20 @@ class _Weights:
 
         It is made once: that takes a t_e of every task.
         """
-        tensors = self.tensors
-        if tensors is None:
-            assert self.file is not None
-            tensors = load_tensors(self.file)
+        model = run.finished_model(mixed_with_start(run, self.read()), update=self.update)
         # Vectors are among the weights of such a run, and not of its models.
-        has_vectors = run.experiment.start.trains == "task_embedding"
-        model = run.finished_model(tensors, update=self.update)
+        start = run.experiment.start
+        is_as_in_file = start.trains != "task_embedding" and not start.share
         for folder in folders:
-            model.save(folder, weights_file=None if has_vectors else self.file)
+            model.save(folder, weights_file=self.file if is_as_in_file else None)
         return model
+
+    def read(self) -> Mapping[str, Tensor]:
+        """Return the weights as they were trained."""
+        if self.tensors is not None:
+            return self.tensors
+        assert self.file is not None
+        return load_tensors(self.file)
 
 
 def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None:
@@ -71,9 +76,8 @@ def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None
     Raises:
         WriteError: The disk is full, for example.
     """
-    settings = run.experiment.training
     found = _candidates(run, state, best_weights)
-    final = settings.final if settings.final in found else "last"
+    final = _final(run, found)
     taskwise = _taskwise(run, state)
     written: dict[str, TaskAwareModel] = {}
     if "best" in found:
@@ -91,6 +95,15 @@ def write_models(run: Run, state: TrainState, best_weights: BestWeights) -> None
                 link_or_copy(run.folder / final / name, folder / name)
         # Not another name of the other's card: who edits one means that one.
         write_card(written[final], run.folder / "model")
+
+
+def remarks_on_models(run: Run, state: TrainState, best_weights: BestWeights) -> list[Remark]:
+    """Return what the user should know of the models that a finished run gets."""
+    remarks = [remark_on_average(run)]
+    if run.experiment.start.share:
+        found = _candidates(run, state, best_weights)
+        remarks.append(remark_on_share(run, found[_final(run, found)].read()))
+    return [remark for remark in remarks if remark is not None]
 
 
 def remark_on_average(run: Run) -> Remark | None:
@@ -133,6 +146,12 @@ def _taskwise(run: Run, state: TrainState) -> dict[int, list[Path]]:
             update = int(state.best[task.name]["update"])
             folders.setdefault(update, []).append(run.folder / "taskwise" / task.name)
     return folders
+
+
+def _final(run: Run, found: Mapping[str, _Weights]) -> str:
+    """Return which of the weights become the run's model."""
+    wanted = run.experiment.training.final
+    return wanted if wanted in found else "last"
 
 
 def _candidates(run: Run, state: TrainState, best_weights: BestWeights) -> dict[str, _Weights]:

@@ -141,6 +141,7 @@ def _course(experiment: Experiment) -> Experiment:
     return replace(
         experiment,
         decoding=DecodingSettings(),
+        start=replace(experiment.start, share=0.0),
         batching=replace(experiment.batching, num_workers=0, prefetch=1),
         optimiser=replace(experiment.optimiser, **dict.fromkeys(_COURSE_CHANGES, 1)),
         training=replace(

@@ -110,6 +110,7 @@ class Run:
                 "start": str(self.experiment.start.model or ""),
                 "start_digest": "" if self.start is None else self.start.digest,
                 "trains": self.experiment.start.trains,
+                "start_share": self.experiment.start.share,
                 "ctc_weight": self.experiment.objective.ctc_weight,
                 "data": str(self.data.folder),
                 "data_fingerprint": self.data.fingerprint,

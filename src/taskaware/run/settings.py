@@ -57,11 +57,16 @@ class StartSettings:
             does; `adapters`: the `model.adapters` of the tasks that are trained. With all but
             `task_embedding`, bottlenecks and an encoder of texts that the start has not. With
             the last three the tasks that are not trained keep their outputs bit for bit.
+        share: How much of the start's weights the finished models have, from 0 to below 1: their
+            weights are the mean of the start's and the trained ones, weighted by it (WiSE-FT,
+            Wortsman et al. 2022, arXiv:2109.01903). Checkpoints have the trained ones alone, so
+            that a finished run that is given another share writes its models anew.
         retention: What keeps the start's other tasks from being forgotten.
     """
 
     model: Path | None = None
     trains: Trains = "everything"
+    share: float = 0.0
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     @property
@@ -89,6 +94,12 @@ class StartSettings:
                 f"must have the method 'none' where `start.trains` is '{self.trains}': the other "
                 "tasks stay as they are, bit for bit",
             )
+        if not 0 <= self.share < 1:
+            yield "share", "must be at least 0 and below 1"
+        if self.share and self.model is None:
+            yield "model", "must be set where `start.share` is above 0"
+        if self.share and self.freezes_base:
+            yield "share", f"must be 0 where `start.trains` is '{self.trains}': the rest is frozen"
         if self.model is None and self.retention.method != "none":
             yield "model", "must be set where `start.retention.method` is: there is nothing to keep"
 

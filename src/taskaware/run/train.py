@@ -11,7 +11,7 @@ import torch
 from taskaware.data.batches.lost_workers import reporting_killed_workers
 from taskaware.run.checks import check_run
 from taskaware.run.feed import training_batches
-from taskaware.run.finish import remark_on_average, write_models
+from taskaware.run.finish import remarks_on_models, write_models
 from taskaware.run.folder import claim, write_experiment
 from taskaware.run.lock import lock
 from taskaware.run.log import RunLog
@@ -170,9 +170,9 @@ def train_with(
         with processes.together():
             if ending and processes.is_first:
                 with stop_signals():  # a moment: better finished than interrupted
-                    remark = remark_on_average(run)
+                    remarks = remarks_on_models(run, state, best_weights)
                     write_models(run, state, best_weights)
-                if remark is not None:
+                for remark in remarks:
                     log.write_remark({"kind": "remark", "update": state.update, **asdict(remark)})
                     display.note(remark.text)
     return ending

@@ -63,11 +63,17 @@ def validate(run: Run) -> Validation:
 @torch.inference_mode()
 def mean_dev_loss(run: Run) -> float:
     """Return the mean of the dev losses of all tasks, nats a piece; NaN where there is no dev."""
+    values = dev_losses(run)
+    return sum(values.values()) / len(values) if values else math.nan
+
+
+@torch.inference_mode()
+def dev_losses(run: Run) -> dict[str, float]:
+    """Return the mean dev loss of each task, nats a piece; of none where there is no dev."""
     name = run.experiment.data.dev_split
     if name not in run.data.split_names:
-        return math.nan
-    values, _ = _losses_by_task(run, name, run.task_embeddings(run.model))
-    return sum(values.values()) / len(values) if values else math.nan
+        return {}
+    return _losses_by_task(run, name, run.task_embeddings(run.model))[0]
 
 
 def _losses_by_task(
