@@ -52,3 +52,14 @@ def test_every_test_that_the_method_names_exists():
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 20
     assert sorted(name for name in named if f"def {name}(" not in tests) == []
+
+
+def entries(text: str) -> list[str]:
+    """The entries of a changelog, each on one line; a merge of two branches can leave one twice."""
+    return [" ".join(entry.split()) for entry in re.split(r"\n(?=- |#)", text)]
+
+
+def test_the_changelog_says_nothing_twice():
+    found = entries((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert len(found) > 100
+    assert sorted({entry for entry in found if found.count(entry) > 1}) == []
