@@ -274,9 +274,18 @@ def start_remarks(
     total, trained = sum(n for n, _ in sizes), sum(n for n, is_trained in sizes if is_trained)
     if trained < total:
         text = f"`start.trains` is '{settings.trains}': {trained:,} of {total:,} parameters"
+        text += f" are trained{_without_bottlenecks(experiment)}"
         figures = {"trained": float(trained), "parameters": float(total)}
-        found.append(Remark(about="start.trains", figures=figures, text=f"{text} are trained"))
+        found.append(Remark(about="start.trains", figures=figures, text=text))
     return (*found, *_other_prompts(start, experiment))
+
+
+def _without_bottlenecks(experiment: Experiment) -> str:
+    """Return that what is named is not all there, where it is not."""
+    is_named = experiment.start.trains == "task_network_and_bottlenecks"
+    if not is_named or experiment.model.conditioning.bottleneck:
+        return ""
+    return "; the model has no bottlenecks (`model.conditioning.bottleneck` is 0)"
 
 
 def _other_prompts(start: Start, experiment: Experiment) -> Iterator[Remark]:
