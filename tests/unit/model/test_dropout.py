@@ -15,13 +15,22 @@ def test_the_asked_share_is_dropped_and_the_mean_stays(probability: float):
     dropped = dropout(torch.ones(300, 401), probability, True)
     zeros = float((dropped == 0).float().mean())
     assert zeros == pytest.approx(probability, abs=0.005)
-    # Every sixteen bits of a draw alike, the uppermost among them.
-    of_column = (dropped.view(-1)[: 300 * 400].view(-1, 4) == 0).float().mean(dim=0)
-    torch.testing.assert_close(of_column, torch.full((4,), probability), atol=0.01, rtol=0)
+    # Every byte of a draw alike, the uppermost among them.
+    of_column = (dropped.view(-1)[: 300 * 400].view(-1, 8) == 0).float().mean(dim=0)
+    torch.testing.assert_close(of_column, torch.full((8,), probability), atol=0.01, rtol=0)
     kept = dropped[dropped != 0]
     torch.testing.assert_close(
         kept, torch.full_like(kept, 1 / (1 - probability)), rtol=1e-4, atol=0
     )
+
+
+@pytest.mark.parametrize("probability", [0.002, 0.1, 0.995, 0.998])
+def test_over_masks_the_share_is_the_asked_one_though_a_byte_cannot_say_it(probability: float):
+    torch.manual_seed(5)
+    ones = torch.ones(2000)
+    dropped = torch.stack([dropout(ones, probability, True) for _ in range(2000)])
+    share = float((dropped == 0).double().mean())
+    assert share == pytest.approx(probability, abs=0.0007)  # four standard deviations at 0.1
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
@@ -70,7 +79,7 @@ def test_attention_with_a_dropout_that_drops_nothing_is_the_fused_one(causal: bo
         None if causal else torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None, :]
     )
     found, gradients = [], []
-    for probability in (0.0, 1e-9):  # less than a sixteen-bit number can say
+    for probability in (0.0, 1e-9):  # hardly ever a mask that drops
         out = attend(query, key, value, mask=mask, dropout=probability, causal=causal)
         found.append(out)
         gradients.append(torch.autograd.grad(out.square().sum(), (query, key, value)))

@@ -31,7 +31,7 @@ MODELS = {
     "joined": {"conditioning": {"cue": "implicit", "acts_by": "join"}},
     "norms first": {"norm": "pre"},
     "Conformer": {"encoder_block": "conformer", "conformer_kernel": 3},
-    "attention example by example": {"attention_dropout": 1e-6},  # rounded to none
+    "attention example by example": {"attention_dropout": 1e-14},  # a number in 10 ** 14
     "an encoder of texts": {"num_text_encoder_layers": 1},
 }
 
