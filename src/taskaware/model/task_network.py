@@ -38,7 +38,8 @@ class ExplicitTaskNetwork(nn.Module):
 
     def __init__(self, num_tasks: int, initial_embedding: Tensor) -> None:
         super().__init__()
-        self.rows = nn.Parameter(_TINY * torch.randn(num_tasks, initial_embedding.numel()))
+        self.rows = nn.Parameter(torch.empty(num_tasks, initial_embedding.numel()))
+        nn.init.normal_(self.rows, std=_TINY)
         self.bias = nn.Parameter(initial_embedding.clone())
 
     def forward(self, task_index_B: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from conftest import MT
 from taskaware.cli.main import run as command
@@ -165,3 +166,32 @@ def test_a_model_whose_task_has_a_name_that_none_may_have_is_not_saved(tmp_path:
     with pytest.raises(UserError, match="can be loaded, but a task's name must be a name of lett"):
         model.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_is_loaded_without_drawing_numbers(tmp_path: Path):
+    saved = random_model()
+    saved.save(tmp_path / "model")
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    loaded = load(tmp_path / "model").transformer.state_dict()
+    assert torch.equal(torch.rand(3), wanted)
+    for name, value in saved.transformer.state_dict().items():
+        assert torch.equal(loaded[name], value), name
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_found_and_a_sum_that_overflows_is_none(
+    number: float, tmp_path: Path
+):
+    model = random_model()
+    large = model.transformer.token_embedding.weight
+    with torch.no_grad():
+        large.fill_(3e38)
+    model.save(tmp_path / "large")
+    assert torch.equal(load(tmp_path / "large").transformer.token_embedding.weight, large)
+    with torch.no_grad():
+        large[0, 0] = number
+    model.save(tmp_path / "broken")
+    with pytest.raises(CheckpointError, match="must have finite numbers, but token_embedding"):
+        load(tmp_path / "broken")

@@ -12,6 +12,7 @@ from taskaware.model.pretrained.marian import from_marian
 from taskaware.model.pretrained.source import Config, Pretrained, Tensors, read_config, read_tensors
 from taskaware.model.pretrained.speech2text import from_speech2text
 from taskaware.model.pretrained.whisper import from_whisper
+from taskaware.model.undrawn import undrawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,8 +91,9 @@ def create_pretrained(pretrained: Pretrained, tasks: Sequence[Task]) -> TaskAwar
             f"a {pretrained.family} model must have a task for {pretrained.modality}, but its "
             f"tasks are {', '.join(task.name for task in tasks) or 'none'}"
         )
-    model = create_model(
-        pretrained.settings, vocabulary_size=pretrained.vocabulary_size, tasks=tasks
-    )
+    with undrawn():
+        model = create_model(
+            pretrained.settings, vocabulary_size=pretrained.vocabulary_size, tasks=tasks
+        )
     model.load_state_dict(pretrained.tensors, strict=True)
     return model.eval()

@@ -37,7 +37,7 @@ def both(
 ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Return the best sequence of each of several sources, without prompt and end."""
     models = doubles(family)
-    source, lengths = sources(family, num_examples=12)
+    source, lengths = sources(family, num_examples=24)
     source = source.double() if source.is_floating_point() else source
     found = beam_search(
         models.ours,
@@ -133,7 +133,7 @@ def test_a_forced_language_is_a_prompt_that_counts(beam: int):
     torch.manual_seed(0)
     settings = DecodingSettings(extra_pieces=1000, max_pieces=LIMIT - 1, **prompt)
     models = doubles("m2m_100")
-    source, lengths = sources("m2m_100", num_examples=12)
+    source, lengths = sources("m2m_100", num_examples=24)
     found = beam_search(
         models.ours,
         source,
