@@ -84,13 +84,18 @@ def test_the_command_that_augmentation_names_at_its_end_can_be_typed_as_it_stand
     assert shlex.split(command)[1:4] == ["prepare", "--train", str(ODD / "made.jsonl")]
 
 
-def test_the_command_that_prepares_data_for_a_model_can_be_typed_as_it_stands(tmp_path: Path):
+@pytest.mark.parametrize("encoder", [None, "of another model"])
+def test_the_command_that_prepares_data_for_a_model_can_be_typed_as_it_stands(
+    encoder: str | None, tmp_path: Path
+):
     model = tmp_path / ODD
     model.mkdir(parents=True)
     (model / "vocabulary.model").touch()
     start: Any = SimpleNamespace(tasks=(), vocabulary_sha256="one")
-    data: Any = SimpleNamespace(folder="data", vocabulary=SimpleNamespace(sha256="another"))
+    other = SimpleNamespace(sha256="another")
+    data: Any = SimpleNamespace(folder="data", vocabulary=other, encoder=encoder)
     with pytest.raises(DataError) as refused:
         require_prepared_for(start, model, data)
     _, command, _ = str(refused.value).split("`")
-    assert shlex.split(command)[-1] == str(model / "vocabulary.model")
+    wanted = {None: ["--vocabulary", str(model / "vocabulary.model")]}
+    assert shlex.split(command)[2:] == wanted.get(encoder, ["--encoder", str(model)])
