@@ -18,6 +18,7 @@ import torch
 from taskaware.model.conditioning_settings import ConditioningSettings, Cue
 from taskaware.model.create_model import create_model
 from taskaware.model.settings import ModelSettings
+from taskaware.settings.typed import from_mapping
 from taskaware.types import Batch, Task
 
 if TYPE_CHECKING:
@@ -98,19 +99,34 @@ TINY = Sizes(
     decoded_pieces=5,
 )
 
-# The presets of `[model]`, of few examples: the source of a batch, and the sizes.
+
+def of_preset(name: str, **batch: int) -> Sizes:
+    """Return the sizes of a preset of `[model]`, of a batch like this.
+
+    Its sizes alone: dropout, the convolutions over time and the task network's sizes are those that
+    ``our_model`` gives all models.
+    """
+    settings = from_mapping(ModelSettings, {"preset": name})
+    return Sizes(
+        d_model=settings.d_model,
+        num_heads=settings.num_heads,
+        d_ff=settings.d_ff,
+        num_layers=settings.num_encoder_layers,
+        cnn_channels=settings.cnn_channels,
+        **batch,
+    )
+
+
+# The source of a batch of few examples, and the sizes.
 PRESETS: dict[str, tuple[str, Sizes]] = {
-    "tiny": (
-        "speech",
-        Sizes(num_layers=3, d_model=128, d_ff=512, cnn_channels=16, vocabulary_size=1000),
-    ),
+    "tiny": ("speech", of_preset("tiny", vocabulary_size=1000)),
     "single_modality": (
         "text",
-        Sizes(num_examples=32, d_model=512, num_heads=8, vocabulary_size=32_000),
+        of_preset("single_modality", num_examples=32, vocabulary_size=32_000),
     ),
     "multi_modality": (
         "speech",
-        Sizes(num_examples=4, d_model=512, num_heads=8, num_layers=12, vocabulary_size=32_000),
+        of_preset("multi_modality", num_examples=4, vocabulary_size=32_000),
     ),
 }
 

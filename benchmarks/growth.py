@@ -38,6 +38,7 @@ from taskaware.evaluation.machine import processor_name
 from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.create_model import create_model
 from taskaware.model.pretrained.read import read_pretrained
+from taskaware.model.task_network import TASK_NETWORK
 from taskaware.training.kernels import suit_changing_shapes
 
 if TYPE_CHECKING:
@@ -209,7 +210,10 @@ def _whisper(name: str, case: Case, options: argparse.Namespace) -> Contestant:
     model = create_model(
         settings, vocabulary_size=pretrained.vocabulary_size, tasks=[batch.task]
     ).train()
-    model.load_state_dict(pretrained.tensors, strict=False)  # the task network is new
+    new = model.load_state_dict(pretrained.tensors, strict=False)
+    wrong = [one for one in new.missing_keys if not one.startswith(TASK_NETWORK)]
+    if wrong or new.unexpected_keys:
+        raise SystemExit(f"but for the task network all must be loaded, not so: {wrong}, {new}")
     return Contestant(
         name=name,
         frames_per_position=2,

@@ -33,6 +33,7 @@ from taskaware.model.conditioning_settings import ConditioningSettings
 from taskaware.model.create_model import create_model
 from taskaware.model.modulation import Modulation
 from taskaware.model.parts import create_layout
+from taskaware.model.undrawn import undrawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -320,7 +321,8 @@ def _shift_memory(weights: _Weights, settings: ModelSettings, embedding_D: Tenso
 def _plain(
     model: TaskAwareModel, task: Task, settings: ModelSettings, tensors: dict[str, Tensor]
 ) -> TaskAwareModel:
-    transformer = create_model(settings, vocabulary_size=model.vocabulary.size, tasks=(task,))
+    with undrawn():
+        transformer = create_model(settings, vocabulary_size=model.vocabulary.size, tasks=(task,))
     wanted = next(model.transformer.parameters())
     transformer.to(dtype=wanted.dtype)
     transformer.load_state_dict({name: value.to(wanted.dtype) for name, value in tensors.items()})

@@ -14,6 +14,7 @@ from taskaware.model.adapter_settings import AdapterSettings
 from taskaware.model.create_model import create_model
 from taskaware.model.merged_adapters import can_merge, merged_weights
 from taskaware.model.task_network import EXPLICIT_ROWS
+from taskaware.model.undrawn import undrawn
 
 if TYPE_CHECKING:
     from taskaware.inference.model import TaskAwareModel
@@ -55,7 +56,8 @@ def merge_adapters(model: TaskAwareModel, task_name: str) -> TaskAwareModel:
     }
     if EXPLICIT_ROWS in tensors:
         tensors[EXPLICIT_ROWS] = tensors[EXPLICIT_ROWS][index : index + 1]
-    transformer = create_model(settings, vocabulary_size=model.vocabulary.size, tasks=(task,))
+    with undrawn():
+        transformer = create_model(settings, vocabulary_size=model.vocabulary.size, tasks=(task,))
     like = next(model.transformer.parameters())
     transformer.to(like.device, like.dtype).load_state_dict(tensors)
     _require_finite(transformer, task)

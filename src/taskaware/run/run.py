@@ -28,6 +28,7 @@ from taskaware.inference.task_embeddings import support_task_embeddings
 from taskaware.model.create_model import create_model
 from taskaware.model.parts import initial_task_embedding, neutral_task_embedding
 from taskaware.model.task_network import ExplicitTaskNetwork, TaskVectors, without_vectors
+from taskaware.model.undrawn import undrawn
 from taskaware.run.cached_encoder import require_frozen_encoder, require_own_encoder
 from taskaware.run.start import (
     new_parts,
@@ -84,12 +85,13 @@ class Run:
     def finished_model(self, tensors: Mapping[str, Tensor], *, update: int) -> TaskAwareModel:
         """Return the model with these weights and the task embeddings that they give."""
         settings = self.experiment.model
-        transformer = create_model(
-            settings,
-            vocabulary_size=self.data.vocabulary.size,
-            tasks=self.tasks,
-            adapter_tasks=self.model.adapters.tasks,
-        )
+        with undrawn():
+            transformer = create_model(
+                settings,
+                vocabulary_size=self.data.vocabulary.size,
+                tasks=self.tasks,
+                adapter_tasks=self.model.adapters.tasks,
+            )
         plain, vectors = without_vectors(tensors)
         transformer.load_state_dict(plain)
         transformer.to(self.processes.device).eval()
