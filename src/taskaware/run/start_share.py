@@ -12,6 +12,7 @@ import torch
 
 from taskaware.model.create_model import create_model
 from taskaware.model.task_network import TASK_NETWORK
+from taskaware.model.undrawn import undrawn
 from taskaware.run.idle_settings import Remark
 from taskaware.run.start import weights_for
 from taskaware.run.validation import dev_losses
@@ -38,9 +39,10 @@ def mixed_with_start(run: Run, tensors: Mapping[str, Tensor]) -> Mapping[str, Te
     share = run.experiment.start.share
     if not share or run.start is None:
         return tensors
-    new_model = create_model(
-        run.experiment.model, vocabulary_size=run.data.vocabulary.size, tasks=run.tasks
-    )
+    with undrawn():  # what would be drawn is not mixed
+        new_model = create_model(
+            run.experiment.model, vocabulary_size=run.data.vocabulary.size, tasks=run.tasks
+        )
     begun = weights_for(run.start, new_model)
     is_explicit = run.experiment.model.conditioning.cue == "explicit"
     mixed: dict[str, Tensor] = {}
