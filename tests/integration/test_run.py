@@ -190,8 +190,11 @@ def test_a_missing_data_folder_can_be_corrected_in_the_same_run_folder(data: Pat
 # --- two processes ---
 
 
-def test_two_processes_write_one_model_and_go_on_bitwise(data: Path, tmp_path: Path):
-    experiment = tiny_experiment(data, batching={"examples_per_batch": 2}, **DROPOUT)
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_processes_write_one_model_and_go_on_bitwise(sharded: bool, data: Path, tmp_path: Path):
+    experiment = tiny_experiment(
+        data, batching={"examples_per_batch": 2}, **DROPOUT, sharded=sharded
+    )
     whole, parts = tmp_path / "whole", tmp_path / "parts"
 
     def run(folder: Path, display: Silent) -> bool:
@@ -222,7 +225,10 @@ def test_two_processes_write_one_model_and_go_on_bitwise(data: Path, tmp_path: P
         train_experiment(experiment, parts, display=Silent())
 
 
-def test_two_processes_learn_as_one_that_accumulates_two_batches(data: Path, tmp_path: Path):
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_processes_learn_as_one_that_accumulates_two_batches(
+    sharded: bool, data: Path, tmp_path: Path
+):
     same = {
         "model": {"dropout": 0.0, "attention_dropout": 0.0, "relu_dropout": 0.0},
         "conditioning": {"derange_support": False},
@@ -230,7 +236,8 @@ def test_two_processes_learn_as_one_that_accumulates_two_batches(data: Path, tmp
     }
     one, two = tmp_path / "one", tmp_path / "two"
     train_experiment(tiny_experiment(data, **same, accumulate=2), one, display=Silent())
-    train_in_processes(tiny_experiment(data, **same), two, num_processes=2, display=Silent())
+    experiment = tiny_experiment(data, **same, sharded=sharded)
+    train_in_processes(experiment, two, num_processes=2, display=Silent())
     found = [[r["values"] for r in read_log(f) if r["kind"] == "validation"] for f in (one, two)]
     assert len(found[0]) == len(found[1]) == 2
     for left, right in zip(*found, strict=True):

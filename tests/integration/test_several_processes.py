@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from conftest import ASR, MT, NUM_PIECES, ST, TASKS, random_batch, tiny_settings
 from taskaware.model.create_model import create_model
 from taskaware.training.checkpoint import TrainState
+from taskaware.training.moments import named_moments
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.processes import Processes, Seat, join
 from taskaware.training.progress import Meter
@@ -24,6 +25,7 @@ from taskaware.training.settings import (
     OptimiserSettings,
     TrainingSettings,
 )
+from taskaware.training.shards import Shards
 from taskaware.training.step import Recipe, create_step
 from taskaware.training.trainable import freeze_all_but
 
@@ -54,6 +56,8 @@ class Case:
     trains: Trains = "everything"
     num_updates: int = NUM_UPDATES
     tasks: tuple[Task, ...] = TASKS  # the last one's front end is the last to be used
+    num_text_encoder_layers: int = 0
+    max_gradient_norm: float = 0.0
 
 
 _STRATEGIES: tuple[Literal["joint", "meta"], ...] = ("joint", "meta")
@@ -72,6 +76,13 @@ ALIKE = {
     "task network and norms": Case(trains="task_network_and_norms"),
     "task network": Case(trains="task_network", accumulate=2),
     "meta, second order": Case("explicit", "meta", second_order=True, tasks=(MT, ASR)),
+}
+SHARDED = {
+    "sharded, implicit, accumulated": Case(accumulate=2),
+    "sharded, without a cue, CTC": Case("none", ctc_weight=0.5),
+    "sharded, text alone, clipped": Case(tasks=(MT,), max_gradient_norm=0.1),
+    "sharded, task network": Case(trains="task_network"),
+    "sharded, an encoder of texts": Case("explicit", num_text_encoder_layers=1),
 }
 
 
@@ -127,22 +138,33 @@ def joined(left: Batch, right: Batch) -> Batch:
     return replace(left, **padded, **lengths, example_ids=left.example_ids + right.example_ids)
 
 
-def learn(case: Case, processes: Processes, *, doubled: bool = False) -> dict[str, torch.Tensor]:
+def learn(
+    case: Case, processes: Processes, *, doubled: bool = False, sharded: bool = False
+) -> dict[str, torch.Tensor]:
     """Do some updates; return the loss of each by task, and the weights and gradients after."""
     torch.manual_seed(7)
     cue = {"cue": case.cue, "derange_support": False}
-    model = create_model(tiny_settings(conditioning=cue), vocabulary_size=NUM_PIECES, tasks=TASKS)
+    settings = tiny_settings(conditioning=cue, num_text_encoder_layers=case.num_text_encoder_layers)
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
     freeze_all_but(model, case.trains, task_indices=range(len(TASKS)))
-    optimiser = OptimiserSettings(schedule="linear", learning_rate=1e-3, warmup_updates=0)
+    optimiser = OptimiserSettings(
+        schedule="linear",
+        learning_rate=1e-3,
+        warmup_updates=0,
+        max_gradient_norm=case.max_gradient_norm,
+    )
+    shards = Shards(model, processes) if sharded else None
     recipe = Recipe(
         training=TrainingSettings(precision="float32", updates=NUM_UPDATES),
         optimiser=optimiser,
         objective=ObjectiveSettings(ctc_weight=case.ctc_weight),
         learning=LearningSettings(strategy=case.strategy, second_order=case.second_order),
-        conditioning=tiny_settings(conditioning=cue).conditioning,
+        conditioning=settings.conditioning,
     )
-    state = TrainState(model, create_optimiser(optimiser, model), torch.Generator().manual_seed(1))
-    step = create_step(model, TASKS, recipe, processes)
+    state = TrainState(
+        model, create_optimiser(optimiser, model), torch.Generator().manual_seed(1), shards=shards
+    )
+    step = create_step(model, TASKS, recipe, processes, shards)
     found: dict[str, torch.Tensor] = {}
     for update in range(case.num_updates):
         groups = groups_of(case, update, processes.rank)
@@ -158,9 +180,10 @@ def learn(case: Case, processes: Processes, *, doubled: bool = False) -> dict[st
         losses = meter.read(state, rate=0.0, norm=norm, epochs={}, memory_mib=0.0).losses
         found |= {f"loss.{update}.{name}": torch.tensor(v) for name, v in losses.items()}
         found[f"norm.{update}"] = torch.tensor(norm)
-    found |= {f"weight.{n}": p.detach().clone() for n, p in model.named_parameters()}
+    whole = torch.Tensor.clone if shards is None else shards.whole_of
+    found |= {f"weight.{n}": whole(p.detach()) for n, p in model.named_parameters()}
     return found | {
-        f"gradient.{n}": p.grad.clone() for n, p in model.named_parameters() if p.grad is not None
+        f"gradient.{n}": whole(p.grad) for n, p in model.named_parameters() if p.grad is not None
     }
 
 
@@ -173,12 +196,37 @@ def exchanged(processes: Processes, accumulate: int) -> torch.Tensor:
     return torch.tensor([sum(torch.Size(s).numel() for s in shape if s) for shape in shapes])
 
 
+def kept_share(processes: Processes) -> torch.Tensor:
+    """The share that one process keeps of all weights, and of Adam's means and gradients."""
+    torch.manual_seed(7)
+    settings = tiny_settings(conditioning={"cue": "implicit"})
+    model = create_model(settings, vocabulary_size=NUM_PIECES, tasks=TASKS)
+    numbers = sum(p.numel() for p in model.parameters())
+    shards = Shards(model, processes)
+    optimiser = create_optimiser(OptimiserSettings(), model)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    means = [v for n, v in named_moments(model, optimiser).items() if n.endswith("exp_avg")]
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return torch.tensor(
+        [
+            sum(shards.own_share(tensor).numel() for tensor in tensors) / numbers
+            for tensors in (list(model.parameters()), means, gradients)
+        ]
+    )
+
+
 def work(rank: int, meeting_place: str, folder: Path) -> None:
     """All that one of two processes does."""
     torch.set_num_threads(1)
     with join("cpu", Seat(rank=rank, num_ranks=2, meeting_place=meeting_place)) as processes:
-        for name, case in ALIKE.items():
-            save_file(learn(case, processes), folder / f"{name} {rank}.safetensors")
+        for name, case in (ALIKE | SHARDED).items():
+            save_file(
+                learn(case, processes, sharded=name in SHARDED),
+                folder / f"{name} {rank}.safetensors",
+            )
+        save_file({"kept": kept_share(processes)}, folder / f"kept {rank}.safetensors")
         counts = {str(number): exchanged(processes, number) for number in (1, 3)}
         save_file(counts, folder / f"exchanged {rank}.safetensors")
 
@@ -199,11 +247,13 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("name", [*ALIKE, *SHARDED])
 def test_two_processes_learn_as_one_with_the_whole_batch(name: str, learnt: Path):
     first, second = (load_file(learnt / f"{name} {rank}.safetensors") for rank in range(2))
     alone = learn(
-        ALIKE[name], Processes(rank=0, num_ranks=1, device=torch.device("cpu")), doubled=True
+        (ALIKE | SHARDED)[name],
+        Processes(rank=0, num_ranks=1, device=torch.device("cpu")),
+        doubled=True,
     )
     assert first.keys() == second.keys() == alone.keys()
     for key, value in alone.items():
@@ -216,6 +266,13 @@ def test_two_processes_learn_as_one_with_the_whole_batch(name: str, learnt: Path
             scale = float(value.abs().max())
             torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4 * scale + 1e-7)
     assert any(not torch.equal(first[k], second[k]) for k in alone if k.startswith("loss"))
+
+
+def test_of_two_processes_each_keeps_half_of_what_is_sharded(learnt: Path):
+    for rank in range(2):
+        kept = load_file(learnt / f"kept {rank}.safetensors")["kept"]
+        # Rows are split; of an odd number of them one process has one more.
+        torch.testing.assert_close(kept, torch.full((3,), 0.5), rtol=0.0, atol=0.02)
 
 
 def test_gradients_are_exchanged_once_an_update_however_many_batches_it_has(learnt: Path):

@@ -97,6 +97,18 @@ class Experiment:
                 "must not have the mix 'within_batches' where `start.retention.method` is "
                 f"'{self.start.retention.method}', which asks for batches of one task",
             )
+        if self.training.sharded:
+            retention = self.start.retention.method
+            excluded = {
+                "learning.strategy = 'meta'": self.learning.strategy == "meta",
+                f"start.retention.method = '{retention}'": retention != "none",
+                "start.trains = 'adapters'": trains_adapters,
+            }
+            for what in (name for name, is_so in excluded.items() if is_so):
+                yield (
+                    "training",
+                    f"must not be `sharded` with `{what}`, which needs whole weights",
+                )
         if self.start.trains == "bridge" and not self.model.bridge.num_layers:
             yield (
                 "start",

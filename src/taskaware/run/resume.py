@@ -44,10 +44,12 @@ def resume(
         DataError: The data is not what the run began with.
     """
     seed = run.experiment.training.seed
+    trained = run.model if run.shards is None else run.shards.model
     state = TrainState(
-        model=run.model,
-        optimiser=create_optimiser(run.experiment.optimiser, run.model),
+        model=trained,
+        optimiser=create_optimiser(run.experiment.optimiser, trained),
         generator=torch.Generator().manual_seed(seed + run.processes.rank),
+        shards=run.shards,
     )
     start = "" if run.start is None else run.start.digest
     data = run_data.describe(run.data, run.experiment, run.tasks, start=start)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from taskaware.run.idle_settings import Remark
     from taskaware.run.start import Start
     from taskaware.training.processes import Processes
+    from taskaware.training.shards import Shards
     from taskaware.types import Task
 
 
@@ -66,10 +67,12 @@ class Run:
         data: What it trains on.
         tasks: The tasks of its model.
         trained_tasks: Those that it trains; all, unless it starts from a model of more tasks.
-        model: The network.
+        model: The network, whole. Where it is split, that which the first process validates and
+            saves.
         processes: Which of the processes that train together this is.
         start: What it starts from, where that is not new weights.
         remarks: What its user should know before it is trained (``run.checks``).
+        shards: What splits the weights that are trained over the processes, if anything.
     """
 
     experiment: Experiment
@@ -81,6 +84,21 @@ class Run:
     processes: Processes
     start: Start | None = None
     remarks: tuple[Remark, ...] = ()
+    shards: Shards | None = None
+
+    def split(self) -> None:
+        """Split the model over the processes, where the experiment says so and there are several.
+
+        Every process must call it, before anything refers to the model's parameters.
+
+        Raises:
+            LostProcessError: The connection between the processes is lost.
+        """
+        if self.experiment.training.sharded and self.processes.num_ranks > 1:
+            from taskaware.training.shards import Shards  # takes a second; few runs need it
+
+            self.shards = Shards(self.model, self.processes)
+            self.model = self.shards.whole
 
     def finished_model(self, tensors: Mapping[str, Tensor], *, update: int) -> TaskAwareModel:
         """Return the model with these weights and the task embeddings that they give."""

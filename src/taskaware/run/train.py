@@ -13,6 +13,7 @@ from taskaware.run.checks import check_run
 from taskaware.run.feed import training_batches
 from taskaware.run.finish import remarks_on_models, write_models
 from taskaware.run.folder import claim, write_experiment
+from taskaware.run.idle_settings import Remark
 from taskaware.run.lock import lock
 from taskaware.run.log import RunLog
 from taskaware.run.resume import resume
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     from taskaware.run.experiment import Experiment
     from taskaware.training.ending import Ending
     from taskaware.training.progress import TrainingProgress
+
+
+_NOTHING_TO_SPLIT = Remark(
+    about="training.sharded",
+    text="`training.sharded = true` has no effect in a single process: start several, with "
+    "`torchrun` or `--processes` (docs/scale.md)",
+)
 
 
 class Display(Protocol):
@@ -130,6 +138,8 @@ def train_with(
                 *start_remarks(run.start, run.tasks, run.model, experiment),
                 *remarks,
             )
+        if experiment.training.sharded and processes.num_ranks == 1:
+            remarks = (*remarks, _NOTHING_TO_SPLIT)
         run.remarks = remarks
         changes: dict[str, float] = {}
         with processes.together():
@@ -138,6 +148,7 @@ def train_with(
                     stack.enter_context(lock(folder))
                 changes = claim(folder, experiment, restart=restart, is_known=is_known)
         retention = create_retention(run)
+        run.split()
         best_weights = BestWeights(folder / "best_weights")
         note = display.note if processes.is_first else _say_nothing
         state = resume(run, batches, retention, best_weights, note)
@@ -167,14 +178,16 @@ def train_with(
                 watchers=_watchers(run, display, log),
                 frames_per_second=1000 / run.data.hop_ms,
             )
-        with processes.together():
-            if ending and processes.is_first:
-                with stop_signals():  # a moment: better finished than interrupted
-                    remarks = remarks_on_models(run, state, best_weights)
-                    write_models(run, state, best_weights)
-                for remark in remarks:
-                    log.write_remark({"kind": "remark", "update": state.update, **asdict(remark)})
-                    display.note(remark.text)
+        if ending:
+            with state.validating(), processes.together():
+                if processes.is_first:
+                    with stop_signals():  # a moment: better finished than interrupted
+                        remarks = remarks_on_models(run, state, best_weights)
+                        write_models(run, state, best_weights)
+                    for remark in remarks:
+                        found = {"kind": "remark", "update": state.update, **asdict(remark)}
+                        log.write_remark(found)
+                        display.note(remark.text)
     return ending
 
 

@@ -20,23 +20,23 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from taskaware.errors import CheckpointError, DamagedCheckpointError, NotFiniteError, WriteError
 from taskaware.files import link_or_copy, reporting
 from taskaware.folder_exchange import atomic_folder, partial_folder, put_back, remove_folder
-from taskaware.training.optimiser import RATE_SHARE
+from taskaware.training.moments import load_moments, named_moments
 from taskaware.training.state_file import FORMAT_VERSION, read_content
 from taskaware.training.tensors import (
     check_file,
     file_sha256,
+    fill_weights,
     load_tensors,
-    load_weights,
     weights,
     write_tensors,
 )
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from taskaware.model.transformer import TaskAwareTransformer
     from taskaware.training.processes import Processes
+    from taskaware.training.shards import Shards
 
 # A copy that somebody made, `update-00001000-good`, is theirs: not gone on from, not deleted.
 _FOLDER = re.compile(r"update-[0-9]{8,}")
-_OF_ADAM = {"step", "exp_avg", "exp_avg_sq"}
-_OF_SGD = {"momentum_buffer"}
 _FILE = re.compile(r"(model|optimiser|random-[0-9]+)\.safetensors|state\.json")
 
 
@@ -69,9 +69,10 @@ class TrainState:
         stale: Validations since the best over all tasks.
         data: What the data is that it trains on (``run.data.describe``).
         seconds: Time spent training, over all sessions.
+        shards: What splits the weights and the optimiser's state over the processes, if anything.
     """
 
-    model: nn.Module
+    model: TaskAwareTransformer
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
     update: int = 0
@@ -81,6 +82,11 @@ class TrainState:
     stale: int = 0
     data: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    shards: Shards | None = None
+
+    def validating(self) -> AbstractContextManager[None]:
+        """Have the weights whole in the first process inside; every process must call it."""
+        return nullcontext() if self.shards is None else self.shards.validating()
 
 
 def save_state(
@@ -109,7 +115,9 @@ def save_state(
         NotFiniteError: A weight or a moment is not finite; nothing is written.
         WriteError: The disk is full, for example, or ``folder`` is in none that is there.
     """
-    require_finite(state)
+    with processes.together():
+        require_finite(state)
+    moments = _whole_moments(state)
     path = folder / f"update-{state.update:08d}"
     partial = partial_folder(path)
     with ExitStack() as stack:
@@ -118,7 +126,7 @@ def save_state(
                 require_in_place(folder.parent)
                 tidy(folder)
                 stack.enter_context(atomic_folder(path))
-                _write_first(state, partial, weights_file)
+                _write_first(state, partial, weights_file, moments)
         with processes.together(), reporting(path):
             random_path = partial / f"random-{processes.rank}.safetensors"
             write_tensors(random_path, _random_states(state.generator))
@@ -132,12 +140,24 @@ def save_state(
     return path
 
 
-def _write_first(state: TrainState, partial: Path, weights_file: Path | None) -> None:
+def _whole_moments(state: TrainState) -> dict[str, Tensor]:
+    """Return what the optimiser keeps; of what is split, all of it, in the first process alone."""
+    own = named_moments(state.model, state.optimiser)
+    if state.shards is None:
+        return own
+    state.shards.refresh()
+    return state.shards.gather(own)
+
+
+def _write_first(
+    state: TrainState, partial: Path, weights_file: Path | None, moments: Mapping[str, Tensor]
+) -> None:
     if weights_file is None:
-        write_tensors(partial / "model.safetensors", weights(state.model))
+        whole = state.model if state.shards is None else state.shards.whole
+        write_tensors(partial / "model.safetensors", weights(whole))
     else:
         link_or_copy(weights_file, partial / "model.safetensors")
-    write_tensors(partial / "optimiser.safetensors", _optimiser_tensors(state))
+    write_tensors(partial / "optimiser.safetensors", moments)
 
 
 def _write_content(state: TrainState, partial: Path, num_ranks: int) -> None:
@@ -221,9 +241,18 @@ def load_state(state: TrainState, path: Path, *, processes: Processes) -> None:
     random_name = f"random-{processes.rank}.safetensors"
     for name in ("model.safetensors", "optimiser.safetensors", random_name):
         check_file(path / name, content["sha256"])
-    load_weights(state.model, path / "model.safetensors")
-    _load_optimiser(
-        state, load_tensors(path / "optimiser.safetensors"), update=content["update"], path=path
+    tensors, where = load_tensors(path / "model.safetensors"), str(path / "model.safetensors")
+    if state.shards is None:
+        fill_weights(state.model, tensors, where=where)
+    else:
+        state.shards.fill(tensors, where=where)
+    load_moments(
+        state.model,
+        state.optimiser,
+        load_tensors(path / "optimiser.safetensors"),
+        update=content["update"],
+        path=path,
+        share_like=None if state.shards is None else state.shards.share_like,
     )
     _restore_random(state.generator, load_tensors(path / random_name), path=path / random_name)
     try:
@@ -245,15 +274,17 @@ def require_finite(state: TrainState) -> None:
     Raises:
         NotFiniteError: One is infinite or not a number; the first is named.
     """
-    named = dict(state.model.named_parameters())
-    moments = {
-        f"the optimiser's {name} of weight {parameter}": value
-        for parameter, values in _moments(state).items()
-        for name, value in values.items()
+    moments = named_moments(state.model, state.optimiser)
+    tensors: dict[str, Tensor] = {
+        f"weight {name}": value for name, value in state.model.named_parameters()
     }
-    tensors = {f"weight {name}": value.detach() for name, value in named.items()} | moments
+    for key, value in moments.items():
+        parameter, _, name = key.rpartition(".")
+        tensors[f"the optimiser's {name} of weight {parameter}"] = value
+    if state.shards is not None:
+        tensors = {name: state.shards.own_share(value) for name, value in tensors.items()}
     # On the device, in one exchange.
-    flags = [torch.isfinite(value).all() for value in tensors.values()]
+    flags = [torch.isfinite(value.detach()).all() for value in tensors.values()]
     if all(bool(torch.stack([f for f in flags if f.device == d]).all()) for d in _devices(flags)):
         return
     wrong = [name for name, flag in zip(tensors, flags, strict=True) if not flag]
@@ -281,99 +312,6 @@ def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
         for name, value in load_tensors(path / "model.safetensors").items():
             total[name] = total[name] + value.double() if name in total else value.double()
     return {name: (value / len(paths)).float() for name, value in total.items()}
-
-
-def _parameter_names(state: TrainState) -> list[str]:
-    """Return the names of what the optimiser changes, in the optimiser's own order."""
-    names = {id(parameter): name for name, parameter in state.model.named_parameters()}
-    groups = state.optimiser.param_groups
-    return [names[id(parameter)] for group in groups for parameter in group["params"]]
-
-
-def _moments(state: TrainState) -> dict[str, dict[str, Tensor]]:
-    """Return what the optimiser keeps, by the name of a parameter and its own name."""
-    names = _parameter_names(state)
-    return {
-        names[index]: {
-            name: value.detach()
-            for name, value in moments.items()
-            if isinstance(value, Tensor)  # SGD without momentum keeps None
-        }
-        for index, moments in state.optimiser.state_dict()["state"].items()
-    }
-
-
-def _optimiser_tensors(state: TrainState) -> dict[str, Tensor]:
-    return {
-        f"{parameter}.{name}": value.cpu().contiguous()
-        for parameter, moments in _moments(state).items()
-        for name, value in moments.items()
-    }
-
-
-def _load_optimiser(
-    state: TrainState, tensors: Mapping[str, Tensor], *, update: int, path: Path
-) -> None:
-    names = _parameter_names(state)
-    places = {name: place for place, name in enumerate(names)}
-    if tensors and all(key.split(".", 1)[0].isdecimal() for key in tensors):
-        # As checkpoints were before parameters could learn at a share of the rate: by place.
-        if any(group[RATE_SHARE] != 1 for group in state.optimiser.param_groups):
-            raise CheckpointError(
-                f"{path} was written when everything learnt at the same rate; go on with "
-                "optimiser.implicit_rate=1 and optimiser.frontend_rate=1, or start over with "
-                "--restart"
-            )
-        places = {str(place): place for place in range(len(names))}
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        parameter, _, name = key.rpartition(".")
-        if parameter not in places:
-            raise CheckpointError(
-                f"{path} must have the optimiser's state of the parameters that are trained, but "
-                f"has that of {parameter!r}: was what trains changed?"
-            )
-        moments.setdefault(places[parameter], {})[name] = value
-    _require_whole(moments, state, update=update, path=path)
-    groups = state.optimiser.state_dict()["param_groups"]
-    state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def _require_whole(
-    moments: Mapping[int, Mapping[str, Tensor]], state: TrainState, *, update: int, path: Path
-) -> None:
-    """Require that moments are those of the optimiser, of the shapes of their parameters.
-
-    Args:
-        moments: By the place of a parameter; one that no batch has reached yet has none.
-        state: Whose optimiser they are for.
-        update: Updates done: after the first one, Adam has some.
-        path: The checkpoint.
-
-    Raises:
-        DamagedCheckpointError: They are not; with another shape the optimiser's step would read
-            past their end.
-    """
-    groups = state.optimiser.param_groups
-    parameters = [parameter for group in groups for parameter in group["params"]]
-    names, where = _parameter_names(state), path / "optimiser.safetensors"
-    is_adam = isinstance(state.optimiser, torch.optim.AdamW)
-    if is_adam and update and not moments:
-        raise DamagedCheckpointError(f"{where} must have Adam's moments, but has none")
-    wanted = _OF_ADAM if is_adam else _OF_SGD
-    for place, kept in moments.items():
-        if set(kept) != wanted:
-            raise DamagedCheckpointError(
-                f"{where} must have {', '.join(sorted(wanted))} of {names[place]}, but has "
-                f"{', '.join(sorted(kept))}"
-            )
-        for name, value in kept.items():
-            shape = torch.Size() if name == "step" else parameters[place].shape
-            if value.shape != shape or value.dtype != torch.float32:
-                raise DamagedCheckpointError(
-                    f"{where} must have float32 {list(shape)} as '{name}' of {names[place]}, but "
-                    f"has {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-                )
 
 
 def _random_states(generator: torch.Generator) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ def train(
 
     Args:
         state: Where training stands; changed in place.
-        model: The network.
+        model: The network that is validated: the state's, or its whole copy where that is split.
         batches: Endless updates.
         tasks: All tasks of the model; the batches may be of some of them.
         recipe: How to learn.
@@ -111,7 +111,7 @@ def train(
         WriteError: The disk is full, for example; the checkpoints before are as they were.
     """
     settings = recipe.training
-    step = create_step(model, tasks, recipe, processes)
+    step = create_step(state.model, tasks, recipe, processes, state.shards)
     meter = Meter(processes.num_ranks, frames_per_second=frames_per_second)
 
     def update() -> tuple[float, float]:
@@ -152,8 +152,9 @@ def train(
             if is_logged:
                 report(rate, norm)
             if done or _is_due(state.update, settings.validation_interval):
-                require_finite(state)
                 with processes.together():
+                    require_finite(state)
+                with state.validating(), processes.together():
                     if processes.is_first:
                         _validate(state, model, settings, best_weights, watchers)
                 done = processes.any(processes.is_first and has_ended(state, settings))

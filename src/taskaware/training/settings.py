@@ -148,6 +148,9 @@ class TrainingSettings:
         try_largest: Whether the largest batches are tried before the first update, so that too
             large ones are found at once: `auto` does so on a CUDA device.
         support_examples: Training examples of each task whose mean t_e is kept for inference.
+        sharded: Whether several processes split weights, gradients and the optimiser's state among
+            them (FSDP2), where each has all of it otherwise: for a model that is too large for a
+            device (docs/scale.md).
     """
 
     updates: int = 100_000
@@ -168,6 +171,7 @@ class TrainingSettings:
     validation_examples: int = 500
     try_largest: Literal["auto", "always", "never"] = "auto"
     support_examples: int = 64
+    sharded: bool = False
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""

@@ -40,12 +40,21 @@ class SharedLoss:
         loss: A module that holds the model and returns a ``TaskLoss``.
         model: The network, for the order in which its gradients are finished.
         processes: Those that train together.
+        is_split: Whether the loss is one of ``Shards``, which exchanges in every pass by itself.
     """
 
-    def __init__(self, loss: nn.Module, model: TaskAwareTransformer, processes: Processes) -> None:
+    def __init__(
+        self,
+        loss: nn.Module,
+        model: TaskAwareTransformer,
+        processes: Processes,
+        *,
+        is_split: bool = False,
+    ) -> None:
         self._loss = loss
         self._model = model
         self._processes = processes
+        self._is_split = is_split
         self._parallel: DistributedDataParallel | None = None
 
     def connect(self) -> None:
@@ -54,7 +63,7 @@ class SharedLoss:
         Raises:
             LostProcessError: The connection between the processes is lost.
         """
-        if self._processes.num_ranks == 1 or self._parallel is not None:
+        if self._processes.num_ranks == 1 or self._is_split or self._parallel is not None:
             return
         with self._processes.exchange(), warnings.catch_warnings():
             # The newest torch has another name for `broadcast_buffers`, which the oldest lacks.
@@ -78,10 +87,15 @@ class SharedLoss:
     def passing(self, *, is_last: bool) -> Iterator[None]:
         """Call the loss and go back, both inside; only the last pass of an update exchanges.
 
+        Of a model that is split, every pass does: a process has no room for the whole gradient.
+
         Raises:
             LostProcessError: The connection between the processes is lost.
         """
-        if self._parallel is None:
+        if self._is_split:
+            with self._processes.exchange():
+                yield
+        elif self._parallel is None:
             yield
         elif is_last:
             with self._processes.exchange(), warnings.catch_warnings():

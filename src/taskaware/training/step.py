@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         OptimiserSettings,
         TrainingSettings,
     )
+    from taskaware.training.shards import Shards
     from taskaware.types import Batch, Task
 
 
@@ -58,12 +59,24 @@ class Recipe:
 
 
 def create_step(
-    model: TaskAwareTransformer, tasks: Sequence[Task], recipe: Recipe, processes: Processes
+    model: TaskAwareTransformer,
+    tasks: Sequence[Task],
+    recipe: Recipe,
+    processes: Processes,
+    shards: Shards | None = None,
 ) -> Step:
-    """Return what changes the weights once, by the recipe's strategy."""
+    """Return what changes the weights once, by the recipe's strategy.
+
+    Args:
+        model: The network.
+        tasks: All its tasks.
+        recipe: What an update follows.
+        processes: Those that train together.
+        shards: What splits the model over them, if anything; in joint learning alone.
+    """
     match recipe.learning.strategy:
         case "joint":
-            return Step(model, tasks, recipe, processes)
+            return Step(model, tasks, recipe, processes, shards)
         case "meta":
             return MetaStep(model, tasks, recipe, processes)
 
@@ -77,10 +90,20 @@ def bfloat16_pays(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in questions)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast | contextlib.nullcontext[None]:
-    """Return the context in which the model computes: bfloat16 autocast, or nothing."""
+def autocast(
+    device: torch.device, precision: str, *, keeps_casts: bool = True
+) -> torch.autocast | contextlib.nullcontext[None]:
+    """Return the context in which the model computes: bfloat16 autocast, or nothing.
+
+    Args:
+        device: Where.
+        precision: ``TrainingSettings.precision``.
+        keeps_casts: Whether weights are cast once, and not each time that they are used.
+    """
     wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
-    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+    if not wanted:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=keeps_casts)
 
 
 class Step:
@@ -92,12 +115,15 @@ class Step:
         tasks: Sequence[Task],
         recipe: Recipe,
         processes: Processes,
+        shards: Shards | None = None,
     ) -> None:
         self._model = model
         self._task_index = {task.name: index for index, task in enumerate(tasks)}
         self._recipe = recipe
         self._processes = processes
-        self._loss = SharedLoss(self._create_loss(), model, processes)
+        self._shards = shards
+        loss = self._create_loss() if shards is None else shards.loss
+        self._loss = SharedLoss(loss, model, processes, is_split=shards is not None)
 
     def __call__(
         self,
@@ -195,14 +221,18 @@ class Step:
         )
 
     def _autocast(self) -> torch.autocast | contextlib.nullcontext[None]:
-        return autocast(self._processes.device, self._recipe.training.precision)
+        precision = self._recipe.training.precision
+        # Of weights that are split, kept casts would be the whole model again.
+        return autocast(self._processes.device, precision, keeps_casts=self._shards is None)
 
     def _clip(self) -> float:
         limit = self._recipe.optimiser.max_gradient_norm
         parameters = [p for p in self._model.parameters() if p.grad is not None]
         if limit:
-            return float(nn.utils.clip_grad_norm_(parameters, limit))
-        return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            norm = nn.utils.clip_grad_norm_(parameters, limit)
+        else:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        return float(norm if self._shards is None else self._shards.whole_of(norm))
 
 
 class MetaStep(Step):

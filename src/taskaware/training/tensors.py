@@ -132,11 +132,6 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from error
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a model's weights from a file that must have exactly its names and shapes."""
-    fill_weights(model, load_tensors(path), where=str(path))
-
-
 def fill_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     """Load a model's weights, which must have exactly its names and shapes.
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import pytest
 
-from taskaware.training.settings import TrainingSettings
+from taskaware.run.experiment import Experiment
+from taskaware.run.settings import DataSettings, StartSettings
+from taskaware.training.settings import LearningSettings, RetentionSettings, TrainingSettings
 
 
 @pytest.mark.parametrize(
@@ -35,3 +40,28 @@ def test_a_number_is_taken_as_it_is():
 )
 def test_a_number_that_cannot_be_is_refused_by_name(field: str, value: int):
     assert [name for name, _ in TrainingSettings(**{field: value}).validate()] == [field]
+
+
+@pytest.mark.parametrize(
+    ("learning", "start", "named"),
+    [
+        ("meta", StartSettings(), "learning.strategy = 'meta'"),
+        (
+            "joint",
+            StartSettings(retention=RetentionSettings(method="ewc")),
+            "start.retention.method = 'ewc'",
+        ),
+        ("joint", StartSettings(trains="adapters"), "start.trains = 'adapters'"),
+    ],
+)
+def test_a_model_is_not_split_where_whole_weights_are_needed(
+    learning: Literal["joint", "meta"], start: StartSettings, named: str
+):
+    experiment = Experiment(
+        name="split",
+        data=DataSettings(folder=Path("data")),
+        start=start,
+        learning=LearningSettings(strategy=learning),
+        training=TrainingSettings(sharded=True),
+    )
+    assert any(named in text for name, text in experiment.validate() if name == "training")
