@@ -38,8 +38,9 @@ def logged(folder: Path, kind: str) -> list[int]:
     return [line["update"] for line in read_log(folder) if line["kind"] == kind]
 
 
+@pytest.mark.parametrize("sharded", [False, True])
 def test_killed_ranks_are_started_again_and_the_run_ends_bitwise_as_one_that_never_was(
-    tmp_path: Path,
+    sharded: bool, tmp_path: Path
 ):
     experiment = tiny_experiment(
         prepare_corpus(tmp_path),
@@ -49,6 +50,7 @@ def test_killed_ranks_are_started_again_and_the_run_ends_bitwise_as_one_that_nev
         validate_every=16,
         save_every=5,
         keep=3,
+        sharded=sharded,
     )
     path, folder = tmp_path / "tiny.toml", tmp_path / "killed"
     path.write_text(experiment_file.dump(experiment))
