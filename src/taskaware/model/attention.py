@@ -309,6 +309,22 @@ class SelfAttention(nn.Module):
         )
         return self.output(packing.pack(attended.transpose(1, 2).flatten(2)))
 
+    def at(self, x_BQD: Tensor, sequence_BKD: Tensor, *, mask_BK: Tensor) -> Tensor:
+        """Return ``[B, Q, D]``: what ``forward`` gives some positions, without the others.
+
+        Args:
+            x_BQD: These positions of the sequence.
+            sequence_BKD: The whole sequence.
+            mask_BK: The positions that they see.
+        """
+        assert not self.rotary  # which needs to know where they stand
+        query, _, _ = self._heads(self.query_key_value(x_BQD))
+        _, key, value = self._heads(self.query_key_value(sequence_BKD))
+        dropout = self.dropout if self.training else 0.0
+        mask_B11K = mask_BK[:, None, None, :]
+        attended = attend(query, key, value, mask=mask_B11K, dropout=dropout)
+        return self.output(attended.transpose(1, 2).flatten(2))
+
     def step(self, x_BWD: Tensor, past: Past, *, position: int, mask_BWK: Tensor | None) -> Tensor:
         """Return one more position for every hypothesis, ``[B, W, D]``; the past gets it too.
 

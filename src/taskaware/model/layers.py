@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from taskaware.model.attention import CrossAttention, KeyValues, Past, SelfAttention
 from taskaware.model.dropout import dropout, rectified_dropout
 from taskaware.model.modulation import Bottleneck
-from taskaware.model.packing import AS_IT_IS, Packing
+from taskaware.model.packing import AS_IT_IS, Packing, valid_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,11 +87,15 @@ class Sublayer(nn.Module):
         self.norm_first = norm == "pre"
         self.residual_scale = nn.Parameter(torch.ones(d_model)) if scaled else None
 
+    def given(self, x: Tensor) -> Tensor:
+        """Return what the part is given."""
+        return self.norm(x) if self.norm_first else x
+
     def forward(
         self, x: Tensor, part: Callable[[Tensor], Tensor], modulate: PartModulation | None = None
     ) -> Tensor:
         """Return ``x + part(norm(x))`` (pre) or ``norm(x + part(x))`` (post), part modulated."""
-        given = self.norm(x) if self.norm_first else x
+        given = self.given(x)
         out = part(given)
         if modulate is not None:
             out = modulate(out, given, self.bottleneck)
@@ -154,6 +158,20 @@ class EncoderLayer(nn.Module):
             attention,
         )
         return self.around_feed_forward(x_BSD, self.feed_forward, feed_forward)
+
+    def last(self, x_BSD: Tensor, lengths: Tensor) -> Tensor:
+        """Return ``[B, D]``: the last valid position of ``forward``, causal or not.
+
+        It sees the whole sequence. What the other positions would put out is not computed.
+        """
+        B, S, _ = x_BSD.shape
+        lengths = lengths.clamp(min=1)
+        last_B1D = x_BSD[torch.arange(B, device=x_BSD.device), lengths - 1][:, None]
+        given_BSD, mask_BS = self.around_attention.given(x_BSD), valid_mask(lengths, S)
+        last_B1D = self.around_attention(
+            last_B1D, lambda x_B1D: self.self_attention.at(x_B1D, given_BSD, mask_BK=mask_BS)
+        )
+        return self.around_feed_forward(last_B1D, self.feed_forward)[:, 0]
 
 
 class DecoderLayer(nn.Module):

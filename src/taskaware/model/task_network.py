@@ -108,9 +108,7 @@ class ImplicitTaskNetwork(nn.Module):
 
     def _summarise(self, x_BSK: Tensor, lengths: Tensor) -> Tensor:
         """Equation 4: a second causal block, whose last valid position has seen the whole."""
-        summary_BSK = self.summary(x_BSK, mask_BS=None, causal=True)
-        last = (lengths - 1).clamp(min=0)
-        return summary_BSK[torch.arange(len(lengths), device=lengths.device), last]
+        return self.summary.last(x_BSK, lengths)
 
 
 def bidirectional_attention(x_BSK: Tensor, other_BTK: Tensor, other_lengths: Tensor) -> Tensor:

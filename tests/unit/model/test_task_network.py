@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 import torch
 
+from taskaware.model.layers import EncoderLayer
 from taskaware.model.packing import valid_mask
 from taskaware.model.task_network import (
     ExplicitTaskNetwork,
@@ -11,6 +15,13 @@ from taskaware.model.task_network import (
     bidirectional_attention,
     identity_bias,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from taskaware.model.layers import NormPlace
 
 D, K = 16, 8
 
@@ -73,6 +84,26 @@ def test_the_summary_is_taken_at_the_last_valid_position_never_at_padding():
             target_lengths[b : b + 1],
         )
         torch.testing.assert_close(together[b], alone[0])
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_the_last_position_of_a_block_is_that_of_the_whole_block_and_so_is_its_gradient(
+    norm: NormPlace,
+):
+    around = {"dropout": 0.0, "attention_dropout": 0.0, "relu_dropout": 0.0, "eps": 1e-6}
+    block = EncoderLayer(K, 2, 16, norm=norm, attention_bias=True, **around)
+    lengths, before = torch.tensor([6, 3, 0]), torch.randn(3, 6, K)
+    rows, last = torch.arange(3), torch.tensor([5, 2, 0])
+
+    def outcome(compute: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        x = before.clone().requires_grad_()
+        found = compute(x)
+        return [found, *torch.autograd.grad(found.square().sum(), [x, *block.parameters()])]
+
+    whole = outcome(lambda x: block(x, mask_BS=None, causal=True)[rows, last])
+    alone = outcome(lambda x: block.last(x, lengths))
+    for a, b in zip(alone, whole, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_the_encoder_blocks_are_causal_so_that_the_last_position_alone_sees_all():
