@@ -50,6 +50,9 @@ class ExplicitTaskNetwork(nn.Module):
 class ImplicitTaskNetwork(nn.Module):
     """Equations 2 to 5: the task from pairs of source and target alone.
 
+    On a CPU it computes in the type of its weights, also under autocast: in bfloat16 each product
+    is compiled for each new shape, which takes longer than so small a network gains by it.
+
     Args:
         d_model: Size of the preprocessed source and of the embedded target.
         d_task: Size inside the network.
@@ -92,18 +95,19 @@ class ImplicitTaskNetwork(nn.Module):
             target_BTD: The embedded target.
             target_lengths: int64 ``[B]``.
         """
-        source_BSK = self._represent(source_BSD)
-        target_BTK = self._represent(target_BTD)
-        target_aware = bidirectional_attention(source_BSK, target_BTK, target_lengths)
-        source_aware = bidirectional_attention(target_BTK, source_BSK, source_lengths)
-        source_BK = self._summarise(target_aware, source_lengths)
-        target_BK = self._summarise(source_aware, target_lengths)
-        pair = self.norm(torch.cat([source_BK, target_BK], dim=-1))
-        return self.output(torch.relu(self.hidden(pair)))  # equation 5
+        with torch.autocast("cpu", enabled=False):
+            source_BSK = self._represent(source_BSD)
+            target_BTK = self._represent(target_BTD)
+            target_aware = bidirectional_attention(source_BSK, target_BTK, target_lengths)
+            source_aware = bidirectional_attention(target_BTK, source_BSK, source_lengths)
+            source_BK = self._summarise(target_aware, source_lengths)
+            target_BK = self._summarise(source_aware, target_lengths)
+            pair = self.norm(torch.cat([source_BK, target_BK], dim=-1))
+            return self.output(torch.relu(self.hidden(pair)))  # equation 5
 
     def _represent(self, x_BSD: Tensor) -> Tensor:
         """Equation 2: the same causal block for sources and targets."""
-        x_BSK = self.positions(self.projection(x_BSD))
+        x_BSK = self.positions(self.projection(x_BSD.to(self.projection.weight.dtype)))
         return self.representation(x_BSK, mask_BS=None, causal=True)
 
     def _summarise(self, x_BSK: Tensor, lengths: Tensor) -> Tensor:

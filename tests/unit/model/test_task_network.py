@@ -130,5 +130,13 @@ def test_an_untrained_network_gives_nearly_the_identity_of_film():
     assert (embedding - identity_bias(D, 1)).abs().max() < 0.05
 
 
+def test_on_a_cpu_bfloat16_of_autocast_changes_nothing_but_what_the_network_is_given():
+    network, lengths = implicit(), torch.tensor([5, 3])
+    source, target = torch.randn(2, 5, D).bfloat16(), torch.randn(2, 5, D)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = network(source, lengths, target, lengths)
+    torch.testing.assert_close(narrow, network(source.float(), lengths, target, lengths))
+
+
 def test_a_mask_is_true_where_a_position_is_valid():
     assert valid_mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True] * 3]
