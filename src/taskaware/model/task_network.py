@@ -50,8 +50,8 @@ class ExplicitTaskNetwork(nn.Module):
 class ImplicitTaskNetwork(nn.Module):
     """Equations 2 to 5: the task from pairs of source and target alone.
 
-    On a CPU it computes in the type of its weights, also under autocast: in bfloat16 each product
-    is compiled for each new shape, which takes longer than so small a network gains by it.
+    On a CPU equations 2 to 4 are computed in the type of the weights, also under autocast: in
+    bfloat16 each product is compiled for its shape, and would be so many that they are not kept.
 
     Args:
         d_model: Size of the preprocessed source and of the embedded target.
@@ -103,7 +103,7 @@ class ImplicitTaskNetwork(nn.Module):
             source_BK = self._summarise(target_aware, source_lengths)
             target_BK = self._summarise(source_aware, target_lengths)
             pair = self.norm(torch.cat([source_BK, target_BK], dim=-1))
-            return self.output(torch.relu(self.hidden(pair)))  # equation 5
+        return self.output(torch.relu(self.hidden(pair)))  # equation 5
 
     def _represent(self, x_BSD: Tensor) -> Tensor:
         """Equation 2: the same causal block for sources and targets."""
