@@ -4,7 +4,8 @@ Measured: encoding a batch of recordings and a beam search of exactly ``Sizes.de
 for every one: on both sides the end is forbidden before the last step and nothing follows it, so
 that random weights decode as long as trained ones. Without gradients, in evaluation mode, without
 turning pieces into text. Ours is ``beam_search``, theirs ``generate`` with its cache; no length
-penalty.
+penalty. On a CPU ours has the weights that ``taskaware.load`` prepares, as in every command
+(``--weights bfloat16`` for bfloat16); theirs is in float32 or under autocast.
 
 With FiLM the task embedding is given, as it is when a trained model predicts: its network does not
 run, so explicit and implicit networks cost the same.
@@ -12,6 +13,7 @@ run, so explicit and implicit networks cost the same.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from contestants import (
@@ -29,6 +31,7 @@ from timing import Contestant
 
 from taskaware.decoding.beam_search import beam_search
 from taskaware.decoding.settings import DecodingSettings
+from taskaware.model.reduced import prepare_weights
 from taskaware.model.task_network import identity_bias
 from taskaware.training.step import autocast
 
@@ -96,6 +99,9 @@ def _ours(
     num_cnn_layers: int,
 ) -> Contestant:
     model = our_model(sizes, cue=cue, num_cnn_layers=num_cnn_layers).to(device).eval()
+    is_on_cpu = device.type == "cpu"
+    if is_on_cpu:  # as `taskaware.load(..., weights=...)` does, and so every command
+        prepare_weights(model, "bfloat16" if precision == "bfloat16" else "float32")
     ended: Any = FixedLength(model, sizes.decoded_pieces)
     vocabulary: Any = SilentVocabulary()
     settings = DecodingSettings(
@@ -104,7 +110,7 @@ def _ours(
     task_embedding = None if cue == "none" else identity_bias(sizes.d_model, 1)[None].to(device)
 
     def run() -> None:
-        with autocast(device, precision):
+        with nullcontext() if is_on_cpu else autocast(device, precision):
             found = beam_search(
                 ended,
                 batch.source,
