@@ -244,6 +244,15 @@ def test_two_processes_learn_as_one_that_accumulates_two_batches(
         assert left == pytest.approx(right, rel=1e-4)
 
 
+def test_who_splits_a_model_over_a_single_process_is_told_that_nothing_is_split(
+    data: Path, tmp_path: Path
+):
+    experiment = tiny_experiment(data, updates=1, sharded=True)
+    assert train_experiment(experiment, tmp_path / "run", display=Silent())
+    about = [line["about"] for line in read_log(tmp_path / "run") if line["kind"] == "remark"]
+    assert about == ["training.sharded"]
+
+
 # --- what a run leaves ---
 
 

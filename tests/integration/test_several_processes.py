@@ -241,7 +241,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for process in pair:
         process.start()
     for process in pair:
-        process.join(timeout=120)
+        process.join(timeout=300)
         process.kill()
     assert [process.exitcode for process in pair] == [0, 0]
     return folder
