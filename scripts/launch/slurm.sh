@@ -31,16 +31,17 @@ export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=100  # seconds for the update under way and the checkpoint
 export OMP_NUM_THREADS=1
 
+# Slurm tells this script alone (B:) to end; srun passes it on to every machine's torchrun.
+asked= training=
+trap 'asked=yes; [ -z "$training" ] || kill -TERM "$training" 2> /dev/null' TERM
+
 # --max-restarts is for what ends a process; where a machine is lost, the job ends and is queued again.
 srun --kill-on-bad-exit=1 --export=ALL \
     .venv/bin/torchrun --nnodes "$nodes" --nproc-per-node "$gpus" --max-restarts 3 \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$head:29400" \
     -m taskaware train "$@" &
 training=$!
-
-# Slurm tells this script alone (B:) to end; srun passes it on to every machine's torchrun.
-asked=
-trap 'asked=yes; kill -TERM "$training" 2> /dev/null' TERM
+[ -z "$asked" ] || kill -TERM "$training" 2> /dev/null  # told before it had a number
 wait "$training"
 code=$?
 while kill -0 "$training" 2> /dev/null; do  # a signal ends `wait`, not the training
