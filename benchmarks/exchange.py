@@ -39,7 +39,7 @@ from taskaware.training.step import Recipe, create_step
 from taskaware.types import Batch, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ASR = Task(name="asr_en", kind="asr", source_modality="speech")
 ST = Task(name="st_en_de", kind="st", source_modality="speech")
@@ -69,11 +69,15 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--examples", type=int, default=4, help="of each task and process")
-    options = parser.parse_args()
+    in_two_processes(work, parser.parse_args())
+
+
+def in_two_processes(work: Callable[..., None], *arguments: Any) -> None:
+    """Call ``work`` in two new processes with its rank, where they meet, and the arguments."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         place = f"file://{Path(folder) / 'meeting'}"
-        pair = [context.Process(target=work, args=(r, place, options)) for r in range(2)]
+        pair = [context.Process(target=work, args=(r, place, *arguments)) for r in range(2)]
         for process in pair:
             process.start()
         for process in pair:

@@ -13,15 +13,12 @@ the weights beside its share, to validate (on a CUDA device only while it does).
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
-from exchange import TASKS, batch_of
+from exchange import TASKS, batch_of, in_two_processes
 
 from taskaware.held_memory import held_mib, peak_mib
 from taskaware.model.create_model import create_model
@@ -53,20 +50,10 @@ def main() -> None:
     options = parser.parse_args()
     # What is freed then leaves the process, so that its peak is what was in use.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(1 << 16)
-    context = multiprocessing.get_context("spawn")
     print("| | process | weights, gradients, Adam, MiB | held at most, MiB | ms an update |")
     print("|---|---:|---:|---:|---:|", flush=True)
     for is_split in (False, True):
-        with tempfile.TemporaryDirectory() as folder:
-            place = f"file://{Path(folder) / 'meeting'}"
-            pair = [
-                context.Process(target=work, args=(rank, place, options, is_split))
-                for rank in range(2)
-            ]
-            for process in pair:
-                process.start()
-            for process in pair:
-                process.join()
+        in_two_processes(work, options, is_split)
 
 
 def work(rank: int, place: str, options: argparse.Namespace, is_split: bool) -> None:

@@ -228,10 +228,11 @@ class Step:
     def _clip(self) -> float:
         limit = self._recipe.optimiser.max_gradient_norm
         parameters = [p for p in self._model.parameters() if p.grad is not None]
-        if limit:
-            norm = nn.utils.clip_grad_norm_(parameters, limit)
-        else:
-            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        with self._processes.exchange():  # of a model that is split, the processes add theirs up
+            if limit:
+                norm = nn.utils.clip_grad_norm_(parameters, limit)
+            else:
+                norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         return float(norm if self._shards is None else self._shards.whole_of(norm))
 
 
