@@ -29,7 +29,7 @@ from taskaware.study.settings import DataSource
 from tiny_corpus import prepare_corpus, tiny_experiment
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
-TIMED = ("seconds", "peak_memory_mib", "machine", "versions", "data", "command")
+TIMED = ("seconds", "decoding_seconds", "peak_memory_mib", "machine", "versions", "data", "command")
 STUDY = """
 name = "toy"
 title = "Toy"
@@ -166,6 +166,18 @@ def test_a_row_has_every_task_that_its_runs_were_scored_on(whole: Path):
     assert rows["implicit"]["task_parameters"] > 0 == rows["vanilla"]["task_parameters"]
     assert len(rows["implicit"]["silhouettes"]) == 2
     assert rows["implicit, best a task"]["num_models"] == 3
+
+
+def test_a_row_says_what_a_task_alone_needs_and_what_its_models_take_on_disk(whole: Path):
+    found = json.loads((whole / "toy-tiny" / "results.json").read_text())
+    rows = {row["label"]: row for row in found["rows"]}
+    one, three = rows["implicit"], rows["implicit, best a task"]
+    assert one["numbers_of_a_task"] == 0  # the task network is shared
+    assert three["numbers_of_a_task"] == sum(three["parameters"].values())
+    assert one["num_bytes"] > 4 * sum(one["parameters"].values())
+    assert three["num_bytes"] == pytest.approx(3 * one["num_bytes"], rel=0.01)
+    assert all(len(row["decoding_seconds"]) == 2 for row in rows.values())
+    assert all(seconds > 0 for row in rows.values() for seconds in row["decoding_seconds"])
 
 
 def test_updates_and_time_of_a_fine_tuned_row_include_its_start(whole: Path):

@@ -1,10 +1,11 @@
-"""How many parameters each part of a model has, and which are those of its speech encoder."""
+"""How many parameters each part of a model and a task has; which are its speech encoder's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from taskaware.model.adapters import set_of
+from taskaware.model.task_network import EXPLICIT_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,17 @@ def adapter_parameters(model: TaskAwareTransformer, tasks: Sequence[Task]) -> di
         if (index := set_of(name)) is not None:
             counts[tasks[index].name] += parameter.numel()
     return counts
+
+
+def numbers_of_a_task(model: TaskAwareTransformer, tasks: Sequence[Task]) -> int:
+    """Return how many parameters belong to one task alone; where tasks differ, the most.
+
+    They are its row of an explicit task network and its set of adapter weights. A task that is told
+    by a piece of the vocabulary, or by pairs, has none: what reads these is shared.
+    """
+    rows = dict(model.named_parameters()).get(EXPLICIT_ROWS)
+    of_row = rows.shape[1] if rows is not None else 0
+    return of_row + max(adapter_parameters(model, tasks).values(), default=0)
 
 
 def speech_encoder_tensors(model: TaskAwareTransformer) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ from taskaware.study.results import (
 from taskaware.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from taskaware.study.job_files import Cost, Scores, TaskScores
@@ -100,6 +100,7 @@ class _Collector:
         by_task = {task: row.run or row.runs.get(task, "") for task in tasks}
         first = self.of(row.run_names[0], self.seeds[0], row.which).content
         costs = [self.costs(row.run_names, seed) for seed in self.seeds]
+        num_models = len(row.run_names) if row.runs else max(1, self._num_taskwise(row))
         cells: dict[str, Cell] = {}
         by_dataset: dict[str, dict[str, Cell]] = {}
         for task, run in by_task.items():
@@ -120,11 +121,16 @@ class _Collector:
             cells=cells,
             by_dataset=by_dataset,
             against=row.against,
-            num_models=len(row.run_names) if row.runs else max(1, self._num_taskwise(row)),
+            num_models=num_models,
             parameters=first.parameters,
             task_parameters=first.parameters.get(_TASK_NETWORK_PART, 0),
+            numbers_of_a_task=(
+                sum(first.parameters.values()) if num_models > 1 else first.numbers_of_a_task
+            ),
+            num_bytes=self._num_bytes(row),
             updates=max(self.num_updates(run) for run in row.run_names),
             seconds=tuple(sum(cost.seconds for cost in of_seed) for of_seed in costs),
+            decoding_seconds=self._decoding_seconds(row, by_task),
             peak_memory_mib=max(cost.peak_memory_mib for of_seed in costs for cost in of_seed),
             silhouettes=silhouettes,
             paper=row.paper,
@@ -136,6 +142,29 @@ class _Collector:
         if row.which != "taskwise":
             return 1
         return len(self.of(row.run, self.seeds[0], row.which).results)
+
+    def _num_bytes(self, row: RowSettings) -> int | None:
+        """Return what all the models of a row take on disk; ``None`` where one does not say."""
+        scored = [self.of(run, self.seeds[0], row.which) for run in row.run_names]
+        known = [one.content.num_bytes for one in scored if one.content.num_bytes is not None]
+        return sum(known) if len(known) == len(scored) else None
+
+    def _decoding_seconds(
+        self, row: RowSettings, run_of_task: Mapping[str, str]
+    ) -> tuple[float, ...]:
+        """Return the time that all the row's tasks took, by seed; none where one is unknown."""
+        totals: list[float] = []
+        for seed in self.seeds:
+            times = [
+                self.of(run, seed, row.which).results[task].seconds
+                for task, run in run_of_task.items()
+                if run and task in self.of(run, seed, row.which).results
+            ]
+            known = [seconds for seconds in times if seconds is not None]
+            if len(known) < len(times):
+                return ()
+            totals.append(sum(known))
+        return tuple(totals)
 
     def _silhouettes(self, row: RowSettings) -> tuple[float, ...]:
         if not row.run or row.which != "model":

@@ -1,4 +1,4 @@
-"""A study's figures: task embeddings, learning curves, forgetting; for the page and for papers.
+"""A study's figures: scores, task embeddings, learning curves, forgetting; for page and papers.
 
 In the page every part has a tooltip, and its classes let check boxes hide it without any script:
 ``t0``, ``t1``, ... are tasks or runs, ``d0``, ``d1``, ... are corpora.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from taskaware.errors import counted
+from taskaware.evaluation.metrics import LOWER_IS_BETTER, METRIC_NAMES
 from taskaware.report.figures import (
     SERIES_COLOURS,
     Mark,
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from taskaware.study.results import EmbeddingFigure, ForgettingMatrix, LearningCurve
+    from taskaware.study.results import (
+        EmbeddingFigure,
+        ForgettingMatrix,
+        LearningCurve,
+        StudyResults,
+    )
 
 _INK, _MUTED, _LINE = "#010101", "#010102", "#010103"  # stand-ins of evaluation.figures
 _NUM_COLOURS = len(SERIES_COLOURS)
@@ -175,6 +181,68 @@ def curves_figure(
     task = curves[0].task if curves else ""
     toggles = [Toggles(title="runs", prefix="t", names=tuple(runs))]
     return _finished(figure, f"Learning curves: {task}", marks, toggles)
+
+
+def scores_figures(results: StudyResults) -> dict[str, StudyFigure]:
+    """Return ``scores_figure`` by kind of task, of the kinds that have one.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+    """
+    drawn = {kind: scores_figure(results, kind) for kind in dict.fromkeys(results.tasks.values())}
+    return {kind: figure for kind, figure in drawn.items() if figure is not None}
+
+
+def scores_figure(results: StudyResults, kind: str) -> StudyFigure | None:
+    """What rows reach on a kind of task, against the parameters that one task has alone.
+
+    A point a row, the mean over the kind's tasks and the seeds. Rows that lack a task, or of which
+    these parameters are not known, are left out; ``None`` where fewer than two of the numbers that
+    are left differ, so that there is nothing to see.
+
+    Raises:
+        MissingDependencyError: Matplotlib is not installed.
+    """
+    tasks = [task for task, its_kind in results.tasks.items() if its_kind == kind]
+    rows = [
+        row
+        for row in results.rows
+        if row.numbers_of_a_task is not None and all(task in row.cells for task in tasks)
+    ]
+    numbers = [row.numbers_of_a_task or 0 for row in rows]
+    metrics = {row.cells[task].metric for row in rows for task in tasks}
+    if len(set(numbers)) < 2 or len(metrics) > 1:
+        return None
+    (metric,) = metrics
+    figure, axes = new_figure((_WIDTH_INCHES, 3.1 + _legend_inches([row.label for row in rows])))
+    marks, handles = {}, []
+    for row, of_a_task in zip(rows, numbers, strict=True):
+        index = results.rows.index(row)
+        value = float(np.mean([row.cells[task].values for task in tasks]))
+        style = series_style(index)
+        look = {"c": style.colour} if index < _NUM_COLOURS else {"facecolors": "none"}
+        point = axes.scatter(
+            [of_a_task], [value], s=48, marker=style.marker, edgecolors=style.colour, **look
+        )
+        point.set_gid(f"row-{index}")
+        marks[f"row-{index}"] = Mark(
+            classes=f"mark t{index}",
+            title=f"{row.label}: {value:.1f} with {of_a_task:,} of one task alone",
+        )
+        handles.append(_dot(row.label, index, index))
+    # Powers of ten, and a place for zero, which has no logarithm.
+    low, high = (math.log10(end(n for n in numbers if n)) for end in (min, max))
+    ticks = [10.0**power for power in range(math.floor(low), math.ceil(high) + 1)]
+    axes.set_xscale("symlog", linthresh=ticks[0])
+    axes.set_xticks([0.0, *ticks] if 0 in numbers else ticks)
+    axes.margins(0.05, 0.1)
+    axes.set_xlabel("parameters of one task alone")
+    arrow = "lower" if metric in LOWER_IS_BETTER else "higher"
+    mean = f", mean of {counted(len(tasks), 'task')}" if len(tasks) > 1 else ""
+    axes.set_ylabel(f"{METRIC_NAMES[metric]}{mean} ({arrow} is better)")
+    axes.grid(axis="y", color=_LINE, linewidth=0.8)
+    _add_legend(axes, handles)
+    return _finished(figure, f"Score and parameters of a task: {kind}", marks, ())
 
 
 def forgetting_figure(matrix: ForgettingMatrix) -> StudyFigure:

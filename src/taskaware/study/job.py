@@ -27,8 +27,9 @@ from taskaware.files import read_json_object, write_text
 from taskaware.held_memory import peak_mib
 from taskaware.inference.data_fit import require_vocabulary
 from taskaware.inference.model import load
+from taskaware.inference.model_folder import find_model
 from taskaware.inference.task_embeddings import support_task_embeddings
-from taskaware.model.parameters import parameters_by_part
+from taskaware.model.parameters import numbers_of_a_task, parameters_by_part
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
 from taskaware.run.train import train_with
@@ -39,7 +40,7 @@ from taskaware.training.ending import Ending
 from taskaware.training.processes import Seat, join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from taskaware.inference.model import TaskAwareModel
     from taskaware.run.run import Run
@@ -177,14 +178,20 @@ def _score(job: Job, variant: str) -> None:
     path = job.result_path(variant)
     results: list[TaskResult] = []
     models: list[TaskAwareModel] = []
-    for model, names in _models(job, variant):
-        tasks = [task for task in model.tasks if task.name in names]
+    num_bytes = 0
+    for which, names in _models(job, variant):
+        model = _loaded(job, variant, which)
+        tasks = [task for task in model.tasks if names is None or task.name in names]
         results += evaluate(model, split, tasks)
         models.append(model)
+        files = find_model(job.folder, which).iterdir()
+        num_bytes += sum(path.stat().st_size for path in files if path.is_file())
     save_outputs(results, job.outputs_path(variant))
     content: dict[str, Any] = {
         "results": [result.summary() for result in results],
         "parameters": parameters_by_part(models[0].transformer),
+        "numbers_of_a_task": numbers_of_a_task(models[0].transformer, models[0].tasks),
+        "num_bytes": num_bytes,
         "silhouette": None,
     }
     require_vocabulary(models[0], data)
@@ -195,20 +202,19 @@ def _score(job: Job, variant: str) -> None:
     write_text(path, json.dumps(content, indent=1))
 
 
-def _models(job: Job, variant: str) -> Iterator[tuple[TaskAwareModel, set[str]]]:
-    """Yield the models of a variant, and the tasks that each is scored on."""
-    if variant == "taskwise":
-        names = _tasks_with_a_best(job)
-        for name in names:
-            yield load(job.folder, which=f"taskwise/{name}"), {name}
-        if not names:  # of one task alone, the model chosen is the best for it already
-            model = load(job.folder)
-            yield model, {task.name for task in model.tasks}
-        return
-    model = load(job.folder, which="average" if variant == "average" else "model")
+def _models(job: Job, variant: str) -> list[tuple[str, set[str] | None]]:
+    """Return which of the run's models a variant has, and the tasks of each; ``None``: all."""
+    # Of one task alone, the model chosen is the best for it already.
+    if variant == "taskwise" and (names := _tasks_with_a_best(job)):
+        return [(f"taskwise/{name}", {name}) for name in names]
+    return [("average" if variant == "average" else "model", None)]
+
+
+def _loaded(job: Job, variant: str, which: str) -> TaskAwareModel:
+    model = load(job.folder, which=which)
     if support_number(variant):
-        model = replace(model, task_embeddings=_embeddings(job, model, variant))
-    yield model, {task.name for task in model.tasks}
+        return replace(model, task_embeddings=_embeddings(job, model, variant))
+    return model
 
 
 def _tasks_with_a_best(job: Job) -> list[str]:

@@ -54,12 +54,14 @@ class TaskScores:
         scores: The main one first.
         by_dataset: The same by corpus, where there are several.
         confusion_rate: From 0 to 1; ``None`` where no other task shares the inputs.
+        seconds: Of decoding; ``None`` in a file that does not say.
     """
 
     task: str
     scores: tuple[Score, ...]
     by_dataset: dict[str, tuple[Score, ...]]
     confusion_rate: float | None
+    seconds: float | None = None
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
@@ -67,6 +69,8 @@ class TaskScores:
             yield "scores", "must be one or more"
         if not 0.0 <= (self.confusion_rate or 0.0) <= 1.0:
             yield "confusion_rate", "must be from 0 to 1"
+        if (self.seconds or 0.0) < 0:
+            yield "seconds", _COUNT
 
     @property
     def main(self) -> Score:
@@ -82,11 +86,21 @@ class Scores:
         results: By task.
         parameters: Of the model, by part.
         silhouette: How well its task embeddings stand apart; ``None`` where there are none.
+        numbers_of_a_task: Parameters that one task has alone; ``None`` in a file that does not say.
+        num_bytes: Of the folders of its models; ``None`` in a file that does not say.
     """
 
     results: tuple[TaskScores, ...]
     parameters: dict[str, int]
     silhouette: float | None
+    numbers_of_a_task: int | None = None
+    num_bytes: int | None = None
+
+    def validate(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what it must be) for every impossible value."""
+        for name in ("numbers_of_a_task", "num_bytes"):
+            if (getattr(self, name) or 0) < 0:
+                yield name, _COUNT
 
     @property
     def by_task(self) -> dict[str, TaskScores]:

@@ -15,7 +15,12 @@ from taskaware.report.page import (
     section,
     table_card,
 )
-from taskaware.study.figures import curves_figure, embedding_figure, forgetting_figure
+from taskaware.study.figures import (
+    curves_figure,
+    embedding_figure,
+    forgetting_figure,
+    scores_figures,
+)
 from taskaware.study.summary import (
     ABSENT,
     SIGNIFICANCE_MARK,
@@ -66,6 +71,7 @@ def render_page(results: StudyResults) -> str:
     body = (
         _tiles(results),
         _results(results),
+        _scores(scores_figures(results)),
         _by_corpus(results),
         _forgetting(results.matrices),
         _embeddings(results.embeddings, embeddings),
@@ -185,6 +191,17 @@ def _by_corpus(results: StudyResults) -> str:
         head = f'{escape(task)}, {escape(dataset)} <span class="unit">{unit}</span>'
         body += f'<tr><th scope="row">{head}</th>{cells}</tr>'
     return section("By corpus", "", table_card(heads, body))
+
+
+def _scores(drawn: Mapping[str, StudyFigure]) -> str:
+    if not drawn:
+        return ""
+    note = "What rows reach, and how many parameters one task has alone."
+    figures = "".join(
+        figure_card(figure.svg, f"<strong>{escape(kind)}</strong>")
+        for kind, figure in drawn.items()
+    )
+    return section("Score and parameters of a task", note, f'<div class="figures">{figures}</div>')
 
 
 def _forgetting(matrices: Sequence[ForgettingMatrix]) -> str:

@@ -65,8 +65,13 @@ class Row:
         num_models: Models that together make the row (a model a task: several).
         parameters: Of one model, by part.
         task_parameters: Those of ``parameters`` that make it task-aware: the task network.
+        numbers_of_a_task: Parameters that one task has alone: of several models, all of the first;
+            ``None`` where it is not known.
+        num_bytes: On disk, of all the row's models (their folders); ``None`` where it is not known.
         updates: Updates of training that led to the row, its starts included.
         seconds: By seed: training time in seconds, its starts included.
+        decoding_seconds: By seed: of decoding the split in all its tasks; empty where it is not
+            known.
         peak_memory_mib: Largest resident memory of any of its processes (MiB); on a CUDA device,
             memory that torch allocated there.
         silhouettes: By seed: how well the task embeddings stand apart (-1 to 1); empty where there
@@ -82,8 +87,11 @@ class Row:
     num_models: int = 1
     parameters: Mapping[str, int] = field(default_factory=dict)
     task_parameters: int = 0
+    numbers_of_a_task: int | None = None
+    num_bytes: int | None = None
     updates: int = 0
     seconds: tuple[float, ...] = ()
+    decoding_seconds: tuple[float, ...] = ()
     peak_memory_mib: float = 0.0
     silhouettes: tuple[float, ...] = ()
     paper: Mapping[str, str] = field(default_factory=dict)

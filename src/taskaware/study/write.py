@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from taskaware.errors import MissingDependencyError, OutputError
 from taskaware.files import read_json_object
 from taskaware.output_folder import claimed, require_usable
-from taskaware.study.figures import curves_figure, embedding_figure, forgetting_figure, rendered
+from taskaware.study.figures import (
+    curves_figure,
+    embedding_figure,
+    forgetting_figure,
+    rendered,
+    scores_figures,
+)
 from taskaware.study.page import render_page
 from taskaware.study.tables import to_csv, to_json, to_markdown
 
@@ -84,6 +90,8 @@ def write_all(results: StudyResults, folder: Path) -> Written:
 
 def _figures(results: StudyResults) -> Iterator[tuple[str, StudyFigure]]:
     """Every figure with its file's name."""
+    for index, (kind, figure) in enumerate(scores_figures(results).items(), start=1):
+        yield _file_name("scores", index, kind), figure
     for index, shown in enumerate(results.embeddings, start=1):
         yield _file_name("embeddings", index, shown.title), embedding_figure(shown)
     for index, matrix in enumerate(results.matrices, start=1):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made_up import HOSTILE, curves, embeddings, matrix
+from made_up import HOSTILE, curves, embeddings, many_tasks, matrix, study
 
 from taskaware.study.figures import (
     StudyFigure,
@@ -15,6 +15,7 @@ from taskaware.study.figures import (
     embedding_figure,
     forgetting_figure,
     rendered,
+    scores_figures,
 )
 from taskaware.study.results import EmbeddingFigure, ForgettingMatrix, LearningCurve
 
@@ -48,6 +49,39 @@ def test_points_tell_their_task_and_corpus_and_can_be_hidden_by_either() -> None
         ("t", ("asr_en", "st_en_de")),
         ("d", ("grammar", "talks")),
     ]
+
+
+def test_scores_stand_against_the_parameters_of_one_task() -> None:
+    figure = scores_figures(study())["asr"]  # of the other two kinds one row alone is known
+    assert titles(figure) == {
+        "mark t2": ["implicit: 1.0 with 0 of one task alone"],
+        "mark t3": ["speech alone: 2.0 with 1,234,567 of one task alone"],
+    }
+    (axes,) = figure.figure.axes
+    shown = np.concatenate([np.asarray(points.get_offsets()) for points in axes.collections])
+    assert shown == pytest.approx(np.array([(0, 1.0), (1_234_567, 2.0)]))
+    assert list(axes.get_xticks()) == [0, 10**6, 10**7]
+    assert axes.get_ylabel() == "WER % (lower is better)"
+
+
+def test_a_kind_of_task_is_a_mean_over_its_tasks_of_rows_that_have_all() -> None:
+    first, second = many_tasks().rows
+    known = [replace(first, numbers_of_a_task=8), replace(second, numbers_of_a_task=64)]
+    figures = scores_figures(replace(many_tasks(), rows=tuple(known)))
+    assert list(figures) == ["asr"]  # the second row lacks a translation
+    known.append(replace(first, label="third", numbers_of_a_task=0))
+    figures = scores_figures(replace(many_tasks(), rows=tuple(known)))
+    assert titles(figures["st"]) == {
+        "mark t0": ["low: 18.5 with 8 of one task alone"],
+        "mark t2": ["third: 18.5 with 0 of one task alone"],
+    }
+    assert figures["st"].figure.axes[0].get_ylabel() == "BLEU, mean of 8 tasks (higher is better)"
+
+
+def test_where_tasks_have_equally_many_parameters_there_is_no_figure_of_them() -> None:
+    same = tuple(replace(row, numbers_of_a_task=3) for row in study().rows)
+    unknown = tuple(replace(row, numbers_of_a_task=None) for row in study().rows)
+    assert scores_figures(study(rows=same)) == scores_figures(study(rows=unknown)) == {}
 
 
 def test_colours_can_mean_corpora() -> None:

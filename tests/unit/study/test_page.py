@@ -120,7 +120,7 @@ def test_a_folder_holds_all_forms_and_no_half_file(tmp_path: Path) -> None:
             *(
                 f"figures/{name}.{suffix}"
                 for name in (
-                    *("embeddings_1_implicit", "forgetting_1_implicit"),
+                    *("scores_1_asr", "embeddings_1_implicit", "forgetting_1_implicit"),
                     *("curves_1_asr_en", "curves_2_st_en_de"),
                 )
                 for suffix in ("svg", "png")

@@ -33,6 +33,9 @@ def line_of(results: StudyResults, label: str) -> list[str]:
     return next(line for line in tables_of(to_markdown(results))[0] if line[0] == label)
 
 
+COSTS = ("of one task alone", "on disk", "decoding time")
+
+
 def csv_lines(results: StudyResults) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(to_csv(results))))
 
@@ -84,7 +87,7 @@ def test_without_a_significant_difference_there_is_no_legend_of_one() -> None:
 
 
 def test_a_task_that_a_row_lacks_is_a_dash() -> None:
-    assert line_of(study(), "speech alone")[1:] == ["2.0 ± 0.0", "–", "–", "3", *["–"] * 6]
+    assert line_of(study(), "speech alone")[1:5] == ["2.0 ± 0.0", "–", "–", "3"]
 
 
 def test_what_a_row_costs_stands_behind_its_scores() -> None:
@@ -167,6 +170,22 @@ def test_csv_has_a_line_for_each_row_task_corpus_and_seed() -> None:
     assert (first["p_value"], first["seconds"], first["silhouette"]) == ("", "590.0", "")
     corpora = [line for line in lines if line["dataset"] == "talks"]
     assert [line["value"] for line in corpora] == ["1.0", "2.0", "3.0"]
+
+
+def test_what_a_task_costs_is_told_where_it_is_known() -> None:
+    heads = tables_of(to_markdown(study()))[0][0]
+    told = {
+        label: [line_of(study(), label)[heads.index(head)] for head in COSTS]
+        for label in ("vanilla", "implicit", "speech alone")
+    }
+    assert told["vanilla"] == ["–", "–", "–"]
+    assert told["implicit"] == ["0", "–", "–"]
+    assert told["speech alone"] == ["1,234,567", "14.8 MB", "6.0 s"]
+    last = csv_lines(study())[-1]
+    assert (last["numbers_of_a_task"], last["num_bytes"], last["decoding_seconds"]) == (
+        *("1234567", "14814804"),
+        "7.0",
+    )
 
 
 def test_csv_keeps_any_label() -> None:
