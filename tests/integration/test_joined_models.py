@@ -310,5 +310,11 @@ def test_a_whisper_gets_an_encoder_of_texts_beside_its_own_from_its_outputs(
     before, after = weights(taskaware.load(place.whisper, device="cpu")), weights(model)
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert any(name.startswith("text_encoder.") for name in after)
+    # Three updates have hardly moved the entrance from what gives embedded pieces mean 0, size 1.
+    pieces, entrance = before["token_embedding.weight"], model.transformer.text_encoder.entrance
+    assert float(pieces.square().mean()) < 0.1
+    entered = entrance(pieces[None])
+    assert float(entered.mean(dim=1).abs().max()) < 0.1
+    assert float(entered.square().mean()) == pytest.approx(1, abs=0.05)
     assert run(["evaluate", str(tmp_path / "run"), "--data", str(data), "--split", "test"]) == 0
     assert model.run("mt_en_de", "the red house") is not None

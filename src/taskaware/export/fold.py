@@ -147,7 +147,7 @@ class _Weights:
                 if not name.startswith("task_network.")
                 and (not name.startswith("frontends.") or name.startswith(kept))
             },
-            model.settings.folded,
+            settings_of_one_encoder(model.settings, task).folded,
         )
 
     def into(self, layer: str, gamma_D: Tensor, beta_D: Tensor, *, what: str) -> None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _OF_SPEECH = ("source_positions.", "encoder.", "encoder_norm.", "bridge.")
 _OF_TEXTS = "text_encoder."
-_NAMES = {"positions.": "source_positions.", "blocks.": "encoder.", "norm.": "encoder_norm."}
+_NAMES = {
+    **{"positions.": "source_positions.", "blocks.": "encoder.", "norm.": "encoder_norm."},
+    "entrance.": "source_film.",
+}
 
 
 def reads_by_own_encoder(settings: ModelSettings, task: Task) -> bool:
@@ -38,6 +41,7 @@ def settings_of_one_encoder(settings: ModelSettings, task: Task) -> ModelSetting
         bridge=BridgeSettings(),
         source_positions=settings.target_positions,
         num_source_positions=settings.num_target_positions,
+        folded=replace(settings.folded, source=settings.has_text_entrance),
     )
 
 

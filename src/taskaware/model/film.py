@@ -62,7 +62,10 @@ def film(x_BSD: Tensor, gamma_BD: Tensor, beta_BD: Tensor) -> Tensor:
 
 
 class ConstantFilm(nn.Module):
-    """Equation 7 with one scale and shift for all: of a model that was exported for one task."""
+    """Equation 7 with one scale and shift for all: of a model that was exported for one task.
+
+    It is also the entrance of an encoder of texts (``TextEncoder``).
+    """
 
     def __init__(self, d_model: int) -> None:
         super().__init__()

@@ -336,6 +336,7 @@ def _create_network(
         num_heads=sizes.num_task_heads,
         dropout=ModelSettings.dropout,
         initial_embedding=initial,
+        normalises=True,  # what enters the blocks of any module may be of any size
     )
     nn.init.zeros_(implicit.output.weight)
     return implicit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from taskaware.model.attention import (
 )
 from taskaware.model.bridge import Bridge
 from taskaware.model.conformer import ConformerLayer
+from taskaware.model.film import ConstantFilm
 from taskaware.model.frontend import (
     FeatureFrontend,
     SpeechFrontend,
@@ -137,14 +139,18 @@ def create_text_encoder(settings: ModelSettings) -> TextEncoder | None:
     count = range(settings.num_text_encoder_layers)
     kind, limit = settings.target_positions, settings.num_target_positions
     positions = create_positions(settings, kind, limit=limit)
+    entrance = None
+    if settings.has_text_entrance:
+        entrance = ConstantFilm(settings.d_model)
+        entrance.gamma.data.fill_(math.sqrt(settings.d_model))  # as other embeddings have it
     if isinstance(positions, LearntPositions):
         # From texts alone, of which there may be few: order is better known than learnt.
         signal = sinusoidal_positions(limit, settings.d_model)
+        size = 1.0 if entrance is not None else positions.weight.std() / signal.std()
         with torch.no_grad():
-            positions.weight.copy_(signal * (positions.weight.std() / signal.std()))
-    return TextEncoder(
-        positions, [EncoderLayer(**_block(settings)) for _ in count], last_norm(settings)
-    )
+            positions.weight.copy_(signal * size)
+    blocks = [EncoderLayer(**_block(settings)) for _ in count]
+    return TextEncoder(positions, blocks, last_norm(settings), entrance)
 
 
 def create_decoder(settings: ModelSettings) -> list[DecoderLayer]:
@@ -230,6 +236,7 @@ def create_task_network(
                 num_heads=conditioning.num_task_heads,
                 dropout=settings.dropout,
                 initial_embedding=initial,
+                normalises=not settings.embedding_scale,
             )
         case _:
             return None

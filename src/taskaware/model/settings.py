@@ -225,6 +225,11 @@ class ModelSettings:
         return replace(self, **self.encoder.own(), encoder=EncoderSettings())
 
     @property
+    def has_text_entrance(self) -> bool:
+        """Whether texts are scaled and shifted on their way into an encoder of their own."""
+        return self.num_text_encoder_layers > 0 and not self.embedding_scale
+
+    @property
     def num_places_up_to_decoder(self) -> int:
         """Places of FiLM but for a text encoder's: every block, source front end, target."""
         return self.num_encoder_layers + self.num_decoder_layers + 2

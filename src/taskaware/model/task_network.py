@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TINY = 1e-3
+_EPS = 1e-6  # of all norms
 TASK_NETWORK = "task_network."  # what the names of its weights begin with
 EXPLICIT_ROWS = "task_network.rows"
 COMMON_EMBEDDING = "task_network.output.bias"  # of the implicit network: what all t_e share
@@ -60,6 +61,9 @@ class ImplicitTaskNetwork(nn.Module):
         num_heads: Attention heads of its two blocks.
         dropout: Residual dropout of its two blocks.
         initial_embedding: t_e at the start, ``[O]``.
+        normalises: Whether each position of what is read gets mean 0 and variance 1 first (ours).
+            The paper's embeddings are as large as the position signal. Those of a Whisper are a
+            twenty-sixth of it, mostly one vector that all pieces share: it would read positions.
     """
 
     def __init__(
@@ -71,13 +75,15 @@ class ImplicitTaskNetwork(nn.Module):
         num_heads: int,
         dropout: float,
         initial_embedding: Tensor,
+        normalises: bool = False,
     ) -> None:
         super().__init__()
+        self.normalises = normalises
         self.projection = nn.Linear(d_model, d_task)
         self.positions = PositionSignal(d_task)
         self.representation = _causal_block(d_task, num_heads, d_task_ff, dropout)
         self.summary = _causal_block(d_task, num_heads, d_task_ff, dropout)
-        self.norm = nn.LayerNorm(2 * d_task, eps=1e-6)
+        self.norm = nn.LayerNorm(2 * d_task, eps=_EPS)
         self.hidden = nn.Linear(2 * d_task, d_task)
         self.output = nn.Linear(d_task, initial_embedding.numel())
         nn.init.normal_(self.output.weight, std=_TINY)
@@ -107,7 +113,10 @@ class ImplicitTaskNetwork(nn.Module):
 
     def _represent(self, x_BSD: Tensor) -> Tensor:
         """Equation 2: the same causal block for sources and targets."""
-        x_BSK = self.positions(self.projection(x_BSD.to(self.projection.weight.dtype)))
+        x_BSD = x_BSD.to(self.projection.weight.dtype)
+        if self.normalises:
+            x_BSD = nn.functional.layer_norm(x_BSD, x_BSD.shape[-1:], eps=_EPS)
+        x_BSK = self.positions(self.projection(x_BSD))
         return self.representation(x_BSK, mask_BS=None, causal=True)
 
     def _summarise(self, x_BSK: Tensor, lengths: Tensor) -> Tensor:
@@ -185,5 +194,5 @@ def _causal_block(d_task: int, num_heads: int, d_task_ff: int, dropout: float) -
         attention_dropout=0.0,
         relu_dropout=0.0,
         norm="pre",
-        eps=1e-6,
+        eps=_EPS,
     )

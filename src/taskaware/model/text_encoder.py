@@ -12,30 +12,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskaware.model.attention import Positions
+    from taskaware.model.film import ConstantFilm
     from taskaware.model.layers import EncoderLayer
 
 
 class TextEncoder(nn.Module):
-    """Positions, blocks and last norm; the embedded text enters as it enters any encoder.
-
-    ``TaskAwareTransformer.run_encoder`` runs it.
+    """Entrance, positions, blocks and last norm; ``TaskAwareTransformer.run_encoder`` runs it.
 
     Args:
         positions: What is added to the embedded text ``[B, S, D]``.
         blocks: Of the decoder's width.
         norm: After the last block.
+        entrance: Scales and shifts the embedded text first, where embeddings are not multiplied by
+            sqrt(D). A Whisper's are so small beside what new blocks add that no piece would be told
+            from another behind the first, and mostly one vector that all pieces share.
     """
 
     def __init__(
-        self, positions: Positions, blocks: Sequence[EncoderLayer], norm: nn.Module
+        self,
+        positions: Positions,
+        blocks: Sequence[EncoderLayer],
+        norm: nn.Module,
+        entrance: ConstantFilm | None = None,
     ) -> None:
         super().__init__()
+        self.entrance = entrance
         self.positions = positions
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
+
+
+def entrance_for(embedding_VD: Tensor) -> dict[str, Tensor]:
+    """Return the weights of an entrance that gives these embedded pieces mean 0 and variance 1.
+
+    The mean is each number's over the pieces, and the variance all numbers' together.
+    """
+    wide_VD = embedding_VD.float()
+    common_D = wide_VD.mean(dim=0)
+    scale = 1 / (wide_VD - common_D).square().mean().sqrt().clamp(min=torch.finfo().eps)
+    gamma_D = scale.expand(common_D.shape)
+    return {"gamma": gamma_D.clone(), "beta": -scale * common_D}

@@ -219,6 +219,8 @@ class TaskAwareTransformer(nn.Module):
             first = len(self.encoder) + len(self.decoder) + 2  # behind all other places
             # Its places are the last, but belong to the encoder: where that is left alone, too.
             modulation = None if self.layout.first_place else modulation
+            if own.entrance is not None:
+                source_BSD = own.entrance(source_BSD)
         x_BSD = self._enter(source_BSD, first, modulation, vector, positions)
         lengths = source_lengths if vector is None else source_lengths + 1
         mask_BS = valid_mask(lengths, x_BSD.shape[1])

@@ -23,6 +23,7 @@ from taskaware.inference.data_fit import other_features
 from taskaware.inference.model import load
 from taskaware.model.adapters import tasks_with_sets
 from taskaware.model.task_network import EXPLICIT_ROWS, TASK_NETWORK, without_vectors
+from taskaware.model.text_encoder import entrance_for
 from taskaware.run.data import features_digest
 from taskaware.run.idle_settings import Remark
 from taskaware.run.settings import settings_of_the_start
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from taskaware.run.experiment import Experiment
 
 _FRONTENDS = "frontends."
+_ENTRANCE = TEXT_ENCODER + "entrance."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,7 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
 
     A new row of an explicit network is the mean of the start's, a t_e that its blocks know. Where
     the start has no task network, the model's own modulates nothing; front ends, bottlenecks and
-    an encoder of texts that the start has not stay as they are.
+    an encoder of texts that the start has not stay as they are, but for what enters that encoder.
     """
     own = model.state_dict()
     tensors = dict(start.tensors)
@@ -167,6 +169,9 @@ def weights_for(start: Start, model: TaskAwareTransformer) -> dict[str, Tensor]:
             tensors[EXPLICIT_ROWS] = torch.zeros_like(tensors[EXPLICIT_ROWS])
     for part in new_parts(start):
         tensors |= {name: v for name, v in own.items() if part in name}
+    if _ENTRANCE + "gamma" in own and TEXT_ENCODER in new_parts(start):
+        found = entrance_for(start.tensors["token_embedding.weight"])
+        tensors |= {_ENTRANCE + name: value for name, value in found.items()}
     for name, value in own.items():
         if name.startswith(_FRONTENDS) and not _has_frontend(start, name.split(".")[1]):
             tensors[name] = value

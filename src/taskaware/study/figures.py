@@ -220,9 +220,13 @@ def scores_figure(results: StudyResults, kind: str) -> StudyFigure | None:
         index = results.rows.index(row)
         value = float(np.mean([row.cells[task].values for task in tasks]))
         style = series_style(index)
-        look = {"c": style.colour} if index < _NUM_COLOURS else {"facecolors": "none"}
         point = axes.scatter(
-            [of_a_task], [value], s=48, marker=style.marker, edgecolors=style.colour, **look
+            [of_a_task],
+            [value],
+            s=48,
+            marker=style.marker,
+            facecolors=style.colour if index < _NUM_COLOURS else "none",
+            edgecolors=style.colour,
         )
         point.set_gid(f"row-{index}")
         marks[f"row-{index}"] = Mark(

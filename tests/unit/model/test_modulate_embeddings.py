@@ -118,3 +118,14 @@ def test_a_remembered_task_is_modulated_by_the_mean_of_its_embeddings():
 
 
 # Mistakes
+
+
+def test_how_large_what_enters_the_blocks_is_does_not_matter():
+    translator, aware = translator_of(network="implicit")
+    drawn(aware)
+    examples = padded_examples()
+    embedding = aware.embed_examples(examples, **lengths(examples))
+    with torch.no_grad():
+        translator.embedding.weight.mul_(0.03)
+    small = aware.embed_examples(examples, **lengths(examples))
+    torch.testing.assert_close(small, embedding, atol=0.02, rtol=0.02)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 D, K = 16, 8
 
 
-def implicit() -> ImplicitTaskNetwork:
+def implicit(*, normalises: bool = False) -> ImplicitTaskNetwork:
     network = ImplicitTaskNetwork(
         D,
         d_task=K,
@@ -34,6 +34,7 @@ def implicit() -> ImplicitTaskNetwork:
         num_heads=2,
         dropout=0.0,
         initial_embedding=identity_bias(D, 1),
+        normalises=normalises,
     )
     torch.nn.init.normal_(network.output.weight)
     return network
@@ -68,6 +69,35 @@ def test_equation_3_is_a_mean_of_the_valid_positions_weighted_by_the_scaled_dot_
     found = bidirectional_attention(x, y, torch.tensor([4]))
     weights = (x[0] @ y[0, :4].T / K**0.5).softmax(dim=-1)
     torch.testing.assert_close(found[0], weights @ y[0, :4])
+
+
+def test_small_embeddings_with_a_large_common_part_are_told_apart_where_they_are_normalised():
+    """Whisper's have 0.027 in the root mean square, 0.025 of it common; positions have 0.7.
+
+    An implicit network on a Whisper gave seven tasks the same t_e, whatever it was trained for.
+    """
+    lengths, source = torch.tensor([4, 4]), torch.randn(1, 4, D).expand(2, 4, D)
+    target = 0.025 * torch.randn(D) + 0.011 * torch.randn(2, 4, D)
+
+    def apart(network: ImplicitTaskNetwork) -> float:
+        with torch.no_grad():
+            first, second = network(source, lengths, target, lengths)
+        return float((first - second).square().mean().sqrt())
+
+    torch.manual_seed(1)
+    plain = implicit()
+    normalised = implicit(normalises=True)
+    normalised.load_state_dict(plain.state_dict())
+    assert apart(normalised) > 10 * apart(plain)
+
+
+def test_the_size_of_what_is_normalised_does_not_matter_and_padding_neither():
+    network = implicit(normalises=True)
+    source, target, lengths = torch.randn(2, 5, D), torch.randn(2, 4, D), torch.tensor([5, 3])
+    source[1, 3:] = 0
+    found = network(source, lengths, target, torch.tensor([4, 4]))
+    larger = network(20 * source + 3, lengths, target / 10 - 1, torch.tensor([4, 4]))
+    torch.testing.assert_close(larger, found, atol=1e-3, rtol=1e-3)
 
 
 def test_the_summary_is_taken_at_the_last_valid_position_never_at_padding():

@@ -157,6 +157,12 @@ def test_the_options_of_pretrained_models_keep_padding_and_decoding_step_by_step
             torch.testing.assert_close(padded[row, position], whole[row, position])
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_implicit_network_normalises_what_it_reads_where_embeddings_are_not_scaled(scaled):
+    network = model(conditioning={"cue": "implicit"}, embedding_scale=scaled)
+    assert network.task_network.normalises is not scaled
+
+
 def test_positions_with_an_offset_are_the_later_ones():
     from_zero, from_two = PositionSignal(8), PositionSignal(8, offset=2)
     x = torch.zeros(1, 600, 8)  # longer than the table at first

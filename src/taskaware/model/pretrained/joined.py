@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from taskaware.errors import UserError
+from taskaware.model.film import ConstantFilm
 from taskaware.model.parts import create_bridge
 from taskaware.model.settings import EncoderSettings
 
@@ -74,6 +75,9 @@ def join(
                 for name, value in decoder.tensors.items()
                 if name.startswith(theirs)
             }
+        if settings.has_text_entrance:  # as it was: nothing is scaled or shifted
+            entrance = ConstantFilm(settings.d_model).state_dict()
+            tensors |= {f"text_encoder.entrance.{name}": v for name, v in entrance.items()}
     return replace(decoder, settings=settings, tensors=tensors, modality=encoder.modality)
 
 
