@@ -140,6 +140,9 @@ class _Weights:
     def of(cls, model: TaskAwareModel, task: Task) -> _Weights:
         kept = f"frontends.{task.source_modality}."
         tensors = tensors_of_one_encoder(model.transformer.state_dict(), model.settings, task)
+        left = settings_of_one_encoder(model.settings, task).folded
+        is_new = left.source and not model.settings.folded.source
+        entrance = "scale and shift of what enters the encoder of texts"
         return cls(
             {
                 name: value.detach().cpu().double()
@@ -147,7 +150,8 @@ class _Weights:
                 if not name.startswith("task_network.")
                 and (not name.startswith("frontends.") or name.startswith(kept))
             },
-            settings_of_one_encoder(model.settings, task).folded,
+            left,
+            constants=[entrance] if is_new else [],
         )
 
     def into(self, layer: str, gamma_D: Tensor, beta_D: Tensor, *, what: str) -> None:

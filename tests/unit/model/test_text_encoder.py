@@ -149,8 +149,11 @@ def test_a_plain_model_of_one_task_has_the_one_encoder_that_it_needs(
         num_text_encoder_layers=LAYERS + 1,
         embedding_scale=scaled,
     )
-    plain = fold(model, task.name).model
+    folded = fold(model, task.name)
+    plain = folded.model
     assert plain.settings.num_text_encoder_layers == 0
+    says = "scale and shift of what enters the encoder of texts" in folded.constants
+    assert says == (task is MT and not scaled)
     assert not any(TEXT_ENCODER in name for name in plain.transformer.state_dict())
     own_layers = LAYERS + 1 if task is MT else tiny_settings().num_encoder_layers
     assert len(plain.transformer.encoder) == own_layers
