@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -104,6 +106,24 @@ def test_texts_are_translated_as_by_the_model_whose_decoder_it_has(
         m.start_decoding(frames, lengths, "speech", None) for m in (joined.transformer, plain)
     ]
     assert torch.equal(states[0].memory_BSD, states[1].memory_BSD)
+
+
+def test_texts_of_a_model_without_scaled_embeddings_enter_their_own_encoder_as_they_are(
+    folders: Folders, tmp_path: Path
+):
+    translator = tmp_path / "marian"
+    shutil.copytree(folders.decoders["marian"], translator)
+    config = json.loads((translator / "config.json").read_text())
+    (translator / "config.json").write_text(json.dumps(config | {"scale_embedding": False}))
+    joined = import_joined(folders.narrow, translator, tasks=["st_en_de", "mt_en_de"])
+    alone = import_model(translator, tasks=["mt_en_de"])
+    assert not alone.settings.embedding_scale
+    memories = []
+    for model in (joined, alone):
+        text = torch.tensor(model.read_source("the red house", "text").array)[None]
+        length = torch.tensor([text.shape[1]])
+        memories.append(model.transformer.start_decoding(text, length, "text", None).memory_BSD)
+    assert torch.equal(*memories)
 
 
 def test_more_padding_never_changes_a_valid_position_behind_the_bridge(folders: Folders):

@@ -31,8 +31,8 @@ class TextEncoder(nn.Module):
         blocks: Of the decoder's width.
         norm: After the last block.
         entrance: Scales and shifts the embedded text first, where embeddings are not multiplied by
-            sqrt(D). A Whisper's are so small beside what new blocks add that no piece would be told
-            from another behind the first, and mostly one vector that all pieces share.
+            sqrt(D). A Whisper's are mostly one vector that all pieces share, and so small beside
+            what new blocks add that behind the first block hardly a piece differs from another.
     """
 
     def __init__(

@@ -204,20 +204,20 @@ def scores_figure(results: StudyResults, kind: str) -> StudyFigure | None:
         MissingDependencyError: Matplotlib is not installed.
     """
     tasks = [task for task, its_kind in results.tasks.items() if its_kind == kind]
-    rows = [
-        row
-        for row in results.rows
+    rows = {
+        index: row
+        for index, row in enumerate(results.rows)
         if row.numbers_of_a_task is not None and all(task in row.cells for task in tasks)
-    ]
-    numbers = [row.numbers_of_a_task or 0 for row in rows]
-    metrics = {row.cells[task].metric for row in rows for task in tasks}
+    }
+    numbers = [row.numbers_of_a_task or 0 for row in rows.values()]
+    metrics = {row.cells[task].metric for row in rows.values() for task in tasks}
     if len(set(numbers)) < 2 or len(metrics) > 1:
         return None
     (metric,) = metrics
-    figure, axes = new_figure((_WIDTH_INCHES, 3.1 + _legend_inches([row.label for row in rows])))
+    legend = _legend_inches([row.label for row in rows.values()])
+    figure, axes = new_figure((_WIDTH_INCHES, 3.1 + legend))
     marks, handles = {}, []
-    for row, of_a_task in zip(rows, numbers, strict=True):
-        index = results.rows.index(row)
+    for (index, row), of_a_task in zip(rows.items(), numbers, strict=True):
         value = float(np.mean([row.cells[task].values for task in tasks]))
         style = series_style(index)
         point = axes.scatter(

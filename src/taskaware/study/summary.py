@@ -203,11 +203,6 @@ def count(value: float, unit: str = "") -> str:
     return f"{value:,.0f}{unit}" if value else ABSENT
 
 
-def count_or_none(value: int | None) -> str:
-    """A whole number with its thousands apart, 0 too, or a dash for what is not known."""
-    return ABSENT if value is None else f"{value:,}"
-
-
 def budget_line(results: StudyResults) -> list[str]:
     """Size, seeds, split and machine."""
     seeds = ", ".join(str(seed) for seed in results.seeds)
@@ -226,7 +221,7 @@ def cost_columns(rows: Sequence[Row]) -> dict[str, list[str]]:
         "models": [count(row.num_models) for row in rows],
         "parameters": [count(sum(row.parameters.values())) for row in rows],
         "of which task network": [count(row.task_parameters) for row in rows],
-        "of one task alone": [count_or_none(row.numbers_of_a_task) for row in rows],
+        "of one task alone": [_count_or_none(row.numbers_of_a_task) for row in rows],
         "on disk": [_megabytes(row.num_bytes) for row in rows],
         "updates": [count(row.updates) for row in rows],
         "training time": [duration(row.seconds) for row in rows],
@@ -274,6 +269,10 @@ def silhouette_texts(figure: EmbeddingFigure) -> list[str]:
     values = {} if figure.task_silhouette is None else {"tasks": figure.task_silhouette}
     values |= {f"corpora of {task}": value for task, value in figure.dataset_silhouettes.items()}
     return [f"{name} {number([value], digits=2)}" for name, value in values.items()]
+
+
+def _count_or_none(value: int | None) -> str:
+    return ABSENT if value is None else f"{value:,}"
 
 
 def _megabytes(num_bytes: int | None) -> str:
