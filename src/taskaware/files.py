@@ -315,6 +315,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def num_bytes_in(folder: Path) -> int:
+    """Return the size of the files that lie in a folder itself, together."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
 def write_error(path: Path, error: Exception, *, num_bytes: int = 0) -> WriteError:
     """Return the exception for a file or folder that could not be written.
 

@@ -172,8 +172,8 @@ def test_a_row_says_what_a_task_alone_needs_and_what_its_models_take_on_disk(who
     found = json.loads((whole / "toy-tiny" / "results.json").read_text())
     rows = {row["label"]: row for row in found["rows"]}
     one, three = rows["implicit"], rows["implicit, best a task"]
-    assert one["numbers_of_a_task"] == 0  # the task network is shared
-    assert three["numbers_of_a_task"] == sum(three["parameters"].values())
+    assert one["parameters_of_one_task"] == 0  # the task network is shared
+    assert three["parameters_of_one_task"] == sum(three["parameters"].values())
     assert one["num_bytes"] > 4 * sum(one["parameters"].values())
     assert three["num_bytes"] == pytest.approx(3 * one["num_bytes"], rel=0.01)
     assert all(len(row["decoding_seconds"]) == 2 for row in rows.values())

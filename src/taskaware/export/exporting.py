@@ -20,6 +20,7 @@ from taskaware.export.merge import (
 )
 from taskaware.export.onnx_files import DESCRIPTION as ONNX_DESCRIPTION
 from taskaware.export.onnx_files import write_onnx
+from taskaware.files import num_bytes_in
 from taskaware.inference.model_folder import DESCRIPTION
 from taskaware.model.reduced import is_reduced
 
@@ -90,7 +91,7 @@ def export(
         )
         remarks += _search_remarks(model)
         remarks += [f"{graph.name}: within {graph.difference:.1e} of PyTorch" for graph in graphs]
-        return Exported(num_bytes=_num_bytes(folder), remarks=tuple(remarks))
+        return Exported(num_bytes=num_bytes_in(folder), remarks=tuple(remarks))
     name = task or _only_task(model)
     folded = fold(model, name)
     match form:
@@ -111,7 +112,7 @@ def export(
     remarks = (*adapter_remarks(model, name), *_remarks(folded))
     if form != "plain":
         remarks = (*remarks, *_search_remarks(model))
-    return Exported(num_bytes=_num_bytes(folder), remarks=remarks)
+    return Exported(num_bytes=num_bytes_in(folder), remarks=remarks)
 
 
 def _for_onnx(model: TaskAwareModel, task_name: str | None) -> tuple[TaskAwareModel, list[str]]:
@@ -153,7 +154,3 @@ def _remarks(folded: Folded) -> tuple[str, ...]:
         *(f"folded: {what}" for what in folded.exactly),
         *(f"kept as a constant: {what}" for what in folded.constants),
     )
-
-
-def _num_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

@@ -36,7 +36,7 @@ def adapter_parameters(model: TaskAwareTransformer, tasks: Sequence[Task]) -> di
     return counts
 
 
-def numbers_of_a_task(model: TaskAwareTransformer, tasks: Sequence[Task]) -> int:
+def parameters_of_one_task(model: TaskAwareTransformer, tasks: Sequence[Task]) -> int:
     """Return how many parameters belong to one task alone; where tasks differ, the most.
 
     They are its row of an explicit task network and its set of adapter weights. A task that is told

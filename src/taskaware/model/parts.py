@@ -139,10 +139,9 @@ def create_text_encoder(settings: ModelSettings) -> TextEncoder | None:
     count = range(settings.num_text_encoder_layers)
     kind, limit = settings.target_positions, settings.num_target_positions
     positions = create_positions(settings, kind, limit=limit)
-    entrance = None
-    if settings.has_text_entrance:
-        entrance = ConstantFilm(settings.d_model)
-        entrance.gamma.data.fill_(math.sqrt(settings.d_model))  # as other embeddings have it
+    entrance = ConstantFilm(settings.d_model) if settings.has_text_entrance else None
+    if entrance is not None:
+        nn.init.constant_(entrance.gamma, math.sqrt(settings.d_model))  # as others are scaled
     if isinstance(positions, LearntPositions):
         # From texts alone, of which there may be few: order is better known than learnt.
         signal = sinusoidal_positions(limit, settings.d_model)

@@ -124,8 +124,8 @@ class _Collector:
             num_models=num_models,
             parameters=first.parameters,
             task_parameters=first.parameters.get(_TASK_NETWORK_PART, 0),
-            numbers_of_a_task=(
-                sum(first.parameters.values()) if num_models > 1 else first.numbers_of_a_task
+            parameters_of_one_task=(
+                sum(first.parameters.values()) if num_models > 1 else first.parameters_of_one_task
             ),
             num_bytes=self._num_bytes(row),
             updates=max(self.num_updates(run) for run in row.run_names),

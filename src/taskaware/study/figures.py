@@ -184,32 +184,27 @@ def curves_figure(
 
 
 def scores_figures(results: StudyResults) -> dict[str, StudyFigure]:
-    """Return ``scores_figure`` by kind of task, of the kinds that have one.
+    """What rows reach against the parameters that one task has alone, by kind of task.
+
+    A point a row, the mean over the kind's tasks and the seeds. Rows that lack a task, or of which
+    these parameters are not known, are left out, and a kind where fewer than two of the numbers
+    that are left differ, so that there is nothing to see.
 
     Raises:
         MissingDependencyError: Matplotlib is not installed.
     """
-    drawn = {kind: scores_figure(results, kind) for kind in dict.fromkeys(results.tasks.values())}
+    drawn = {kind: _scores_figure(results, kind) for kind in dict.fromkeys(results.tasks.values())}
     return {kind: figure for kind, figure in drawn.items() if figure is not None}
 
 
-def scores_figure(results: StudyResults, kind: str) -> StudyFigure | None:
-    """What rows reach on a kind of task, against the parameters that one task has alone.
-
-    A point a row, the mean over the kind's tasks and the seeds. Rows that lack a task, or of which
-    these parameters are not known, are left out; ``None`` where fewer than two of the numbers that
-    are left differ, so that there is nothing to see.
-
-    Raises:
-        MissingDependencyError: Matplotlib is not installed.
-    """
+def _scores_figure(results: StudyResults, kind: str) -> StudyFigure | None:
     tasks = [task for task, its_kind in results.tasks.items() if its_kind == kind]
     rows = {
         index: row
         for index, row in enumerate(results.rows)
-        if row.numbers_of_a_task is not None and all(task in row.cells for task in tasks)
+        if row.parameters_of_one_task is not None and all(task in row.cells for task in tasks)
     }
-    numbers = [row.numbers_of_a_task or 0 for row in rows.values()]
+    numbers = [row.parameters_of_one_task or 0 for row in rows.values()]
     metrics = {row.cells[task].metric for row in rows.values() for task in tasks}
     if len(set(numbers)) < 2 or len(metrics) > 1:
         return None

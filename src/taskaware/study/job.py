@@ -23,13 +23,13 @@ from taskaware.evaluation.embedding_points import embedding_points
 from taskaware.evaluation.embeddings import silhouette
 from taskaware.evaluation.evaluate import TaskResult, evaluate, save_outputs
 from taskaware.evaluation.machine import device_name
-from taskaware.files import read_json_object, write_text
+from taskaware.files import num_bytes_in, read_json_object, write_text
 from taskaware.held_memory import peak_mib
 from taskaware.inference.data_fit import require_vocabulary
 from taskaware.inference.model import load
 from taskaware.inference.model_folder import find_model
 from taskaware.inference.task_embeddings import support_task_embeddings
-from taskaware.model.parameters import numbers_of_a_task, parameters_by_part
+from taskaware.model.parameters import parameters_by_part, parameters_of_one_task
 from taskaware.run.lock import lock
 from taskaware.run.log import read_log
 from taskaware.run.train import train_with
@@ -184,13 +184,12 @@ def _score(job: Job, variant: str) -> None:
         tasks = [task for task in model.tasks if names is None or task.name in names]
         results += evaluate(model, split, tasks)
         models.append(model)
-        files = find_model(job.folder, which).iterdir()
-        num_bytes += sum(path.stat().st_size for path in files if path.is_file())
+        num_bytes += num_bytes_in(find_model(job.folder, which))
     save_outputs(results, job.outputs_path(variant))
     content: dict[str, Any] = {
         "results": [result.summary() for result in results],
         "parameters": parameters_by_part(models[0].transformer),
-        "numbers_of_a_task": numbers_of_a_task(models[0].transformer, models[0].tasks),
+        "parameters_of_one_task": parameters_of_one_task(models[0].transformer, models[0].tasks),
         "num_bytes": num_bytes,
         "silhouette": None,
     }

@@ -86,19 +86,19 @@ class Scores:
         results: By task.
         parameters: Of the model, by part.
         silhouette: How well its task embeddings stand apart; ``None`` where there are none.
-        numbers_of_a_task: Parameters that one task has alone; ``None`` in a file that does not say.
+        parameters_of_one_task: Those that one task has alone; ``None`` in a file that does not say.
         num_bytes: Of the folders of its models; ``None`` in a file that does not say.
     """
 
     results: tuple[TaskScores, ...]
     parameters: dict[str, int]
     silhouette: float | None
-    numbers_of_a_task: int | None = None
+    parameters_of_one_task: int | None = None
     num_bytes: int | None = None
 
     def validate(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what it must be) for every impossible value."""
-        for name in ("numbers_of_a_task", "num_bytes"):
+        for name in ("parameters_of_one_task", "num_bytes"):
             if (getattr(self, name) or 0) < 0:
                 yield name, _COUNT
 

@@ -65,7 +65,7 @@ class Row:
         num_models: Models that together make the row (a model a task: several).
         parameters: Of one model, by part.
         task_parameters: Those of ``parameters`` that make it task-aware: the task network.
-        numbers_of_a_task: Parameters that one task has alone: of several models, all of the first;
+        parameters_of_one_task: Those that one task has alone: of several models, all of the first;
             ``None`` where it is not known.
         num_bytes: On disk, of all the row's models (their folders); ``None`` where it is not known.
         updates: Updates of training that led to the row, its starts included.
@@ -87,7 +87,7 @@ class Row:
     num_models: int = 1
     parameters: Mapping[str, int] = field(default_factory=dict)
     task_parameters: int = 0
-    numbers_of_a_task: int | None = None
+    parameters_of_one_task: int | None = None
     num_bytes: int | None = None
     updates: int = 0
     seconds: tuple[float, ...] = ()

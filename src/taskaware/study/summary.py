@@ -221,7 +221,7 @@ def cost_columns(rows: Sequence[Row]) -> dict[str, list[str]]:
         "models": [count(row.num_models) for row in rows],
         "parameters": [count(sum(row.parameters.values())) for row in rows],
         "of which task network": [count(row.task_parameters) for row in rows],
-        "of one task alone": [_count_or_none(row.numbers_of_a_task) for row in rows],
+        "of one task alone": [_count_or_none(row.parameters_of_one_task) for row in rows],
         "on disk": [_megabytes(row.num_bytes) for row in rows],
         "updates": [count(row.updates) for row in rows],
         "training time": [duration(row.seconds) for row in rows],

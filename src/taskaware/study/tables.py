@@ -42,7 +42,7 @@ CSV_COLUMNS = (
     *("study", "row", "task", "kind", "dataset", "seed", "metric", "value", "points"),
     *("confusion_rate", "p_value", "against", "num_examples", "num_models", "parameters"),
     *("task_parameters", "updates", "seconds", "peak_memory_mib", "silhouette"),
-    *("numbers_of_a_task", "num_bytes", "decoding_seconds"),
+    *("parameters_of_one_task", "num_bytes", "decoding_seconds"),
 )
 
 
@@ -90,7 +90,7 @@ def to_csv(results: StudyResults) -> str:
                         *(sum(row.parameters.values()), row.task_parameters, row.updates),
                         *(_at(row.seconds, index), row.peak_memory_mib),
                         _at(row.silhouettes, index),
-                        *(row.numbers_of_a_task, row.num_bytes),
+                        *(row.parameters_of_one_task, row.num_bytes),
                         _at(row.decoding_seconds, index),
                     ]
                 )

@@ -16,8 +16,8 @@ from taskaware.model.adapters import adapted_layers, set_of, tasks_with_sets
 from taskaware.model.create_model import create_model
 from taskaware.model.parameters import (
     adapter_parameters,
-    numbers_of_a_task,
     parameters_by_part,
+    parameters_of_one_task,
 )
 from taskaware.training.optimiser import create_optimiser
 from taskaware.training.settings import OptimiserSettings
@@ -227,7 +227,7 @@ def test_a_set_has_as_many_parameters_as_the_formula_says(method: AdapterMethod,
     in_encoder, in_decoder = SIZES[method]
     wanted = in_decoder + (in_encoder if where == "everything" else 0)
     assert adapter_parameters(model, TASKS) == {"asr_en": wanted, "mt_en_de": wanted}
-    assert numbers_of_a_task(model, TASKS) == wanted
+    assert parameters_of_one_task(model, TASKS) == wanted
     plain, adapted = parameters_by_part(network("none", sets=())), parameters_by_part(model)
     assert adapted == {**plain, "adapters": 2 * wanted}
 

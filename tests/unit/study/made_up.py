@@ -66,7 +66,7 @@ def rows() -> tuple[Row, ...]:
         against="vanilla",
         parameters={"encoder": 1_000_000, "task network": 500},
         task_parameters=500,
-        numbers_of_a_task=0,
+        parameters_of_one_task=0,
         silhouettes=(0.6, 0.7, 0.8),
         paper={"asr": "11.61", "st": "28.64"},
     )
@@ -74,7 +74,7 @@ def rows() -> tuple[Row, ...]:
         label="speech alone",
         cells={"asr_en": wer(0.02, 0.02, 0.02)},
         num_models=3,
-        numbers_of_a_task=1_234_567,
+        parameters_of_one_task=1_234_567,
         num_bytes=3 * 4_938_268,
         decoding_seconds=(5.0, 6.0, 7.0),
     )

@@ -66,10 +66,10 @@ def test_scores_stand_against_the_parameters_of_one_task() -> None:
 
 def test_a_kind_of_task_is_a_mean_over_its_tasks_of_rows_that_have_all() -> None:
     first, second = many_tasks().rows
-    known = [replace(first, numbers_of_a_task=8), replace(second, numbers_of_a_task=64)]
+    known = [replace(first, parameters_of_one_task=8), replace(second, parameters_of_one_task=64)]
     figures = scores_figures(replace(many_tasks(), rows=tuple(known)))
     assert list(figures) == ["asr"]  # the second row lacks a translation
-    known.append(replace(first, label="third", numbers_of_a_task=0))
+    known.append(replace(first, label="third", parameters_of_one_task=0))
     figures = scores_figures(replace(many_tasks(), rows=tuple(known)))
     assert titles(figures["st"]) == {
         "mark t0": ["low: 18.5 with 8 of one task alone"],
@@ -79,8 +79,8 @@ def test_a_kind_of_task_is_a_mean_over_its_tasks_of_rows_that_have_all() -> None
 
 
 def test_where_tasks_have_equally_many_parameters_there_is_no_figure_of_them() -> None:
-    same = tuple(replace(row, numbers_of_a_task=3) for row in study().rows)
-    unknown = tuple(replace(row, numbers_of_a_task=None) for row in study().rows)
+    same = tuple(replace(row, parameters_of_one_task=3) for row in study().rows)
+    unknown = tuple(replace(row, parameters_of_one_task=None) for row in study().rows)
     assert scores_figures(study(rows=same)) == scores_figures(study(rows=unknown)) == {}
 
 

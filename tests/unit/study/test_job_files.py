@@ -58,12 +58,16 @@ def test_what_a_job_left_is_read_as_it_was_written(job: Job):
 
 def test_what_an_older_version_did_not_write_is_not_known(job: Job):
     old = read_scores(job, "model")
-    assert (old.numbers_of_a_task, old.num_bytes, old.results[0].seconds) == (None, None, None)
-    new = {"numbers_of_a_task": 0, "num_bytes": 9, "silhouette": None}
+    assert (old.parameters_of_one_task, old.num_bytes, old.results[0].seconds) == (None, None, None)
+    new = {"parameters_of_one_task": 0, "num_bytes": 9, "silhouette": None}
     results = [{**RESULT, "confusion_rate": None, "seconds": 1.5}]
     job.result_path("model").write_text(json.dumps({**SCORES, **new, "results": results}))
     scores = read_scores(job, "model")
-    assert (scores.numbers_of_a_task, scores.num_bytes, scores.results[0].seconds) == (0, 9, 1.5)
+    assert (scores.parameters_of_one_task, scores.num_bytes, scores.results[0].seconds) == (
+        0,
+        9,
+        1.5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,7 @@ def test_a_damaged_cost_is_named_with_what_to_do(text: str, job: Job):
         {"results": [{**RESULT, "confusion_rate": None, "by_dataset": {"tones": []}}]},
         {"results": [{**RESULT, "confusion_rate": None, "seconds": -1.0}]},
         {"num_bytes": -1},
-        {"numbers_of_a_task": -1},
+        {"parameters_of_one_task": -1},
         {"parameters": "x"},
         {"silhouette": "x"},
     ],

@@ -87,7 +87,10 @@ def test_without_a_significant_difference_there_is_no_legend_of_one() -> None:
 
 
 def test_a_task_that_a_row_lacks_is_a_dash() -> None:
-    assert line_of(study(), "speech alone")[1:5] == ["2.0 ± 0.0", "–", "–", "3"]
+    told = {"of one task alone": "1,234,567", "on disk": "14.8 MB", "decoding time": "6.0 s"}
+    heads = tables_of(to_markdown(study()))[0][0][5:]
+    costs = [told.get(head, "–") for head in heads]
+    assert line_of(study(), "speech alone")[1:] == ["2.0 ± 0.0", "–", "–", "3", *costs]
 
 
 def test_what_a_row_costs_stands_behind_its_scores() -> None:
@@ -182,7 +185,7 @@ def test_what_a_task_costs_is_told_where_it_is_known() -> None:
     assert told["implicit"] == ["0", "–", "–"]
     assert told["speech alone"] == ["1,234,567", "14.8 MB", "6.0 s"]
     last = csv_lines(study())[-1]
-    assert (last["numbers_of_a_task"], last["num_bytes"], last["decoding_seconds"]) == (
+    assert (last["parameters_of_one_task"], last["num_bytes"], last["decoding_seconds"]) == (
         *("1234567", "14814804"),
         "7.0",
     )
